@@ -1,0 +1,447 @@
+"""What the advisor thinks in: workloads, deployments, estimates, recommendations and validations.
+
+Every type is a frozen value and serialises as is (see ``advisor.codec``). A field's suffix is its
+unit; ``None`` means unknown, never zero. The JSON keys of the command contract are these field names.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+SCHEMA_VERSION = 1
+
+
+class Task(StrEnum):
+    """What the user wants a model for."""
+
+    CODING = "coding"
+    CHAT = "chat"
+    REASONING = "reasoning"
+    AGENTIC = "agentic"
+    RAG = "rag"
+    EMBEDDING = "embedding"
+    VISION = "vision"
+    MULTILINGUAL = "multilingual"
+    GENERAL = "general"
+
+
+class Basis(StrEnum):
+    """How a number is known, strongest first. A total is as weak as its weakest term."""
+
+    MEASURED = "measured"
+    CALIBRATED = "calibrated"
+    DATASHEET = "datasheet"
+    ASSUMED = "assumed"
+
+
+BASIS_ORDER = tuple(Basis)
+
+
+def weakest(bases: "tuple[Basis, ...]") -> Basis:
+    """The weakest of several bases; ASSUMED for none."""
+    return max(bases, key=BASIS_ORDER.index) if bases else Basis.ASSUMED
+
+
+class Bound(StrEnum):
+    """What limits a term."""
+
+    MEMORY = "memory"
+    COMPUTE = "compute"
+    LINK = "link"
+    OVERHEAD = "overhead"
+
+
+class EstimateWarning(StrEnum):
+    """Caveats an estimate carries; worded by ``reports``."""
+
+    GEOMETRY_APPROXIMATE = "geometry_approximate"
+    CONTEXT_CLIPPED = "context_clipped"
+    UNCALIBRATED_TYPE = "uncalibrated_type"
+    SPILLS_TO_CPU = "spills_to_cpu"
+    OVERFULL = "overfull"
+    CALIBRATION_POLLUTED = "calibration_polluted"
+    NO_ENGINE = "no_engine"
+    UNKNOWN_CHIP_RATES = "unknown_chip_rates"
+    EXTRAPOLATED = "extrapolated"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Interval:
+    """An 80 % interval around a middle value."""
+
+    low: float
+    mid: float
+    high: float
+
+    def scaled(self, factor: float) -> "Interval":
+        """The interval multiplied by a positive factor."""
+        return Interval(low=self.low * factor, mid=self.mid * factor, high=self.high * factor)
+
+    def holds(self, value: float) -> bool:
+        """Whether a value lies inside."""
+        return self.low <= value <= self.high
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Workload:
+    """What the model is asked to do. ``context_tokens`` is what the engine is loaded with."""
+
+    task: Task = Task.GENERAL
+    prompt_tokens: int = 1024
+    output_tokens: int = 512
+    context_tokens: int = 4096
+    concurrency_count: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deployment:
+    """How a model is loaded: the engine's load-time parameters."""
+
+    model_id: str
+    quant_id: str
+    engine_id: str = "llama.cpp"
+    backend: str = "cpu"  # cuda metal rocm vulkan sycl cpu
+    file_format: str = "gguf"
+    layers_by_device: Mapping[str, int] = field(default_factory=dict)
+    experts_on_cpu_layers_count: int = 0
+    split_mode: str = "none"  # none | layer | row (tensor parallel)
+    kv_quant_id: str = "f16"
+    threads_count: int | None = None
+    batch_tokens: int = 2048
+    ubatch_tokens: int = 512
+    flash_attention: bool = True
+    mmap: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Term:
+    """One line of an estimate's working: ``time_s`` = the larger of bytes / rate and flop / rate."""
+
+    name: str  # "decode.weights", "prefill.attention", ...
+    device_id: str
+    time_s: float
+    bound: Bound
+    basis: Basis
+    bytes: float = 0.0
+    flop: float = 0.0
+    note: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeviceMemory:
+    """What one device must hold, and what it has."""
+
+    device_id: str
+    weights_bytes: int
+    kv_bytes: int
+    compute_bytes: int
+    overhead_bytes: int
+    total_bytes: int
+    available_bytes: int | None
+    repack_bytes: int = 0  # part of weights_bytes: the CPU's second, rearranged copy
+    mapped_bytes: int = 0  # part of weights_bytes: file-backed pages, evictable
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MemoryPlan:
+    """Memory over all devices."""
+
+    total_bytes: int
+    fits: bool
+    devices: tuple[DeviceMemory, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Estimate:
+    """A prediction with its working.
+
+    Rates are for one user unless the workload's concurrency says otherwise (then per user).
+    ``terms`` hold one decoded token (``decode.*``) and the whole prompt (``prefill.*``).
+    """
+
+    model_id: str
+    quant_id: str
+    engine_id: str
+    deployment: Deployment
+    workload: Workload
+    prefill_tokens_per_s: Interval
+    decode_tokens_per_s: Interval
+    first_token_s: Interval
+    load_s: Interval
+    memory: MemoryPlan
+    basis: Basis
+    terms: tuple[Term, ...] = ()
+    warnings: tuple[EstimateWarning, ...] = ()
+    provenance: Mapping[str, str] = field(default_factory=dict)
+    schema_version: int = SCHEMA_VERSION
+    kind: str = "estimate"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quality:
+    """Expected task quality of a pick, after quantisation loss, 0-100."""
+
+    low: float
+    mid: float
+    high: float
+    imputed: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """One ranked pick."""
+
+    rank: int
+    score: float
+    quality: Quality
+    estimate: Estimate
+    reasons: tuple[str, ...]
+    command: str
+    display_name: str | None = None
+    license_id: str | None = None
+    params_total_count: int | None = None
+    params_active_count: int | None = None
+    file_bytes: int | None = None
+    release_date: str | None = None
+    local_path: str | None = None
+    repo: str | None = None
+    pareto: bool = False
+    about_equal_to_rank: int | None = None
+    alternatives: tuple[str, ...] = ()  # other quants of the same model, in words
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rejection:
+    """A model that is not ranked, why, and the smallest change that would mend it."""
+
+    model_id: str
+    reason: str
+    fix: str | None = None
+    quant_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """Hard limits on what may be ranked."""
+
+    min_tokens_per_s: float | None = None
+    max_first_token_s: float | None = None
+    min_quality: float | None = None
+    max_memory_bytes: int | None = None
+    licenses: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recommendation:
+    """Ranked choices for one machine, task and workload."""
+
+    task: Task
+    workload: Workload
+    limits: Limits
+    ranked: tuple[Choice, ...]
+    rejected: tuple[Rejection, ...]
+    profile_id: str
+    catalog_version: str
+    created_at: str
+    tool_version: str
+    hardware: str
+    considered_count: int = 0
+    calibration_id: str | None = None
+    schema_version: int = SCHEMA_VERSION
+    kind: str = "recommendation"
+
+
+class ValidationStatus(StrEnum):
+    """What became of one validation."""
+
+    OK = "ok"
+    FAILED = "failed"
+    WAIVED = "waived"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineBuild:
+    """Which engine measured: its name, version and how it was built."""
+
+    id: str
+    version: str | None = None
+    build: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observed:
+    """What the engine really did; ``None`` where it could not be seen."""
+
+    prefill_tokens_per_s: float | None = None
+    decode_tokens_per_s: float | None = None
+    first_token_s: float | None = None
+    load_s: float | None = None
+    peak_memory_bytes: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ValidationRecord:
+    """A prediction beside its measurement.
+
+    ``error_frac`` is predicted / observed - 1 per metric. ``samples`` keeps every raw repeat
+    ("prefill_s", "decode_s", "token_timestamps_s", ...).
+    """
+
+    estimate: Estimate
+    engine: EngineBuild
+    weights: str  # "real" | "twin" | "truncated_twin"
+    status: ValidationStatus
+    observed: Observed
+    error_frac: Mapping[str, float] = field(default_factory=dict)
+    within_interval: Mapping[str, bool] = field(default_factory=dict)
+    polluted: bool = False
+    reason: str | None = None
+    samples: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    engine_memory_bytes: Mapping[str, int] = field(default_factory=dict)
+    profile_id: str | None = None
+    created_at: str | None = None
+    answer: str | None = None  # what real weights said to the fixed prompt
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Validation:
+    """A document of validation records."""
+
+    records: tuple[ValidationRecord, ...]
+    created_at: str
+    tool_version: str
+    profile_id: str | None = None
+    hardware: str | None = None
+    schema_version: int = SCHEMA_VERSION
+    kind: str = "validation"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccuracyRow:
+    """One prediction against one measurement."""
+
+    hardware: str
+    backend: str
+    model_id: str
+    quant: str
+    test: str  # "pp512", "tg128", "tg128@d4096"
+    measured: float
+    predicted: Interval
+    error_frac: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccuracySummary:
+    """Errors of one group of rows: absolute percentage errors as fractions, interval coverage, bias."""
+
+    group: str
+    phase: str
+    n: int
+    median_ape: float
+    p90_ape: float
+    coverage: float
+    bias: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SkippedRow:
+    """A row that could not be predicted, and why."""
+
+    row: Mapping[str, str]
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Accuracy:
+    """How far predictions are off."""
+
+    rows: tuple[AccuracyRow, ...]
+    summary: tuple[AccuracySummary, ...]
+    skipped: tuple[SkippedRow, ...] = ()
+    notes: tuple[str, ...] = ()
+    created_at: str = ""
+    tool_version: str = ""
+    schema_version: int = SCHEMA_VERSION
+    kind: str = "accuracy"
+
+
+class Verdict(StrEnum):
+    """What a comparison of two runs says about one metric."""
+
+    SLOWER = "slower"
+    FASTER = "faster"
+    NOISIER = "noisier"
+    UNCHANGED = "unchanged"
+    NOT_COMPARABLE = "not_comparable"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FractionInterval:
+    """A confidence interval of a relative change."""
+
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One metric of one subject, before and after."""
+
+    metric: str
+    subject: str
+    baseline: float | None
+    current: float | None
+    change_frac: float | None
+    interval_frac: FractionInterval | None
+    significant: bool
+    verdict: Verdict
+    reason: str | None = None
+    p_value: float | None = None
+    threshold_frac: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rates:
+    """What one device achieves with one engine backend: the coefficients of the cost model.
+
+    Per weight type: seconds per weight byte while decoding one token, and seconds per flop
+    while working through a prompt. ``*_sigma`` is the standard deviation of the logarithm of the
+    whole phase's time around the prediction.
+    """
+
+    device_id: str
+    backend: str
+    basis: Basis
+    decode_s_per_byte: Mapping[str, float]  # by tensor type, with "*" for every other type
+    prefill_s_per_flop: Mapping[str, float]
+    kv_s_per_byte: float
+    attention_s_per_flop: float
+    decode_s_per_layer: float = 0.0
+    decode_s_per_moe_layer: float = 0.0
+    decode_s_per_token: float = 0.0
+    decode_s_per_flop: float = 0.0
+    prefill_s_per_layer: float = 0.0  # per micro-batch
+    prefill_moe_factor: float = 1.0  # time of routed-expert flop relative to dense flop
+    ubatch_half_tokens: float = 0.0  # micro-batch at which prefill runs at half its full rate
+    decode_sigma: float = 0.3
+    prefill_sigma: float = 0.4
+    threads_count: int | None = None
+    memory_bytes_per_s: float | None = None  # the roof no estimate may pass
+    flop_per_s: float | None = None
+    source: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Calibration:
+    """Rates measured through the engine on this machine, and the samples they were fitted from."""
+
+    calibration_id: str
+    profile_id: str
+    engine: EngineBuild
+    created_at: str
+    rates: tuple[Rates, ...]
+    samples: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    polluted: bool = False
+    schema_version: int = SCHEMA_VERSION
+    kind: str = "calibration"

@@ -1,0 +1,1 @@
+"""Show: render documents, never compute."""
