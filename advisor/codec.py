@@ -4,7 +4,6 @@ A document is any dataclass with ``kind`` and ``schema_version``. `load` accepts
 it is size-bounded, its schema is checked, and every error is one line naming file and field.
 """
 
-import functools
 import json
 import os
 import re
@@ -37,11 +36,15 @@ class DocumentError(Exception):
     """A document could not be read or written; the message names the file and the field."""
 
 
-@functools.cache
-def _adapter(document_type: type) -> Any:
-    from pydantic import TypeAdapter
+_adapters: dict[type, Any] = {}
 
-    return TypeAdapter(document_type)
+
+def _adapter(document_type: type) -> Any:
+    if document_type not in _adapters:
+        from pydantic import TypeAdapter
+
+        _adapters[document_type] = TypeAdapter(document_type)
+    return _adapters[document_type]
 
 
 def to_mapping(document: object) -> dict[str, Any]:

@@ -1,0 +1,121 @@
+"""Seconds from work: the cost model, and the only place where it is written down.
+
+A step's time is a sum of terms, each linear in one coefficient of `Rates`, so the same formula
+predicts, explains itself line by line, and is fitted by linear least squares (``advisor.calibrate``
+on this machine, the data-sheet fit on published runs)::
+
+    decode  = Σ_type bytes·s_per_byte + flop·s_per_flop + KV bytes·s_per_kv_byte
+              + layers·s_per_layer + MoE layers·s_per_moe_layer + s_per_token
+    prefill = Σ_type flop·s_per_flop·(1 + half/ubatch) + attention flop·s_per_flop + passes·layers·s_per_layer
+
+No term may beat the roof: its bytes over the memory bandwidth, its flop over the peak rate
+(Williams, Waterman and Patterson, "Roofline", 2009).
+"""
+
+from collections.abc import Mapping
+
+from advisor.types import Basis, Bound, Rates, Term, weakest
+from advisor.work import WeightWork, Work
+from catalog.types import Role
+
+ANY_TYPE = "*"
+
+
+def _rate(by_type: Mapping[str, float], tensor_type: str) -> tuple[float, bool]:
+    """Coefficient of a tensor type, and whether it is that type's own."""
+    own = by_type.get(tensor_type)
+    return (own, True) if own is not None else (by_type[ANY_TYPE], False)
+
+
+def knows_type(rates: Rates, tensor_type: str) -> bool:
+    """Whether both phases have a coefficient fitted for this very type."""
+    return tensor_type in rates.decode_s_per_byte and tensor_type in rates.prefill_s_per_flop
+
+
+def _memory_floor_s(rates: Rates, work_bytes: float) -> float:
+    return work_bytes / rates.memory_bytes_per_s if rates.memory_bytes_per_s else 0.0
+
+
+def _compute_floor_s(rates: Rates, flop: float) -> float:
+    return flop / rates.flop_per_s if rates.flop_per_s else 0.0
+
+
+def _term(rates: Rates, name: str, time_s: float, bound: Bound, *, moved: float = 0.0, flop: float = 0.0) -> Term:
+    return Term(
+        name=name,
+        device_id=rates.device_id,
+        bytes=moved,
+        flop=flop,
+        time_s=time_s,
+        bound=bound,
+        basis=rates.basis,
+    )
+
+
+def _weights_name(phase: str, weight: WeightWork) -> str:
+    part = {Role.OUTPUT: "output", Role.EXPERT: "experts"}.get(weight.role, "weights")
+    return f"{phase}.{part}.{weight.tensor_type}"
+
+
+def _decode_weights(work: Work, rates: Rates, weight: WeightWork) -> Term:
+    per_byte, _ = _rate(rates.decode_s_per_byte, weight.tensor_type)
+    per_flop, _ = _rate(rates.prefill_s_per_flop, weight.tensor_type)
+    first_token_flop = weight.flop / work.tokens_count
+    memory_s = max(weight.bytes * per_byte, _memory_floor_s(rates, weight.bytes))
+    # users beyond the first ride along on the same bytes and pay for their arithmetic only
+    compute_s = first_token_flop * rates.decode_s_per_flop + (weight.flop - first_token_flop) * per_flop
+    bound = Bound.COMPUTE if compute_s > memory_s else Bound.MEMORY
+    name = _weights_name("decode", weight)
+    return _term(rates, name, memory_s + compute_s, bound, moved=weight.bytes, flop=weight.flop)
+
+
+def price_decode(work: Work, rates: Rates) -> tuple[Term, ...]:
+    """Terms of one decoded token (for each user of the batch)."""
+    terms = [_decode_weights(work, rates, weight) for weight in work.weights]
+    cache_bytes = work.kv_bytes + work.state_bytes
+    if cache_bytes:
+        time_s = max(cache_bytes * rates.kv_s_per_byte, _memory_floor_s(rates, cache_bytes))
+        flop = work.attention_flop + work.state_flop
+        terms.append(_term(rates, "decode.kv", time_s, Bound.MEMORY, moved=cache_bytes, flop=flop))
+    overhead_s = work.layers_count * rates.decode_s_per_layer + rates.decode_s_per_token
+    overhead_s += work.moe_layers_count * rates.decode_s_per_moe_layer
+    if overhead_s:
+        terms.append(_term(rates, "decode.overhead", overhead_s, Bound.OVERHEAD))
+    return tuple(terms)
+
+
+def _prefill_weights(work: Work, rates: Rates, weight: WeightWork) -> Term:
+    per_flop, _ = _rate(rates.prefill_s_per_flop, weight.tensor_type)
+    if weight.role == Role.EXPERT:
+        per_flop *= rates.prefill_moe_factor
+    fill = 1.0 + rates.ubatch_half_tokens / work.tokens_per_pass
+    compute_s = max(weight.flop * per_flop * fill, _compute_floor_s(rates, weight.flop))
+    passes = 1 if weight.role == Role.OUTPUT else work.passes_count
+    moved = weight.bytes * passes
+    memory_s = _memory_floor_s(rates, moved)
+    bound = Bound.COMPUTE if compute_s >= memory_s else Bound.MEMORY
+    name = _weights_name("prefill", weight)
+    return _term(rates, name, max(compute_s, memory_s), bound, moved=moved, flop=weight.flop)
+
+
+def price_prefill(work: Work, rates: Rates) -> tuple[Term, ...]:
+    """Terms of working through a whole prompt."""
+    terms = [_prefill_weights(work, rates, weight) for weight in work.weights]
+    attention_flop = work.attention_flop + work.state_flop
+    if attention_flop:
+        time_s = max(attention_flop * rates.attention_s_per_flop, _compute_floor_s(rates, attention_flop))
+        terms.append(_term(rates, "prefill.attention", time_s, Bound.COMPUTE, flop=attention_flop))
+    overhead_s = work.passes_count * work.layers_count * rates.prefill_s_per_layer
+    if overhead_s:
+        terms.append(_term(rates, "prefill.overhead", overhead_s, Bound.OVERHEAD))
+    return tuple(terms)
+
+
+def total_s(terms: tuple[Term, ...]) -> float:
+    """Seconds of a step."""
+    return sum(term.time_s for term in terms)
+
+
+def weakest_basis(terms: tuple[Term, ...]) -> Basis:
+    """A total is as weak as its weakest term."""
+    return weakest(tuple(term.basis for term in terms))

@@ -1,0 +1,256 @@
+"""What a model must move and multiply: the machine-independent half of every estimate.
+
+Decoding one token reads every used weight once and the KV cache up to the current depth.
+Working through a prompt multiplies every token by every used weight, and each token attends to
+those before it. This module counts bytes and flop; ``advisor.roofline`` turns them into seconds.
+
+Counts follow the model as llama.cpp evaluates it: embeddings are looked up, logits are computed
+for the last prompt token only, multi-head latent attention runs in its absorbed form.
+"""
+
+import math
+from dataclasses import dataclass, replace
+
+from catalog.types import ArtifactSpec, Ffn, Geometry, Mixer, Role
+
+RECURRENT_MIXERS = frozenset(
+    {Mixer.GATED_DELTA, Mixer.KDA, Mixer.MAMBA1, Mixer.MAMBA2, Mixer.SHORT_CONV, Mixer.LIGHTNING}
+)
+_SKIPPED_ROLES = frozenset({Role.EMBEDDING, Role.TOWER})
+_STATE_BYTES_PER_ELEMENT = 4  # recurrent states are kept in F32
+_FLOP_PER_STATE_ELEMENT = 6  # decay, outer-product update and read-out: a multiply and an add each
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WeightWork:
+    """Weights of one storage type: bytes moved and floating-point operations made."""
+
+    tensor_type: str
+    role: Role
+    bytes: float
+    flop: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Work:
+    """One step: a decoded token for each of ``batch_count`` users, or one prompt.
+
+    ``passes_count`` is how often the weights are swept (micro-batches of a prompt);
+    ``tokens_per_pass`` how many tokens share one sweep.
+    """
+
+    weights: tuple[WeightWork, ...]
+    kv_bytes: float
+    attention_flop: float
+    state_bytes: float
+    state_flop: float
+    layers_count: float
+    moe_layers_count: float
+    tokens_count: float
+    tokens_per_pass: float
+    passes_count: int
+
+    @property
+    def weight_bytes(self) -> float:
+        """Bytes of weights moved in one sweep."""
+        return sum(weight.bytes for weight in self.weights)
+
+    @property
+    def weight_flop(self) -> float:
+        """Floating-point operations on weights in the whole step."""
+        return sum(weight.flop for weight in self.weights)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Share:
+    """The part of a model that one device holds."""
+
+    layers_frac: float = 1.0
+    experts_frac: float = 1.0
+    output: bool = True
+
+
+WHOLE = Share()
+
+
+@dataclass(frozen=True, slots=True)
+class AttentionShape:
+    """Attention of a whole model: flop per (query, cached token) pair, split by reach."""
+
+    full_flop: float
+    sliding_flop: float
+    window_tokens: int
+
+
+def attention_shape(geometry: Geometry) -> AttentionShape:
+    """Flop of one query against one cached token, summed over layers (score and weighted sum)."""
+    full = sliding = 0.0
+    for mixer in geometry.mixers:
+        if mixer in (Mixer.FULL, Mixer.ATTENTION_MAMBA2, Mixer.COMPRESSED):
+            full += _full_pair_flop(geometry)
+        elif mixer == Mixer.SLIDING:
+            heads = geometry.swa_head_count or geometry.head_count
+            sliding += 2.0 * heads * (geometry.head_dim + (geometry.v_head_dim or geometry.head_dim))
+        elif mixer == Mixer.MLA:
+            rank, rope = geometry.kv_lora_rank or 0, geometry.qk_rope_head_dim or 0
+            full += 2.0 * geometry.head_count * (2 * rank + rope)
+    return AttentionShape(full, sliding, geometry.sliding_window_tokens or 0)
+
+
+def _full_pair_flop(geometry: Geometry) -> float:
+    key_dim = geometry.global_head_dim or geometry.head_dim
+    value_dim = geometry.global_head_dim or geometry.v_head_dim or geometry.head_dim
+    return 2.0 * geometry.head_count * (key_dim + value_dim)
+
+
+def experts_touched_frac(geometry: Geometry, tokens_count: float) -> float:
+    """Expected share of experts that ``tokens_count`` tokens wake, if routing were even: 1-(1-k/E)^n."""
+    if not geometry.expert_count:
+        return 1.0
+    idle_frac = 1.0 - geometry.expert_used_count / geometry.expert_count
+    return float(1.0 - idle_frac**tokens_count)
+
+
+def moe_layers_count(geometry: Geometry) -> int:
+    """Layers with routed experts."""
+    return sum(ffn in (Ffn.MOE, Ffn.DENSE_AND_MOE) for ffn in geometry.ffns)
+
+
+def kv_read_bytes(geometry: Geometry, depth_tokens: float, bytes_per_element: float) -> float:
+    """Bytes of KV cache one token reads at a depth."""
+    window = geometry.sliding_window_tokens or 0
+    elements = geometry.kv_full_elements_count * depth_tokens
+    elements += geometry.kv_sliding_elements_count * min(depth_tokens, window)
+    return elements * bytes_per_element
+
+
+def _pairs_in_window(prompt_tokens: float, depth_tokens: float, window_tokens: float) -> float:
+    """Sum over a prompt's tokens of how many cached tokens each one sees within a window."""
+    first, last = depth_tokens, depth_tokens + prompt_tokens
+    full_part = max(0.0, min(last, window_tokens) - first)
+    seen_growing = full_part * (first + min(last, window_tokens)) / 2.0
+    return seen_growing + (prompt_tokens - full_part) * window_tokens
+
+
+def _weight_work(
+    artifact: ArtifactSpec,
+    geometry: Geometry | None,
+    share: Share,
+    *,
+    tokens: float,
+    tokens_per_pass: float,
+    logits: float,
+) -> tuple[WeightWork, ...]:
+    touched_frac = experts_touched_frac(geometry, tokens_per_pass) if geometry else None
+    works = []
+    for group in artifact.groups:
+        if group.role in _SKIPPED_ROLES or (group.role == Role.OUTPUT and not share.output):
+            continue
+        moved, used, rows = 1.0, group.used_frac, tokens
+        if group.role == Role.EXPERT:
+            held_frac = share.experts_frac
+            moved = min(1.0, group.used_frac * tokens_per_pass) if touched_frac is None else touched_frac
+        elif group.role == Role.OUTPUT:
+            held_frac, rows = 1.0, logits
+        else:
+            held_frac = share.layers_frac
+        if held_frac <= 0.0:
+            continue
+        works.append(
+            WeightWork(
+                tensor_type=group.tensor_type,
+                role=group.role,
+                bytes=group.weight_bytes * moved * held_frac,
+                flop=2.0 * group.params_count * used * rows * held_frac,
+            )
+        )
+    return tuple(works)
+
+
+def decode_work(
+    artifact: ArtifactSpec,
+    geometry: Geometry | None,
+    *,
+    depth_tokens: float,
+    kv_bytes_per_element: float = 2.0,
+    batch_count: int = 1,
+    share: Share = WHOLE,
+) -> Work:
+    """Work of decoding one token for each of ``batch_count`` users at a depth.
+
+    Without geometry the KV cache and per-layer costs are unknown and left out.
+    """
+    weights = _weight_work(
+        artifact, geometry, share, tokens=batch_count, tokens_per_pass=batch_count, logits=batch_count
+    )
+    step = Work(
+        weights=weights,
+        kv_bytes=0.0,
+        attention_flop=0.0,
+        state_bytes=0.0,
+        state_flop=0.0,
+        layers_count=0.0,
+        moe_layers_count=0.0,
+        tokens_count=batch_count,
+        tokens_per_pass=batch_count,
+        passes_count=1,
+    )
+    if geometry is None:
+        return step
+    shape = attention_shape(geometry)
+    pair_flop = shape.full_flop * depth_tokens + shape.sliding_flop * min(depth_tokens, shape.window_tokens)
+    held = share.layers_frac * batch_count
+    state = geometry.recurrent_state_elements_count * held
+    return replace(
+        step,
+        kv_bytes=kv_read_bytes(geometry, depth_tokens, kv_bytes_per_element) * held,
+        attention_flop=pair_flop * held,
+        state_bytes=2.0 * _STATE_BYTES_PER_ELEMENT * state,
+        state_flop=_FLOP_PER_STATE_ELEMENT * state,
+        layers_count=geometry.layers_count * share.layers_frac,
+        moe_layers_count=moe_layers_count(geometry) * share.layers_frac,
+    )
+
+
+def prefill_work(
+    artifact: ArtifactSpec,
+    geometry: Geometry | None,
+    *,
+    prompt_tokens: int,
+    depth_tokens: float = 0.0,
+    ubatch_tokens: int = 512,
+    share: Share = WHOLE,
+) -> Work:
+    """Work of a prompt of ``prompt_tokens`` that follows ``depth_tokens`` already in the cache."""
+    passes_count = math.ceil(prompt_tokens / ubatch_tokens)
+    tokens_per_pass = prompt_tokens / passes_count
+    step = Work(
+        weights=_weight_work(
+            artifact, geometry, share, tokens=prompt_tokens, tokens_per_pass=tokens_per_pass, logits=1.0
+        ),
+        kv_bytes=0.0,
+        attention_flop=0.0,
+        state_bytes=0.0,
+        state_flop=0.0,
+        layers_count=0.0,
+        moe_layers_count=0.0,
+        tokens_count=prompt_tokens,
+        tokens_per_pass=tokens_per_pass,
+        passes_count=passes_count,
+    )
+    if geometry is None:
+        return step
+    shape = attention_shape(geometry)
+    full_pairs = prompt_tokens * (depth_tokens + prompt_tokens / 2.0)
+    flop = shape.full_flop * full_pairs
+    if shape.sliding_flop:
+        flop += shape.sliding_flop * _pairs_in_window(prompt_tokens, depth_tokens, shape.window_tokens)
+    state = geometry.recurrent_state_elements_count * share.layers_frac
+    return replace(
+        step,
+        attention_flop=flop * share.layers_frac,
+        state_bytes=2.0 * _STATE_BYTES_PER_ELEMENT * state * passes_count,
+        state_flop=_FLOP_PER_STATE_ELEMENT * state * prompt_tokens,
+        layers_count=geometry.layers_count * share.layers_frac,
+        moe_layers_count=moe_layers_count(geometry) * share.layers_frac,
+    )
