@@ -32,6 +32,8 @@ _MAX_TEXT_LENGTH = 64
 class UnitError(ValueError):
     """A size, token count or duration could not be read; the message says how to write it."""
 
+    exit_code = 2
+
 
 def _split(text: str, what: str, example: str) -> tuple[float, str]:
     match = _NUMBER_WITH_UNIT.match(text) if len(text) <= _MAX_TEXT_LENGTH else None
