@@ -108,6 +108,7 @@ class Geometry:
     kv_head_count: int
     head_dim: int
     ffn_dim: int | None = None
+    ffn_dims: tuple[int, ...] = ()  # one per layer, where layers differ; ffn_dim is then the largest
     ffn_gated: bool = True
     v_head_dim: int | None = None
     qkv_bias: bool = False

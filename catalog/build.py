@@ -1,0 +1,69 @@
+"""Rebuild the packaged catalog from its sources: ``python -m catalog.build``.
+
+The same sources give the same bytes. ``--raw DIR`` first compresses a directory of raw facts into
+``catalog/sources``.
+"""
+
+import argparse
+import hashlib
+import json
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from catalog.facts.chips import chip_records
+from catalog.facts.models import model_record
+from catalog.facts.packing import pack_sources
+from catalog.facts.quants import quant_records
+from catalog.facts.scores import score_records
+from catalog.facts.sources import SOURCES_DIR, read_models, read_table
+
+DATA_DIR = Path(__file__).resolve().parent / "data"
+FACTS_DATE = "2026-10"
+
+
+def build(sources_dir: Path = SOURCES_DIR, data_dir: Path = DATA_DIR) -> str:
+    """Write every packaged data file; returns the catalog's version (a date and a content hash)."""
+    models = sorted(
+        (model_record(raw, FACTS_DATE) for raw in read_models(sources_dir)), key=lambda record: record["model_id"]
+    )
+    quants = quant_records(read_table("quants", sources_dir), read_table("quant_quality_summary", sources_dir))
+    files = {
+        "models.jsonl": _lines(models),
+        "scores.json": _document(score_records(models, read_table("benchmarks", sources_dir))),
+        "quants.json": _document(quants),
+        "chips.json": _document(chip_records(read_table("chips", sources_dir))),
+    }
+    digest = hashlib.sha256(b"".join(files.values())).hexdigest()[:10]
+    version = f"{FACTS_DATE}+{digest}"
+    files["index.json"] = _document({"version": version, "model_ids": [record["model_id"] for record in models]})
+    data_dir.mkdir(parents=True, exist_ok=True)
+    for name, data in files.items():
+        (data_dir / name).write_bytes(data)
+    return version
+
+
+def _document(value: Any) -> bytes:
+    return (json.dumps(value, ensure_ascii=False, separators=(",", ":"), sort_keys=True) + "\n").encode()
+
+
+def _lines(records: Iterable[Mapping[str, Any]]) -> bytes:
+    return b"".join(_document(record) for record in records)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the build from the command line."""
+    parser = argparse.ArgumentParser(prog="python -m catalog.build", description=__doc__)
+    parser.add_argument("--raw", type=Path, metavar="DIR", help="compress raw facts from DIR into the sources first")
+    parser.add_argument("--data-dir", type=Path, default=DATA_DIR, help="where to write (default: catalog/data)")
+    options = parser.parse_args(arguments)
+    if options.raw:
+        pack_sources(options.raw, SOURCES_DIR)
+    version = build(data_dir=options.data_dir)
+    sys.stdout.write(f"catalog {version} written to {options.data_dir}\n")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,1 @@
+"""From raw source records to the catalog's packaged records; used only by ``catalog.build``."""

@@ -1,0 +1,130 @@
+"""A raw model record's shape as `catalog.types.Geometry` fields."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from catalog.types import Ffn, Mixer
+
+_MIXER_BY_NAME = {
+    "attn": Mixer.FULL,
+    "swa": Mixer.SLIDING,
+    "mla": Mixer.MLA,
+    "linear": Mixer.GATED_DELTA,
+    "kda": Mixer.KDA,
+    "mamba2": Mixer.MAMBA2,
+    "mamba1": Mixer.MAMBA1,
+    "conv": Mixer.SHORT_CONV,
+    "attn+mamba2": Mixer.ATTENTION_MAMBA2,
+    "lightning": Mixer.LIGHTNING,
+    "v4": Mixer.COMPRESSED,
+    "none": Mixer.NONE,
+}
+_FFN_BY_NAME = {"dense": Ffn.DENSE, "moe": Ffn.MOE, "dense+moe": Ffn.DENSE_AND_MOE, "none": Ffn.NONE}
+
+# Geometry field <- raw field, copied as is where present
+_COPIED = {
+    "hidden_dim": "hidden_size",
+    "vocab_count": "vocab_size",
+    "tied_embeddings": "tie_embeddings",
+    "head_count": "n_heads",
+    "kv_head_count": "n_kv_heads",
+    "head_dim": "head_dim",
+    "ffn_gated": "mlp_gated",
+    "v_head_dim": "v_head_dim",
+    "qkv_bias": "qkv_bias",
+    "qk_norm": "qk_norm",
+    "norms_per_layer": "norms_per_layer",
+    "attention_output_gate": "attn_output_gate",
+    "sliding_window_tokens": "sliding_window",
+    "swa_head_count": "swa_n_heads",
+    "swa_kv_head_count": "swa_n_kv_heads",
+    "global_head_dim": "global_head_dim",
+    "global_kv_head_count": "global_n_kv_heads",
+    "k_equals_v_global": "k_eq_v_global",
+    "kv_shared_layers_count": "num_kv_shared_layers",
+    "expert_count": "n_experts",
+    "expert_used_count": "n_experts_used",
+    "expert_ffn_dim": "moe_intermediate_size",
+    "shared_expert_count": "n_shared_experts",
+    "shared_expert_ffn_dim": "shared_expert_intermediate_size",
+    "moe_latent_dim": "moe_latent_size",
+    "kv_lora_rank": "kv_lora_rank",
+    "q_lora_rank": "q_lora_rank",
+    "qk_nope_head_dim": "qk_nope_head_dim",
+    "qk_rope_head_dim": "qk_rope_head_dim",
+    "index_head_count": "index_n_heads",
+    "index_head_dim": "index_head_dim",
+    "index_topk_count": "index_topk",
+    "compress_ratios": "compress_ratios",
+    "o_groups_count": "o_groups",
+    "o_lora_rank": "o_lora_rank",
+    "linear_key_head_count": "linear_num_key_heads",
+    "linear_value_head_count": "linear_num_value_heads",
+    "linear_key_head_dim": "linear_key_head_dim",
+    "linear_value_head_dim": "linear_value_head_dim",
+    "conv_kernel_count": "conv_kernel",
+    "ssm_state_dim": "mamba_d_state",
+    "ssm_head_count": "mamba_n_heads",
+    "ssm_head_dim": "mamba_head_dim",
+    "ssm_group_count": "mamba_n_groups",
+    "ple_dim": "ple_dim",
+    "ple_embedding_params_count": "ple_embed_params",
+    "mtp_layers_count": "mtp_layers",
+    "kv_full_elements_count": "kv_elems_per_token_full",
+    "kv_sliding_elements_count": "kv_elems_per_token_swa",
+    "recurrent_state_elements_count": "recurrent_state_elems",
+}
+
+_STATUS_NOTES = {
+    "none": "its layers are not published in a form that was read",
+    "fields_only": "its configuration is known but its parameter count could not be recomputed from it",
+    "fields_only_unreconciled": "parameters computed from its configuration differ from the stated count",
+    "approx": "parameters computed from its configuration differ from the stated count",
+}
+
+
+def geometry_fields(raw: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Keyword arguments for `Geometry`, or None where the record's shape is not exact."""
+    if not raw["geometry_complete"]:
+        return None
+    fields = {name: raw[key] for name, key in _COPIED.items() if raw.get(key) is not None}
+    for name in ("kv_full_elements_count", "kv_sliding_elements_count", "recurrent_state_elements_count"):
+        fields[name] = round(fields[name])
+    fields["mixers"] = _letters(raw, "layer_pattern", "layer_mix", _MIXER_BY_NAME)
+    fields["ffns"] = _letters(raw, "ffn_pattern", "ffn_mix", _FFN_BY_NAME)
+    ffn_dim = raw.get("intermediate_size")
+    if isinstance(ffn_dim, list):
+        fields["ffn_dims"] = ffn_dim
+        ffn_dim = max(ffn_dim)
+    if ffn_dim is not None:
+        fields["ffn_dim"] = ffn_dim
+    return fields
+
+
+def geometry_note(raw: Mapping[str, Any]) -> str | None:
+    """Why a record has no exact geometry, or what its recomputed parameters leave out; None if exact."""
+    status = raw["geometry_status"]
+    if not raw["geometry_complete"]:
+        return _STATUS_NOTES.get(status, f"geometry status {status}")
+    extra = raw.get("params_extra_stored")
+    if extra:
+        return f"{extra:,} further stored parameters are outside the language model ({raw['params_extra_kind']})"
+    return None if status == "exact" else status.replace("_", " ")
+
+
+def _letters(raw: Mapping[str, Any], pattern_key: str, mix_key: str, letter_by_name: Mapping[str, str]) -> str:
+    """One letter per layer: the record's pattern, or its only kind repeated.
+
+    Raises:
+        ValueError: if a mixed record names no order, or letters and layers differ in number.
+    """
+    pattern = raw.get(pattern_key)
+    if pattern is None:
+        mix = raw[mix_key]
+        if len(mix) != 1:
+            raise ValueError(f"{raw['hf_id']}: {mix_key} {mix} has several kinds but no {pattern_key}")
+        [(name, count)] = mix.items()
+        pattern = letter_by_name[name] * count
+    if len(pattern) != raw["n_layers"]:
+        raise ValueError(f"{raw['hf_id']}: {pattern_key} has {len(pattern)} letters for {raw['n_layers']} layers")
+    return str(pattern)
