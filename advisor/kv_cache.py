@@ -1,0 +1,245 @@
+"""How many bytes an engine's caches take, layer by layer.
+
+llama.cpp's rules follow its ``llama-kv-cache*.cpp``, ``llama-memory-recurrent.cpp`` and
+``llama-hparams.cpp``: the context is padded to 256 cells, a sliding-window layer keeps
+``window + micro-batch`` cells padded likewise, latent attention keeps keys only, and recurrent
+layers keep a constant state in F32. vLLM allocates blocks of 16 tokens and MLX steps of 256.
+"""
+
+import math
+from dataclasses import dataclass
+from enum import Enum
+from functools import lru_cache
+
+from advisor.errors import BadRequestError
+from catalog.types import Geometry, Mixer
+
+LLAMA_CPP, VLLM, MLX = "llama.cpp", "vllm", "mlx"
+CELLS_ALIGNMENT = 256
+_VLLM_BLOCK_TOKENS = 16
+_STATE_BYTES_PER_ELEMENT = 4
+
+# storage of 32 elements, in bytes: ggml's block types, and the one-byte floats of vLLM
+_BYTES_PER_32 = {
+    "f32": 128,
+    "f16": 64,
+    "bf16": 64,
+    "auto": 64,
+    "fp8": 32,
+    "fp8_e4m3": 32,
+    "fp8_e5m2": 32,
+    "q8_0": 34,
+    "q5_1": 24,
+    "q5_0": 22,
+    "q4_1": 20,
+    "q4_0": 18,
+    "iq4_nl": 18,
+}
+
+
+class Reach(Enum):
+    """How far back a cache remembers, which sets its number of cells."""
+
+    FULL = "full"
+    SLIDING = "sliding"
+    COMPRESSED_4 = "one cell per 4 tokens"
+    COMPRESSED_128 = "one cell per 128 tokens"
+    STATE = "constant, F32"
+
+
+@dataclass(frozen=True, slots=True)
+class Cache:
+    """One cache of one layer: key and value elements per cell (a state has one cell)."""
+
+    reach: Reach
+    key_dim: int
+    value_dim: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CacheSetup:
+    """The load-time parameters that size a cache. ``context_tokens`` is per sequence."""
+
+    context_tokens: int
+    key_bytes_per_32: int
+    value_bytes_per_32: int
+    ubatch_tokens: int = 512
+    sequences_count: int = 1
+    engine_id: str = LLAMA_CPP
+
+
+def cache_setup(
+    context_tokens: int,
+    kv_quant_id: str,
+    *,
+    ubatch_tokens: int = 512,
+    sequences_count: int = 1,
+    engine_id: str = LLAMA_CPP,
+) -> CacheSetup:
+    """Resolve a KV type: one ("q8_0") for both, or "key/value" ("q8_0/q4_0").
+
+    Raises:
+        BadRequestError: if the type is unknown.
+    """
+    key_id, _, value_id = kv_quant_id.lower().partition("/")
+    try:
+        key_bytes, value_bytes = _BYTES_PER_32[key_id], _BYTES_PER_32[value_id or key_id]
+    except KeyError:
+        known = ", ".join(sorted(_BYTES_PER_32))
+        raise BadRequestError(f"unknown KV cache type {kv_quant_id!r}; use one of {known}") from None
+    return CacheSetup(
+        context_tokens=context_tokens,
+        key_bytes_per_32=key_bytes,
+        value_bytes_per_32=value_bytes,
+        ubatch_tokens=ubatch_tokens,
+        sequences_count=max(1, sequences_count),
+        engine_id=engine_id,
+    )
+
+
+def padded(count: int, alignment: int) -> int:
+    """The next multiple of ``alignment``."""
+    return -(-count // alignment) * alignment
+
+
+@lru_cache(maxsize=4096)
+def layer_caches(geometry: Geometry, architecture: str | None) -> tuple[tuple[Cache, ...], ...]:
+    """The caches of every layer, in order; empty for layers that share another layer's."""
+    own_count = geometry.layers_count - geometry.kv_shared_layers_count
+    return tuple(
+        _caches_of(geometry, architecture, index, Mixer(letter)) if index < own_count else ()
+        for index, letter in enumerate(geometry.mixers)
+    )
+
+
+def _caches_of(geometry: Geometry, architecture: str | None, index: int, mixer: Mixer) -> tuple[Cache, ...]:
+    if mixer == Mixer.NONE:
+        return ()
+    if mixer == Mixer.COMPRESSED:
+        return _compressed_caches(geometry, index)
+    if mixer == Mixer.MLA:
+        return _latent_caches(geometry, architecture)
+    caches: tuple[Cache, ...] = ()
+    if mixer in (Mixer.FULL, Mixer.SLIDING, Mixer.ATTENTION_MAMBA2):
+        caches += (_attention_cache(geometry, sliding=mixer == Mixer.SLIDING),)
+    if mixer not in (Mixer.FULL, Mixer.SLIDING):
+        caches += (Cache(Reach.STATE, _state_elements_count(geometry, mixer)),)
+    return caches
+
+
+def _attention_cache(geometry: Geometry, *, sliding: bool) -> Cache:
+    if sliding:
+        heads = geometry.swa_kv_head_count or geometry.kv_head_count
+        return Cache(Reach.SLIDING, heads * geometry.head_dim, heads * (geometry.v_head_dim or geometry.head_dim))
+    heads = geometry.global_kv_head_count or geometry.kv_head_count
+    key_dim = geometry.global_head_dim or geometry.head_dim
+    value_dim = geometry.global_head_dim or geometry.v_head_dim or geometry.head_dim
+    return Cache(Reach.FULL, heads * key_dim, heads * value_dim)
+
+
+def _latent_caches(geometry: Geometry, architecture: str | None) -> tuple[Cache, ...]:
+    """Multi-head latent attention stores the compressed key and its rotary part, no value."""
+    latent = Cache(Reach.FULL, (geometry.kv_lora_rank or 0) + (geometry.qk_rope_head_dim or 0))
+    if geometry.index_head_dim and architecture in ("deepseek32", "glm-dsa"):
+        return (latent, Cache(Reach.FULL, geometry.index_head_dim))
+    return (latent,)
+
+
+def _compressed_caches(geometry: Geometry, index: int) -> tuple[Cache, ...]:
+    """DeepSeek-V4: a sliding raw cache, plus compressed keys, indexer keys and compressor states."""
+    key_dim, index_dim = geometry.head_dim, geometry.index_head_dim or 0
+    raw = Cache(Reach.SLIDING, key_dim)
+    ratio = geometry.compress_ratios[index] if index < len(geometry.compress_ratios) else 0
+    if ratio == 4:
+        states = 2 * (2 * 4) * (2 * key_dim + 2 * index_dim)
+        return (
+            raw,
+            Cache(Reach.COMPRESSED_4, key_dim),
+            Cache(Reach.COMPRESSED_4, index_dim),
+            Cache(Reach.STATE, states),
+        )
+    if ratio == 128:
+        return (raw, Cache(Reach.COMPRESSED_128, key_dim), Cache(Reach.STATE, 2 * 128 * key_dim))
+    return (raw,)
+
+
+def _state_elements_count(geometry: Geometry, mixer: Mixer) -> int:
+    """Convolution history and recurrent state of one layer."""
+    history = max(0, (geometry.conv_kernel_count or 4) - 1)
+    if mixer == Mixer.SHORT_CONV:
+        return geometry.hidden_dim * max(0, (geometry.conv_kernel_count or 3) - 1)
+    if mixer == Mixer.LIGHTNING:
+        return geometry.head_dim**2 * geometry.head_count
+    if mixer in (Mixer.GATED_DELTA, Mixer.KDA):
+        key_heads, key_dim = geometry.linear_key_head_count or 0, geometry.linear_key_head_dim or 0
+        inner = (geometry.linear_value_head_count or 0) * (geometry.linear_value_head_dim or 0)
+        return history * (inner + 2 * key_heads * key_dim) + key_dim * inner
+    inner = (geometry.ssm_head_count or 0) * (geometry.ssm_head_dim or 0)
+    groups = geometry.ssm_group_count or 0 if mixer != Mixer.MAMBA1 else 0
+    state_dim = geometry.ssm_state_dim or 0
+    return history * (inner + 2 * groups * state_dim) + state_dim * inner
+
+
+def cells_count(geometry: Geometry, reach: Reach, setup: CacheSetup) -> int:
+    """Cells one sequence's cache holds."""
+    window = geometry.sliding_window_tokens
+    if setup.engine_id == VLLM:
+        tokens = setup.context_tokens
+        if reach is Reach.SLIDING and window:
+            tokens = min(tokens, window + setup.ubatch_tokens)
+        return padded(tokens, _VLLM_BLOCK_TOKENS)
+    context = padded(setup.context_tokens, CELLS_ALIGNMENT)
+    if reach is Reach.SLIDING and window:
+        extra = setup.ubatch_tokens if setup.engine_id == LLAMA_CPP else 0
+        return padded(min(context, window + extra), CELLS_ALIGNMENT)
+    if reach is Reach.COMPRESSED_4:
+        return padded(math.ceil(context / 4), CELLS_ALIGNMENT)
+    if reach is Reach.COMPRESSED_128:
+        return padded(math.ceil(context / 128), CELLS_ALIGNMENT)
+    return context
+
+
+def cache_bytes(geometry: Geometry, cache: Cache, setup: CacheSetup) -> int:
+    """Bytes of one layer's cache over all sequences."""
+    if cache.reach is Reach.STATE:
+        return _STATE_BYTES_PER_ELEMENT * cache.key_dim * setup.sequences_count
+    row = _row_bytes(cache.key_dim, setup.key_bytes_per_32) + _row_bytes(cache.value_dim, setup.value_bytes_per_32)
+    return row * cells_count(geometry, cache.reach, setup) * setup.sequences_count
+
+
+def _row_bytes(elements_count: int, bytes_per_32: int) -> int:
+    return -(-elements_count * bytes_per_32 // 32)
+
+
+def kv_bytes_by_layer(geometry: Geometry, architecture: str | None, setup: CacheSetup) -> tuple[int, ...]:
+    """Bytes of all caches of each layer, over all sequences."""
+    by_caches = {
+        caches: sum(cache_bytes(geometry, cache, setup) for cache in caches)
+        for caches in set(layer_caches(geometry, architecture))
+    }
+    return tuple(by_caches[caches] for caches in layer_caches(geometry, architecture))
+
+
+def kv_cache_bytes(
+    geometry: Geometry,
+    architecture: str | None,
+    *,
+    context_tokens: int,
+    kv_quant_id: str = "f16",
+    ubatch_tokens: int = 512,
+    sequences_count: int = 1,
+    engine_id: str = LLAMA_CPP,
+) -> int:
+    """Bytes of the KV cache and recurrent states of a whole model, over all sequences.
+
+    Raises:
+        BadRequestError: if the KV type is unknown.
+    """
+    setup = cache_setup(
+        context_tokens,
+        kv_quant_id,
+        ubatch_tokens=ubatch_tokens,
+        sequences_count=sequences_count,
+        engine_id=engine_id,
+    )
+    return sum(kv_bytes_by_layer(geometry, architecture, setup))
