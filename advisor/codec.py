@@ -26,6 +26,10 @@ DOCUMENTS: dict[str, tuple[type, int]] = {
     "validation": (advisor.types.Validation, advisor.types.SCHEMA_VERSION),
     "accuracy": (advisor.types.Accuracy, advisor.types.SCHEMA_VERSION),
     "calibration": (advisor.types.Calibration, advisor.types.SCHEMA_VERSION),
+    "run": (advisor.types.Run, advisor.types.SCHEMA_VERSION),
+    "regression": (advisor.types.Regression, advisor.types.SCHEMA_VERSION),
+    "selftest": (advisor.types.SelfTest, advisor.types.SCHEMA_VERSION),
+    "history": (advisor.types.HistoryDocument, advisor.types.SCHEMA_VERSION),
 }
 
 #: (kind, version) -> function that turns that version's mapping into the next version's.

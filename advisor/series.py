@@ -1,0 +1,136 @@
+"""What a document says per subject and metric: raw values, typical values, which way is better.
+
+Runs and validations are brought into one shape here, so that comparing, trending and self-testing
+need to know one. Pure.
+"""
+
+import statistics
+from collections.abc import Iterator
+
+from advisor.types import (
+    EngineBuild,
+    MetricSeries,
+    Run,
+    RunCase,
+    RunEnvironment,
+    Validation,
+    ValidationRecord,
+    ValidationStatus,
+)
+
+OBSERVED_METRICS = (
+    "prefill_tokens_per_s",
+    "decode_tokens_per_s",
+    "first_token_s",
+    "load_s",
+    "peak_memory_bytes",
+)
+
+
+def higher_is_better(metric: str) -> bool:
+    """Whether a larger value is the better one, read from the metric's unit suffix."""
+    return metric.endswith("_per_s")
+
+
+def clean_values(series: MetricSeries) -> tuple[float, ...]:
+    """Positive values of unpolluted windows; all positive values where every window was polluted."""
+    usable = [(value, index) for index, value in enumerate(series.values) if value > 0]
+    clean = [value for value, index in usable if not (series.polluted and series.polluted[index])]
+    return tuple(clean or [value for value, _ in usable])
+
+
+def typical(series: MetricSeries) -> float | None:
+    """The median of the clean values, or None without any."""
+    values = clean_values(series)
+    return statistics.median(values) if values else None
+
+
+def engine_label(engine: EngineBuild | None) -> str | None:
+    """An engine and its build on one line."""
+    if engine is None:
+        return None
+    return " ".join(part for part in (engine.id, engine.version, engine.build) if part)
+
+
+def validation_subject(record: ValidationRecord) -> str:
+    """The name of a validation's case: two records are like cases exactly if these are equal."""
+    work, how = record.estimate.workload, record.estimate.deployment
+    parts = [
+        f"{record.estimate.model_id}:{record.estimate.quant_id}",
+        record.weights,
+        f"p{work.prompt_tokens}",
+        f"n{work.output_tokens}",
+        f"c{work.context_tokens}",
+        how.backend,
+    ]
+    parts += [f"x{work.concurrency_count}"] if work.concurrency_count > 1 else []
+    parts += [f"t{how.threads_count}"] if how.threads_count else []
+    return " ".join(parts)
+
+
+def _record_values(record: ValidationRecord, metric: str) -> tuple[float, ...]:
+    # The validator keeps every repeat under the metric's own name; a single figure is one repeat.
+    raw = record.samples.get(metric)
+    if raw:
+        return tuple(raw)
+    value = getattr(record.observed, metric)
+    return () if value is None else (float(value),)
+
+
+def case_from_validation(record: ValidationRecord) -> RunCase:
+    """A validation record as a case of a run, its repeats as rounds."""
+    series = []
+    for metric in OBSERVED_METRICS:
+        values = _record_values(record, metric)
+        if values:
+            flags = (record.polluted,) * len(values) if record.polluted else ()
+            rounds = tuple(range(len(values)))
+            series.append(MetricSeries(metric=metric, values=values, rounds=rounds, polluted=flags))
+    return RunCase(
+        subject=validation_subject(record),
+        status=record.status,
+        series=tuple(series),
+        deployment=record.estimate.deployment,
+        workload=record.estimate.workload,
+        weights=record.weights,
+        estimate=record.estimate,
+        reason=record.reason,
+    )
+
+
+def run_from_validation(document: Validation) -> Run:
+    """A validation document as a run of an unnamed suite, so that two of them can be compared."""
+    cases: dict[str, RunCase] = {}
+    for record in document.records:
+        case = case_from_validation(record)
+        cases[case.subject] = case  # the last word on a case counts
+    engines = [record.engine for record in document.records if record.status is ValidationStatus.OK]
+    machine_id = document.profile_id or "unknown"
+    hardware = document.hardware or "unknown"
+    environment = RunEnvironment(
+        machine_id=machine_id, hardware=hardware, os="unknown", engine=engines[0] if engines else None
+    )
+    rounds = max((len(s.values) for case in cases.values() for s in case.series), default=0)
+    return Run(
+        suite_name="validation",
+        suite_id="validation",
+        environment=environment,
+        cases=tuple(cases.values()),
+        created_at=document.created_at,
+        tool_version=document.tool_version,
+        rounds_count=rounds,
+        profile_id=document.profile_id,
+        hardware=document.hardware,
+    )
+
+
+def points(document: object) -> Iterator[tuple[str, str, float, float, float]]:
+    """Subject, metric, median, lowest and highest clean value of everything a document measured."""
+    run = run_from_validation(document) if isinstance(document, Validation) else document
+    if not isinstance(run, Run):
+        return
+    for case in run.cases:
+        for series in case.series:
+            values = clean_values(series)
+            if values:
+                yield case.subject, series.metric, statistics.median(values), min(values), max(values)
