@@ -1,0 +1,181 @@
+"""The child process that runs llama.cpp: one JSON request per line in, one JSON reply per line out.
+
+It exists so that an out-of-memory kill or a crash inside the engine is a record in the parent, not the
+parent's end. It ends when its input closes, which is also what happens when the parent is killed.
+"""
+
+import contextlib
+import json
+import os
+import queue
+import sys
+import threading
+from collections.abc import Callable, Mapping
+from typing import Any, BinaryIO
+
+from advisor.engines.base import LoadOptions, ModelRefusedError
+from advisor.errors import AdvisorError
+
+MAX_LINE_BYTES = 8 * 1024**2
+Reply = dict[str, Any]
+
+
+def peak_memory_bytes() -> dict[str, int]:
+    """Peak resident memory of this process and what of it is its own, not file-backed, right now."""
+    try:
+        with open("/proc/self/status", encoding="ascii", errors="replace") as file:  # noqa: PTH123 - hot path
+            rows = dict(line.split(":", 1) for line in file if ":" in line)
+        kib = {key: int(rows[key].split()[0]) for key in ("VmHWM", "VmRSS", "RssAnon") if key in rows}
+        return {
+            "process.peak": kib.get("VmHWM", 0) * 1024,
+            "process.resident": kib.get("VmRSS", 0) * 1024,
+            "process.anonymous": kib.get("RssAnon", 0) * 1024,
+        }
+    except OSError:
+        import psutil
+
+        info = psutil.Process().memory_info()
+        return {"process.peak": getattr(info, "peak_wset", info.rss), "process.resident": info.rss}
+
+
+class Service:
+    """Holds the open models and answers requests."""
+
+    def __init__(self) -> None:
+        self._lib: Any = None
+        self._log: Any = None
+        self._models: dict[int, Any] = {}
+        self._next_handle = 1
+
+    def answer(self, request: Mapping[str, Any]) -> Reply:
+        """Run one request; the reply's ``ok`` says whether it worked."""
+        operations: dict[str, Callable[..., Reply]] = {
+            "info": self.info,
+            "open": self.open,
+            "close": self.close,
+            "seek": self.seek,
+            "prefill": self.prefill,
+            "decode": self.decode,
+            "generate": self.generate,
+            "tokenize": self.tokenize,
+            "memory": self.memory,
+            "limit": self.limit,
+        }
+        arguments = dict(request)
+        name = arguments.pop("op", None)
+        if name not in operations:
+            raise ModelRefusedError(f"unknown request {name!r}")
+        return operations[name](**arguments)
+
+    def _engine(self) -> Any:
+        if self._lib is None:
+            from advisor.engines import _native
+
+            self._lib = _native.import_engine()
+            self._log = _native.EngineLog(self._lib)
+            self._lib.llama_backend_init()
+        return self._lib
+
+    def info(self) -> Reply:
+        """Build and devices."""
+        from advisor.engines import _native
+
+        lib = self._engine()
+        return {"build": _native.build_info(lib), "devices": _native.devices()}
+
+    def limit(self, data_bytes: int) -> Reply:
+        """Make allocations beyond ``data_bytes`` of private memory fail, where the system can."""
+        try:
+            import resource
+
+            _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+            resource.setrlimit(resource.RLIMIT_DATA, (data_bytes, hard))
+        except (ImportError, ValueError, OSError):
+            return {"limited": False}
+        return {"limited": True}
+
+    def open(self, path: str, options: Mapping[str, Any]) -> Reply:
+        """Load a model; the handle names it in later requests."""
+        from advisor.engines._native import NativeModel
+
+        lib = self._engine()
+        chosen = LoadOptions(**options)
+        model = NativeModel(lib, self._log, path, chosen)
+        if not chosen.dry_run:
+            model.warm_up()
+        handle, self._next_handle = self._next_handle, self._next_handle + 1
+        self._models[handle] = model
+        return {"handle": handle, **model.describe()}
+
+    def close(self, handle: int) -> Reply:
+        """Free a model."""
+        self._models.pop(handle).close()
+        return {}
+
+    def seek(self, handle: int, depth_tokens: int) -> Reply:
+        """Leave exactly ``depth_tokens`` in the context; not part of what is timed."""
+        self._models[handle].seek(depth_tokens)
+        return {}
+
+    def prefill(self, handle: int, tokens_count: int) -> Reply:
+        """Time a synthetic prompt behind what the context holds."""
+        reply: Reply = self._models[handle].prefill(tokens_count)
+        return reply
+
+    def decode(self, handle: int, tokens_count: int) -> Reply:
+        """Time synthetic decoding behind what the context holds."""
+        reply: Reply = self._models[handle].decode(tokens_count)
+        return reply
+
+    def generate(self, handle: int, prompt: str | list[int], max_tokens: int, chat: bool) -> Reply:
+        """Answer a prompt."""
+        reply: Reply = self._models[handle].generate(prompt, max_tokens, chat)
+        return reply
+
+    def tokenize(self, handle: int, text: str) -> Reply:
+        """Token ids of a text."""
+        return {"tokens": self._models[handle].tokenize(text)}
+
+    def memory(self, handle: int) -> Reply:
+        """Buffers of one model and the process's peak."""
+        return {"memory_bytes": {**self._models[handle].memory_bytes, **peak_memory_bytes()}}
+
+
+def _reply_to(service: Service, line: bytes) -> Reply:
+    try:
+        return {"ok": True, **service.answer(json.loads(line))}
+    except AdvisorError as error:
+        return {"ok": False, "kind": type(error).__name__, "message": str(error)}
+    except MemoryError:
+        return {"ok": False, "kind": "OutOfMemoryError", "message": "the worker ran out of memory"}
+    except Exception as error:  # noqa: BLE001 - the process boundary: everything becomes a reply
+        return {"ok": False, "kind": "EngineError", "message": f"{type(error).__name__}: {error}"}
+
+
+def _read_requests(source: BinaryIO, requests: "queue.SimpleQueue[bytes]") -> None:
+    """Queue request lines; end the process at once when the parent is gone, even in mid-computation."""
+    while True:
+        line = source.readline(MAX_LINE_BYTES)
+        if not line:
+            os._exit(0)
+        requests.put(line)
+
+
+def _prefer_as_victim() -> None:
+    """Ask the kernel to end this process first, not the user's, should memory run out."""
+    with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w", encoding="ascii") as file:  # noqa: PTH123
+        file.write("1000")
+
+
+def main() -> None:
+    """Serve requests until the input closes."""
+    replies = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # the engine may print: keep that off the channel
+    _prefer_as_victim()
+    requests: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+    threading.Thread(target=_read_requests, args=(sys.stdin.buffer, requests), daemon=True).start()
+    service = Service()
+    while True:
+        reply = _reply_to(service, requests.get())
+        replies.write(json.dumps(reply).encode() + b"\n")
+        replies.flush()

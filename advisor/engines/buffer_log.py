@@ -1,0 +1,53 @@
+"""Read llama.cpp's own log: which buffers it allocated, where, and what went wrong."""
+
+import re
+from collections.abc import Iterable, Mapping
+
+_MIB = 1024**2
+_BUFFER = re.compile(
+    r"(?P<where>\S+)\s+(?P<what>model|KV|RS|DSV4 .{1,40}state|output|compute) buffer size"
+    r"\s*=\s*(?P<mib>[0-9]+\.[0-9]+) MiB"
+)
+_PURPOSE = {"model": "weights", "KV": "kv", "RS": "state", "output": "output", "compute": "compute"}
+_FAILURE = re.compile(
+    r"error|fail|unable|unknown|unsupported|missing|invalid|not supported|wrong|corrupt", re.IGNORECASE
+)
+_ALLOCATION = re.compile(r"(?:alloc\w*|out of memory|cudaMalloc)", re.IGNORECASE)
+_SIZE = re.compile(r"of size ([0-9]+)|allocating ([0-9.]+) MiB|allocate\D{0,40}?([0-9]{6,})")
+
+
+def parse_buffers(lines: Iterable[str]) -> Mapping[str, int]:
+    """Bytes by ``device.purpose`` (``cpu.weights``, ``cpu_repack.weights``, ``cpu.kv``, …).
+
+    The log rounds to 0.01 MiB, so each buffer is exact to about 5 KiB. A device's line for the same
+    purpose may come several times (sliding and full caches): they add up.
+    """
+    found: dict[str, int] = {}
+    for line in lines:
+        match = _BUFFER.search(line)
+        if match is None:
+            continue
+        purpose = _PURPOSE.get(match["what"], "state")
+        key = f"{match['where'].lower()}.{purpose}"
+        found[key] = found.get(key, 0) + round(float(match["mib"]) * _MIB)
+    return found
+
+
+def failure_reason(lines: Iterable[str]) -> str:
+    """The most telling line of a failed load: the first that names an error, else the last."""
+    kept = [line.strip() for line in lines if line.strip()]
+    telling = [line for line in kept if _FAILURE.search(line)]
+    return (telling or kept[-1:] or ["the engine gave no reason"])[0][:300]
+
+
+def failed_allocation_bytes(lines: Iterable[str]) -> int | None:
+    """Size of the allocation the engine could not make; 0 if unknown, None if memory was not the cause."""
+    for line in lines:
+        if not (_ALLOCATION.search(line) and _FAILURE.search(line)):
+            continue
+        size = _SIZE.search(line)
+        if size is None:
+            return 0
+        exact, mib, digits = size.groups()
+        return round(float(mib) * _MIB) if mib else int(exact or digits)
+    return None

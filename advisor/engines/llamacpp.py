@@ -1,0 +1,178 @@
+"""llama.cpp through llama-cpp-python, in a worker process."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from typing import Any
+
+from advisor.engines._process import Limits, WorkerProcess
+from advisor.engines.base import Loaded, LoadOptions, Phase, Stream, Window
+from advisor.types import Deployment, EngineBuild
+from probes.guard import watch
+
+ENGINE_ID = "llama.cpp"
+_BACKENDS = ("cpu", "cuda", "metal", "rocm", "vulkan", "sycl")
+
+
+class LlamaCppSession:
+    """One model held by a worker; several may be open at once and be timed in turn."""
+
+    def __init__(self, process: WorkerProcess, path: str, options: LoadOptions) -> None:
+        self._process = process
+        reply = process.request("open", path=path, options=asdict(options))
+        self._handle: int | None = int(reply.pop("handle"))
+        self.loaded = Loaded(**reply)
+        self.options = options
+
+    def prefill(self, tokens_count: int, *, depth_tokens: int = 0) -> Window:
+        """Work through a synthetic prompt behind ``depth_tokens`` of context."""
+        return self._window("prefill", tokens_count, depth_tokens)
+
+    def decode(self, tokens_count: int, *, depth_tokens: int = 0) -> Window:
+        """Produce synthetic tokens one by one behind ``depth_tokens`` of context."""
+        return self._window("decode", tokens_count, depth_tokens)
+
+    def _window(self, phase: Phase, tokens_count: int, depth_tokens: int) -> Window:
+        self._process.request("seek", handle=self._handle, depth_tokens=depth_tokens)
+        with watch(pids=(self._process.pid,)) as watched:
+            reply = self._process.request(phase, handle=self._handle, tokens_count=tokens_count)
+        return Window(
+            phase=phase,
+            tokens_count=tokens_count,
+            depth_tokens=depth_tokens,
+            started_s=reply["started_s"],
+            elapsed_s=tuple(reply["elapsed_s"]),
+            threads_count=self.loaded.threads_count,
+            cpu_s=reply["cpu_s"],
+            involuntary_switches_count=reply["involuntary_switches_count"],
+            conditions=watched.conditions,
+        )
+
+    def generate(self, prompt: str | Sequence[int], max_tokens: int, *, chat: bool = False) -> Stream:
+        """Answer a prompt greedily; ``chat`` wraps a text in the model's own chat template."""
+        asked = prompt if isinstance(prompt, str) else list(prompt)
+        reply = self._process.request("generate", handle=self._handle, prompt=asked, max_tokens=max_tokens, chat=chat)
+        reply["token_s"], reply["tokens"] = tuple(reply["token_s"]), tuple(reply["tokens"])
+        return Stream(**reply)
+
+    def tokenize(self, text: str) -> tuple[int, ...]:
+        """Token ids of a text."""
+        return tuple(self._process.request("tokenize", handle=self._handle, text=text)["tokens"])
+
+    def memory_bytes(self) -> Mapping[str, int]:
+        """Buffers by device and purpose, and the worker's own peak ("process.peak")."""
+        reply: Mapping[str, int] = self._process.request("memory", handle=self._handle)["memory_bytes"]
+        return reply
+
+    def close(self) -> None:
+        """Free the model; the worker lives on."""
+        if self._handle is not None:
+            self._process.request("close", handle=self._handle)
+            self._handle = None
+
+
+class Worker:
+    """A worker process that holds any number of models."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._process = WorkerProcess(limits)
+        self._info: dict[str, Any] | None = None
+
+    def __enter__(self) -> "Worker":
+        if self._process.limits.memory_bytes is not None and not self.gpu_offload:
+            # accelerator drivers reserve address space far beyond what they use: bound CPU builds only
+            self._process.request("limit", data_bytes=self._process.limits.memory_bytes)
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._process.close()
+
+    @property
+    def pid(self) -> int:
+        """The worker's process id."""
+        return self._process.pid
+
+    @property
+    def info(self) -> Mapping[str, Any]:
+        """Build and devices as the engine lists them."""
+        if self._info is None:
+            self._info = self._process.request("info", timeout_s=120.0)
+        return self._info
+
+    @property
+    def gpu_offload(self) -> bool:
+        """Whether this build can put layers on an accelerator."""
+        return bool(self.info["build"]["gpu_offload"])
+
+    def build(self) -> EngineBuild:
+        """Name, version and build flags of the engine."""
+        return parse_build(self.info["build"])
+
+    @contextmanager
+    def open(self, path: str, options: LoadOptions) -> Iterator[LlamaCppSession]:
+        """Load a model for as long as the context lasts."""
+        session = LlamaCppSession(self._process, path, options)
+        try:
+            yield session
+        finally:
+            if self._process.alive:
+                session.close()
+
+    def hold(self, path: str, options: LoadOptions) -> LlamaCppSession:
+        """Load a model until it is closed or the worker ends; for several at once."""
+        return LlamaCppSession(self._process, path, options)
+
+
+def parse_build(info: Mapping[str, Any]) -> EngineBuild:
+    """The engine's identity from what the worker reports."""
+    parts = [
+        f"llama.cpp {info['engine_version']}" if info.get("engine_version") else None,
+        f"ggml {info['ggml_version']}" if info.get("ggml_version") else None,
+        info.get("ggml_commit"),
+        info.get("system_info"),
+    ]
+    build = "; ".join(part for part in parts if part and part != "unknown")
+    return EngineBuild(id=ENGINE_ID, version=f"llama-cpp-python {info['binding_version']}", build=build or None)
+
+
+@contextmanager
+def open_worker(limits: Limits | None = None) -> Iterator[Worker]:
+    """A worker for as long as the context lasts.
+
+    Raises:
+        EngineMissingError: on first use, if llama-cpp-python is not installed.
+    """
+    with Worker(limits or Limits()) as worker:
+        yield worker
+
+
+class LlamaCppEngine:
+    """The engine as the validator sees it."""
+
+    engine_id = ENGINE_ID
+
+    def __init__(self, limits: Limits | None = None) -> None:
+        self._limits = limits or Limits()
+
+    def waiver(self, deployment: Deployment) -> str | None:
+        """None if llama-cpp-python is installed and this is a GGUF for a backend it has."""
+        import importlib.util
+
+        if importlib.util.find_spec("llama_cpp") is None:
+            return "llama-cpp-python is not installed; install it with: pip install 'model-fit-advisor[llama-cpp]'"
+        if deployment.file_format != "gguf":
+            return f"llama.cpp loads GGUF files, not {deployment.file_format}"
+        if deployment.backend not in _BACKENDS:
+            return f"llama.cpp has no backend {deployment.backend!r}"
+        return None
+
+    def build(self) -> EngineBuild:
+        """Name, version and build flags."""
+        with open_worker(self._limits) as worker:
+            return worker.build()
+
+    @contextmanager
+    def open(self, path: str, options: LoadOptions) -> Iterator[LlamaCppSession]:
+        """Load a model in a worker of its own for as long as the context lasts."""
+        with open_worker(self._limits) as worker, worker.open(path, options) as session:
+            yield session
