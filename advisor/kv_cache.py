@@ -97,6 +97,16 @@ def cache_setup(
     )
 
 
+def bytes_per_element(kv_quant_id: str) -> float:
+    """Mean bytes of a cached key or value element.
+
+    Raises:
+        BadRequestError: if the type is unknown.
+    """
+    setup = cache_setup(CELLS_ALIGNMENT, kv_quant_id)
+    return (setup.key_bytes_per_32 + setup.value_bytes_per_32) / 64
+
+
 def padded(count: int, alignment: int) -> int:
     """The next multiple of ``alignment``."""
     return -(-count // alignment) * alignment

@@ -11,6 +11,8 @@ class UnknownNameError(CatalogError, LookupError):
     ``candidates`` holds what the text fits equally well; it is empty where it fits nothing.
     """
 
+    exit_code = 2
+
     def __init__(
         self, kind: str, text: str, *, nearest: tuple[str, ...] = (), candidates: tuple[str, ...] = ()
     ) -> None:

@@ -1,0 +1,288 @@
+"""One prediction: memory, prefill, decode, time to first token and load time, with its working.
+
+Everything that predicts (``estimate``, ``recommend``, ``plan``, ``validate``, ``accuracy``) calls
+`estimate`, so the same question has the same answer everywhere.
+"""
+
+import math
+from dataclasses import dataclass, replace
+
+from advisor import memory, roofline
+from advisor.errors import BadRequestError
+from advisor.kv_cache import bytes_per_element
+from advisor.machine import (
+    ASSUMED_DISK_BYTES_PER_S,
+    ASSUMED_LINK_BYTES_PER_S,
+    CPU_DEVICE_ID,
+    Machine,
+    MachineDevice,
+)
+from advisor.types import (
+    Basis,
+    Bound,
+    Deployment,
+    Estimate,
+    EstimateWarning,
+    Interval,
+    MemoryPlan,
+    Term,
+    Workload,
+    weakest,
+)
+from advisor.work import Share, Work, decode_work, moe_layers_count, prefill_work
+from catalog.types import ArtifactSpec, ModelSpec
+
+#: Half-width of an 80 % interval in standard deviations of a normal distribution.
+Z_80 = 1.2816
+#: Extra log standard deviation where a weight type, a shape or a disk was never measured here.
+_UNKNOWN_TYPE_SIGMA = 0.15
+_UNKNOWN_SHAPE_SIGMA = 0.15
+_DISK_SIGMA = 0.35
+#: Assumed latency of handing activations from one device to another.
+_LINK_LATENCY_S = 20e-6
+_ACTIVATION_BYTES = 4
+
+
+@dataclass(frozen=True, slots=True)
+class _Phase:
+    """Priced terms of one phase and the log standard deviation of their sum."""
+
+    terms: tuple[Term, ...]
+    sigma: float
+
+    @property
+    def time_s(self) -> float:
+        return roofline.total_s(self.terms)
+
+
+def interval(mid: float, sigma: float) -> Interval:
+    """The 80 % interval of a positive quantity whose logarithm has standard deviation ``sigma``."""
+    factor = math.exp(Z_80 * sigma)
+    return Interval(low=mid / factor, mid=mid, high=mid * factor)
+
+
+def estimate(
+    model: ModelSpec, artifact: ArtifactSpec, machine: Machine, workload: Workload, deployment: Deployment
+) -> Estimate:
+    """Predict one deployment of one model on one machine.
+
+    Raises:
+        BadRequestError: if the workload's context is beyond what the model was trained for.
+    """
+    _check_context(model, workload)
+    plan = memory.plan_memory(model, artifact, deployment, workload, machine.available_bytes())
+    shares = split(model, deployment)
+    decode = _decode(model, artifact, machine, workload, deployment, shares)
+    prefill = _prefill(model, artifact, machine, workload, deployment, shares)
+    decode_s, prefill_s = decode.time_s, prefill.time_s
+    terms = prefill.terms + decode.terms
+    return Estimate(
+        model_id=model.model_id,
+        quant_id=artifact.quant_id,
+        engine_id=deployment.engine_id,
+        deployment=deployment,
+        workload=workload,
+        prefill_tokens_per_s=interval(workload.prompt_tokens / prefill_s, prefill.sigma),
+        decode_tokens_per_s=interval(1.0 / decode_s, decode.sigma),
+        first_token_s=interval(prefill_s, prefill.sigma),
+        load_s=_load(artifact, machine),
+        memory=plan,
+        basis=weakest(tuple({term.basis for term in terms})),
+        terms=terms,
+        warnings=_warnings(model, artifact, machine, shares, plan),
+        provenance=_provenance(machine, shares),
+    )
+
+
+def _check_context(model: ModelSpec, workload: Workload) -> None:
+    limit = model.max_context_tokens
+    if limit is not None and workload.context_tokens > limit:
+        raise BadRequestError(
+            f"{model.model_id} takes at most {limit} tokens of context, {workload.context_tokens} were asked for; "
+            f"use --context {limit} or less"
+        )
+
+
+def split(model: ModelSpec, deployment: Deployment) -> tuple[tuple[str, Share], ...]:
+    """The part of the model each device holds: whole layers, and routed experts moved to the CPU."""
+    layers_by_device = deployment.layers_by_device or {CPU_DEVICE_ID: 1}
+    layers_count = sum(layers_by_device.values())
+    moe_count = moe_layers_count(model.geometry) if model.geometry else 0
+    moved_frac = min(1.0, deployment.experts_on_cpu_layers_count / moe_count) if moe_count else 0.0
+    fractions = {device: count / layers_count for device, count in layers_by_device.items() if count}
+    accelerators = [device for device in fractions if device != CPU_DEVICE_ID]
+    output_device = accelerators[-1] if accelerators else CPU_DEVICE_ID
+    shares = []
+    accelerated_frac = sum(fractions[device] for device in accelerators)
+    for device, fraction in fractions.items():
+        kept = fraction
+        if device != CPU_DEVICE_ID and moved_frac:
+            kept = max(0.0, fraction - moved_frac * fraction / accelerated_frac)
+        shares.append((device, Share(layers_frac=fraction, experts_frac=kept, output=device == output_device)))
+    if moved_frac and accelerators:
+        held = fractions.get(CPU_DEVICE_ID, 0.0)
+        shares = [share for share in shares if share[0] != CPU_DEVICE_ID]
+        shares.append((CPU_DEVICE_ID, Share(layers_frac=held, experts_frac=min(1.0, held + moved_frac), output=False)))
+    return tuple(shares)
+
+
+def _decode(
+    model: ModelSpec,
+    artifact: ArtifactSpec,
+    machine: Machine,
+    workload: Workload,
+    deployment: Deployment,
+    shares: tuple[tuple[str, Share], ...],
+) -> _Phase:
+    depth_tokens = workload.prompt_tokens + workload.output_tokens / 2.0
+    kv_bytes = bytes_per_element(deployment.kv_quant_id)
+    parts = []
+    for device_id, share in shares:
+        rates = machine.device(device_id).rates
+        work = decode_work(
+            artifact,
+            model.geometry,
+            depth_tokens=depth_tokens,
+            kv_bytes_per_element=kv_bytes,
+            batch_count=workload.concurrency_count,
+            share=share,
+        )
+        parts.append(_Phase(roofline.price_decode(work, rates), rates.decode_sigma))
+    joined = _join(parts, parallel=deployment.split_mode == "row")
+    links = _link_terms(model, machine, deployment, shares, tokens=workload.concurrency_count)
+    return _with_doubt(replace(joined, terms=joined.terms + links), model, artifact, machine, shares)
+
+
+def _prefill(
+    model: ModelSpec,
+    artifact: ArtifactSpec,
+    machine: Machine,
+    workload: Workload,
+    deployment: Deployment,
+    shares: tuple[tuple[str, Share], ...],
+) -> _Phase:
+    parts = []
+    for device_id, share in shares:
+        work = prefill_work(
+            artifact,
+            model.geometry,
+            prompt_tokens=workload.prompt_tokens,
+            ubatch_tokens=deployment.ubatch_tokens,
+            share=share,
+        )
+        device = machine.device(device_id)
+        own = _Phase(roofline.price_prefill(work, device.rates), device.rates.prefill_sigma)
+        streamed = _streamed_prefill(work, machine, device, shares)
+        parts.append(own if streamed is None or own.time_s <= streamed.time_s else streamed)
+    joined = _join(parts, parallel=deployment.split_mode == "row")
+    return _with_doubt(joined, model, artifact, machine, shares)
+
+
+def _streamed_prefill(
+    work: Work, machine: Machine, device: MachineDevice, shares: tuple[tuple[str, Share], ...]
+) -> _Phase | None:
+    """llama.cpp copies weights held by the CPU to the accelerator for each micro-batch of a long prompt."""
+    accelerator_id = next((device_id for device_id, _ in shares if device_id != CPU_DEVICE_ID), None)
+    if device.device_id != CPU_DEVICE_ID or accelerator_id is None:
+        return None
+    rates = machine.device(accelerator_id).rates
+    moved = work.weight_bytes * work.passes_count
+    link = machine.link_bytes_per_s.get(accelerator_id)
+    term = Term(
+        name="prefill.link",
+        device_id=accelerator_id,
+        bytes=moved,
+        time_s=moved / (link or ASSUMED_LINK_BYTES_PER_S),
+        bound=Bound.LINK,
+        basis=Basis.MEASURED if link else Basis.ASSUMED,
+    )
+    return _Phase((*roofline.price_prefill(work, rates), term), rates.prefill_sigma)
+
+
+def _join(parts: list[_Phase], *, parallel: bool) -> _Phase:
+    """Devices in turn add their times; devices side by side (tensor parallel) wait for the slowest."""
+    if parallel and len(parts) > 1:
+        return max(parts, key=lambda part: part.time_s)
+    total_s = sum(part.time_s for part in parts)
+    sigma = sum(part.sigma * part.time_s for part in parts) / total_s
+    return _Phase(tuple(term for part in parts for term in part.terms), sigma)
+
+
+def _link_terms(
+    model: ModelSpec, machine: Machine, deployment: Deployment, shares: tuple[tuple[str, Share], ...], *, tokens: int
+) -> tuple[Term, ...]:
+    if len(shares) < 2:
+        return ()
+    crossings = len(shares) - 1 + 2 * deployment.experts_on_cpu_layers_count
+    if deployment.split_mode == "row" and model.geometry is not None:
+        crossings = 2 * model.geometry.layers_count  # one all-reduce after attention, one after the FFN
+    hidden_dim = model.geometry.hidden_dim if model.geometry else 4096
+    moved = float(crossings * hidden_dim * _ACTIVATION_BYTES * tokens)
+    first_id = shares[0][0]
+    rate = machine.link_bytes_per_s.get(first_id) or ASSUMED_LINK_BYTES_PER_S
+    time_s = crossings * _LINK_LATENCY_S + moved / rate
+    return (
+        Term(
+            name="decode.link",
+            device_id=first_id,
+            bytes=moved,
+            time_s=time_s,
+            bound=Bound.LINK,
+            basis=Basis.ASSUMED,
+        ),
+    )
+
+
+def _unknown_types(artifact: ArtifactSpec, machine: Machine, shares: tuple[tuple[str, Share], ...]) -> bool:
+    rates = [machine.device(device_id).rates for device_id, _ in shares]
+    groups = [group for group in artifact.groups if group.weight_bytes * group.used_frac > 0.02 * artifact.file_bytes]
+    return any(not roofline.knows_type(rate, group.tensor_type) for rate in rates for group in groups)
+
+
+def _with_doubt(
+    phase: _Phase,
+    model: ModelSpec,
+    artifact: ArtifactSpec,
+    machine: Machine,
+    shares: tuple[tuple[str, Share], ...],
+) -> _Phase:
+    variance = phase.sigma**2
+    if _unknown_types(artifact, machine, shares):
+        variance += _UNKNOWN_TYPE_SIGMA**2
+    if model.geometry is None or not artifact.exact:
+        variance += _UNKNOWN_SHAPE_SIGMA**2
+    return replace(phase, sigma=math.sqrt(variance))
+
+
+def _load(artifact: ArtifactSpec, machine: Machine) -> Interval:
+    rate = machine.disk_bytes_per_s
+    sigma = _DISK_SIGMA if rate else 2 * _DISK_SIGMA
+    return interval(artifact.file_bytes / (rate or ASSUMED_DISK_BYTES_PER_S), sigma)
+
+
+def _warnings(
+    model: ModelSpec,
+    artifact: ArtifactSpec,
+    machine: Machine,
+    shares: tuple[tuple[str, Share], ...],
+    plan: MemoryPlan,
+) -> tuple[EstimateWarning, ...]:
+    accelerated = any(device.device_id != CPU_DEVICE_ID for device in machine.devices)
+    on_cpu = any(device_id == CPU_DEVICE_ID for device_id, _ in shares)
+    checks = (
+        (EstimateWarning.GEOMETRY_APPROXIMATE, model.geometry is None or not artifact.exact),
+        (EstimateWarning.UNCALIBRATED_TYPE, _unknown_types(artifact, machine, shares)),
+        (EstimateWarning.SPILLS_TO_CPU, accelerated and on_cpu),
+        (EstimateWarning.OVERFULL, not plan.fits),
+        (EstimateWarning.CALIBRATION_POLLUTED, machine.polluted),
+        (EstimateWarning.NO_ENGINE, not machine.engine_available),
+    )
+    return tuple(warning for warning, holds in checks if holds)
+
+
+def _provenance(machine: Machine, shares: tuple[tuple[str, Share], ...]) -> dict[str, str]:
+    sources = {f"rates.{device_id}": machine.device(device_id).rates.source for device_id, _ in shares}
+    sources["machine"] = machine.name
+    if machine.calibration_id:
+        sources["calibration"] = machine.calibration_id
+    return {key: text for key, text in sources.items() if text}

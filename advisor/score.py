@@ -1,0 +1,94 @@
+"""The score: expected task quality, discounted where the machine makes the model slow to use.
+
+``score = conservative quality x usability``, both on documented scales:
+
+* *conservative quality* is the middle of the model's quality interval at the task, after the loss of
+  the weight and KV quantisation, moved half-way to its lower end: a model whose score is only imputed
+  must not outrank one that was measured by luck of a wide interval.
+* *usability* is 1 where speed no longer matters and falls with the logarithm of speed to
+  `SLOWEST_USABILITY` at the slowest usable decode rate and the longest tolerable wait.
+"""
+
+import math
+from dataclasses import dataclass
+
+from advisor.types import Estimate, Quality
+from advisor.workloads import TASKS, TaskProfile
+from catalog.types import Score
+
+#: A model at the edge of being usable keeps this share of its quality for each of decode and wait.
+SLOWEST_USABILITY = 0.65
+#: Below this chance of being the better one, two picks are "about equal".
+ABOUT_EQUAL_CHANCE = 0.65
+_CAUTION = 0.5
+_Z_80 = 1.2816
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScoredEstimate:
+    """An estimate with its quality and score; ``usable`` is False below the task's usable speed."""
+
+    estimate: Estimate
+    quality: Quality
+    score: float
+    sigma: float
+    usable: bool
+    turn_wait_s: float
+
+
+def quality_after_loss(score: Score, weight_loss_frac: float, kv_loss_frac: float) -> Quality:
+    """Task quality after quantisation; both losses are relative."""
+    kept = (1.0 - weight_loss_frac) * (1.0 - kv_loss_frac)
+    return Quality(low=score.low * kept, mid=score.mid * kept, high=score.high * kept, imputed=score.imputed)
+
+
+def conservative(quality: Quality) -> float:
+    """The quality a careful adviser counts on."""
+    return quality.mid - _CAUTION * (quality.mid - quality.low)
+
+
+def _log_share(value: float, worst: float, best: float) -> float:
+    """0 at the worst value, 1 at the best, logarithmic between; works in both directions."""
+    if math.isinf(best) or worst <= 0.0:
+        return 1.0
+    share = math.log(value / worst) / math.log(best / worst)
+    return min(1.0, max(0.0, share))
+
+
+def turn_wait_s(estimate: Estimate, profile: TaskProfile) -> float:
+    """Seconds to the first token of a usual turn, when the prompt cache holds the earlier part."""
+    return estimate.first_token_s.mid * (1.0 - profile.cached_prompt_frac)
+
+
+def usability(estimate: Estimate, profile: TaskProfile) -> float:
+    """How much of a model's quality is left at this speed: `SLOWEST_USABILITY` squared to 1."""
+    decode = _log_share(
+        estimate.decode_tokens_per_s.mid, profile.usable_tokens_per_s or 0.0, profile.ample_tokens_per_s
+    )
+    wait = _log_share(turn_wait_s(estimate, profile), profile.patience_s, profile.prompt_wait_s)
+    span = 1.0 - SLOWEST_USABILITY
+    return (SLOWEST_USABILITY + span * decode) * (SLOWEST_USABILITY + span * wait)
+
+
+def score_estimate(estimate: Estimate, quality: Quality) -> ScoredEstimate:
+    """Score one estimate for its own workload's task."""
+    profile = TASKS[estimate.workload.task]
+    wait_s = turn_wait_s(estimate, profile)
+    usable = estimate.decode_tokens_per_s.mid >= profile.usable_tokens_per_s and wait_s <= profile.patience_s
+    factor = usability(estimate, profile)
+    return ScoredEstimate(
+        estimate=estimate,
+        quality=quality,
+        score=conservative(quality) * factor,
+        sigma=(quality.high - quality.low) / (2 * _Z_80) * factor,
+        usable=usable,
+        turn_wait_s=wait_s,
+    )
+
+
+def chance_better(first: ScoredEstimate, second: ScoredEstimate) -> float:
+    """Probability that ``first`` really is better, were both scores normal and independent."""
+    spread = math.hypot(first.sigma, second.sigma)
+    if spread == 0.0:
+        return 1.0 if first.score > second.score else 0.5
+    return 0.5 * (1.0 + math.erf((first.score - second.score) / (spread * math.sqrt(2.0))))
