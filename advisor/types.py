@@ -173,6 +173,7 @@ class Estimate:
     terms: tuple[Term, ...] = ()
     warnings: tuple[EstimateWarning, ...] = ()
     provenance: Mapping[str, str] = field(default_factory=dict)
+    whatif: Mapping[str, tuple[float, ...]] = field(default_factory=dict)  # see advisor.whatif
     schema_version: int = SCHEMA_VERSION
     kind: str = "estimate"
 
