@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from catalog.facts.chips import chip_records
-from catalog.facts.models import model_record
+from catalog.facts.models import model_records
 from catalog.facts.packing import pack_sources
 from catalog.facts.quants import quant_records
 from catalog.facts.scores import score_records
-from catalog.facts.sources import SOURCES_DIR, read_models, read_table
+from catalog.facts.sources import SOURCES_DIR, read_corrections, read_models, read_table
 
 DATA_DIR = Path(__file__).resolve().parent / "data"
 FACTS_DATE = "2026-10"
@@ -25,13 +25,12 @@ FACTS_DATE = "2026-10"
 
 def build(sources_dir: Path = SOURCES_DIR, data_dir: Path = DATA_DIR) -> str:
     """Write every packaged data file; returns the catalog's version (a date and a content hash)."""
-    models = sorted(
-        (model_record(raw, FACTS_DATE) for raw in read_models(sources_dir)), key=lambda record: record["model_id"]
-    )
+    benchmarks = list(read_table("benchmarks", sources_dir))
+    models = model_records(read_models(sources_dir), read_corrections(sources_dir), benchmarks, FACTS_DATE)
     quants = quant_records(read_table("quants", sources_dir), read_table("quant_quality_summary", sources_dir))
     files = {
         "models.jsonl": _lines(models),
-        "scores.json": _document(score_records(models, read_table("benchmarks", sources_dir))),
+        "scores.json": _document(score_records(models, benchmarks)),
         "quants.json": _document(quants),
         "chips.json": _document(chip_records(read_table("chips", sources_dir))),
     }

@@ -162,10 +162,10 @@ def model_from_record(record: Mapping[str, Any]) -> ModelSpec:
     fields = dict(record)
     if "geometry" in fields:
         fields["geometry"] = _geometry(fields["geometry"])
-    for name in ("modalities", "capabilities"):
+    for name in ("modalities", "capabilities", "tasks"):
         if name in fields:
             fields[name] = frozenset(fields[name])
-    for name in ("official_quants", "quants_seen"):
+    for name in ("official_quants", "quants_seen", "languages"):
         fields[name] = tuple(fields.get(name, ()))
     fields["repos"] = {name: tuple(repos) for name, repos in fields.get("repos", {}).items()}
     fields["citation"] = Citation(**fields["citation"])

@@ -185,7 +185,15 @@ class ModelSpec:
     geometry_note: str | None = None
     max_context_tokens: int | None = None
     modalities: frozenset[str] = frozenset({"text"})
-    capabilities: frozenset[str] = frozenset()  # instruct base embedding reranker vision coding tool_use reasoning
+    # instruct base embedding reranker vision coding math tool_use reasoning; and what keeps a model out of
+    # every open task: guard reward classifier ocr speech translation diffusion late_interaction specialist experiment
+    capabilities: frozenset[str] = frozenset()
+    tasks: frozenset[str] = frozenset()  # the tasks it may be ranked for; none for base models and copies
+    duplicate_of: str | None = None  # the canonical repository of the same weights
+    derived_from: str | None = None  # the model it was tuned from
+    extra_params_count: int | None = None  # stored weights outside the language model
+    extra_params_kind: str | None = None  # "vision/audio" | "mtp" | "mtp+vision/audio"
+    languages: tuple[str, ...] = ()
     repos: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # "gguf" -> ("org/name-GGUF", ...)
     official_quants: tuple[str, ...] = ()
     quants_seen: tuple[str, ...] = ()

@@ -1,6 +1,6 @@
 """A raw model record's shape as `catalog.types.Geometry` fields."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from catalog.types import Ffn, Mixer
@@ -75,12 +75,48 @@ _COPIED = {
     "recurrent_state_elements_count": "recurrent_state_elems",
 }
 
+# The fields that make up a shape, for copying a whole shape from one record to another.
+_SHAPE_KEYS = frozenset(_COPIED.values()) | {
+    "n_layers", "intermediate_size", "layer_mix", "layer_pattern", "ffn_mix", "ffn_pattern", "first_k_dense",
+    "moe_layer_step", "params_total", "params_active", "params_extra_stored", "params_extra_kind",
+}  # fmt: skip
+_LOST_EXPERTS_FRAC = 0.5
+
 _STATUS_NOTES = {
     "none": "its layers are not published in a form that was read",
     "fields_only": "its configuration is known but its parameter count could not be recomputed from it",
     "fields_only_unreconciled": "parameters computed from its configuration differ from the stated count",
     "approx": "parameters computed from its configuration differ from the stated count",
 }
+
+
+def mend_geometry(raws: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Records whose shape was inherited without its experts get another donor's shape, or lose it.
+
+    Such a record computes to less than half of its stored parameters. A donor has the same
+    architecture and exactly the stored parameter count.
+    """
+    donors = {
+        (raw.get("gguf_arch"), raw["params_total"]): raw
+        for raw in raws
+        if raw["geometry_complete"] and raw["geometry_status"] in {"exact", "lm_plus_extra"}
+    }
+    mended = []
+    for raw in raws:
+        stored = raw.get("params_stored") or 0
+        computed = raw["params_total"] + (raw.get("params_extra_stored") or 0)
+        if not raw["geometry_complete"] or computed >= _LOST_EXPERTS_FRAC * stored:
+            mended.append(dict(raw))
+            continue
+        donor = donors.get((raw.get("gguf_arch"), stored))
+        bare = {key: value for key, value in raw.items() if key not in _SHAPE_KEYS} | {"params_total": stored}
+        if donor:
+            shape = {key: donor[key] for key in _SHAPE_KEYS if key in donor}
+            mended.append({**bare, **shape, "geometry_status": f"identical parameter count to {donor['hf_id']}"})
+        else:
+            status = "the shape it was given lacks its experts"
+            mended.append({**bare, "geometry_complete": False, "geometry_status": status})
+    return mended
 
 
 def geometry_fields(raw: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -105,7 +141,7 @@ def geometry_note(raw: Mapping[str, Any]) -> str | None:
     """Why a record has no exact geometry, or what its recomputed parameters leave out; None if exact."""
     status = raw["geometry_status"]
     if not raw["geometry_complete"]:
-        return _STATUS_NOTES.get(status, f"geometry status {status}")
+        return _STATUS_NOTES.get(status, status.replace("_", " "))
     extra = raw.get("params_extra_stored")
     if extra:
         return f"{extra:,} further stored parameters are outside the language model ({raw['params_extra_kind']})"

@@ -22,3 +22,9 @@ def read_table(name: str, sources_dir: Path = SOURCES_DIR) -> Iterator[dict[str,
     """The rows of one compressed table, e.g. ``chips`` or ``published/llama_bench``; cells are text."""
     data = gzip.decompress((sources_dir / f"{name}.csv.gz").read_bytes())
     yield from csv.DictReader(io.StringIO(data.decode("utf-8"), newline=""))
+
+
+def read_corrections(sources_dir: Path = SOURCES_DIR) -> list[dict[str, str]]:
+    """What names and flags get wrong about models, each row with its reason."""
+    text = (sources_dir / "corrections.csv").read_text(encoding="utf-8")
+    return list(csv.DictReader(io.StringIO(text, newline="")))
