@@ -5,7 +5,6 @@ write-ahead-log mode, every change is one transaction, and a document is stored 
 it is recorded.
 """
 
-import datetime as dt
 import hashlib
 import json
 import os
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from advisor import codec, series
+from advisor.errors import AdvisorError
 from advisor.types import (
     Calibration,
     HistoryEntry,
@@ -31,7 +31,7 @@ REMEMBERED = (Validation, Calibration, Run)
 _BUSY_S = 30.0
 
 
-class HistoryError(Exception):
+class HistoryError(AdvisorError):
     """The history cannot be opened, read or written; the message says where and what to do."""
 
 
@@ -352,8 +352,3 @@ def _migrate(connection: sqlite3.Connection, path: Path) -> None:
 
 def _version(connection: sqlite3.Connection) -> int:
     return int(connection.execute("PRAGMA user_version").fetchone()[0])
-
-
-def now() -> str:
-    """The time in UTC as documents write it."""
-    return dt.datetime.now(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

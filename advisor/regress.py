@@ -1,0 +1,453 @@
+"""Compare two runs of one suite: what got worse, what merely got noisier, what cannot be compared.
+
+A round's value is the best of its undisturbed windows, because other load only ever slows a window.
+Two runs are compared by the Hodges-Lehmann shift of the logarithms of their rounds. Its uncertainty
+has two parts: the spread of rounds within the runs (rank-based, widened where neighbouring rounds
+are alike), and the spread between like runs, which no single run can show and which is learnt from
+the history or else assumed. Both must speak for a change before it counts. Pure.
+"""
+
+import math
+import statistics
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+
+from advisor import ranks
+from advisor.errors import AdvisorError
+from advisor.series import higher_is_better
+from advisor.thresholds import Gate, Threshold
+from advisor.types import (
+    EnvironmentChange,
+    Finding,
+    FractionInterval,
+    Interval,
+    MetricSeries,
+    Regression,
+    Run,
+    RunCase,
+    RunEnvironment,
+    RunReference,
+    ValidationStatus,
+    Verdict,
+)
+
+CONFIDENCE_FRAC = 0.95
+#: Rounds scatter this many times as much, and at least this much, before a metric is called noisier.
+NOISIER_RATIO = 2.0
+NOISIER_FRAC = 0.03
+#: The assumed between-run spread counts as much as this many observed differences of like runs.
+_PRIOR_WEIGHT = 3.0
+
+Key = tuple[str, str]  # subject, metric
+
+
+class IncomparableError(AdvisorError):
+    """Two runs are of unlike machines, suites or engines; the message says how to compare them anyway."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BetweenRuns:
+    """What like runs of one metric showed: the sum of squared log differences of neighbours, and how many."""
+
+    squares_sum: float
+    differences_count: int
+
+    def sigma(self, assumed_frac: float) -> float:
+        """Standard deviation of a run's log typical value, shrunk towards the assumed one."""
+        total = _PRIOR_WEIGHT * assumed_frac**2 + self.squares_sum / 2
+        return math.sqrt(total / (_PRIOR_WEIGHT + self.differences_count))
+
+
+NO_HISTORY = BetweenRuns(squares_sum=0.0, differences_count=0)
+
+
+def round_values(series: MetricSeries) -> tuple[float, ...]:
+    """The best undisturbed window of each round, in order; rounds without one are left out."""
+    best: dict[int, float] = {}
+    pick = max if higher_is_better(series.metric) else min
+    for index, (value, number) in enumerate(zip(series.values, series.rounds, strict=True)):
+        if value > 0 and not (series.polluted and series.polluted[index]):
+            best[number] = pick(best.get(number, value), value)
+    return tuple(best[number] for number in sorted(best))
+
+
+def _log_cost(series: MetricSeries) -> tuple[float, ...]:
+    sign = -1.0 if higher_is_better(series.metric) else 1.0
+    return tuple(sign * math.log(value) for value in round_values(series))
+
+
+def _window_deviations(series: MetricSeries) -> tuple[float, ...]:
+    """Per round, the mean absolute log deviation of its windows from the run's median window."""
+    logs = [(math.log(v), number) for v, number in zip(series.values, series.rounds, strict=True) if v > 0]
+    if not logs:
+        return ()
+    centre = statistics.median(value for value, _ in logs)
+    by_round: dict[int, list[float]] = {}
+    for value, number in logs:
+        by_round.setdefault(number, []).append(abs(value - centre))
+    return tuple(statistics.fmean(values) for values in by_round.values())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shift:
+    """A change of log cost (up is worse) with its interval and the probability of chance."""
+
+    low: float
+    mid: float
+    high: float
+    p_value: float
+
+
+def within_error(x: Sequence[float], y: Sequence[float]) -> float:
+    """Standard error of the shift from the rounds alone, widened for correlated rounds."""
+    low, _, high = ranks.shift(x, y, CONFIDENCE_FRAC)
+    width = (high - low) / (2 * _Z)
+    return width * math.sqrt(ranks.variance_inflation(ranks.autocorrelation((x, y))))
+
+
+_Z = statistics.NormalDist().inv_cdf(0.5 + CONFIDENCE_FRAC / 2)
+
+
+def shift(x: Sequence[float], y: Sequence[float], between_sigma: float) -> Shift:
+    """How far y's log costs lie above x's. Each sample's runs scatter with ``between_sigma`` around the truth."""
+    rank_low, mid, rank_high = ranks.shift(x, y, CONFIDENCE_FRAC)
+    error = math.hypot(within_error(x, y), between_sigma * math.sqrt(2))
+    chance = ranks.two_sided_normal(mid / error) if error > 0 else float(mid == 0)
+    return Shift(
+        low=min(rank_low, mid - _Z * error),
+        mid=mid,
+        high=max(rank_high, mid + _Z * error),
+        p_value=max(chance, ranks.p_value(x, y)),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Compared:
+    """A finding before the false-discovery control over all of them."""
+
+    finding: Finding
+    worse_frac: float | None = None  # the change turned so that up is worse
+    noisier_p_value: float = 1.0
+    noisier_ratio: float = 1.0
+    over_limit: bool = False
+
+
+def _incomparable(key: Key, reason: str, baseline: float | None = None, current: float | None = None) -> _Compared:
+    finding = Finding(
+        metric=key[1],
+        subject=key[0],
+        baseline=baseline,
+        current=current,
+        change_frac=None,
+        interval_frac=None,
+        significant=False,
+        verdict=Verdict.NOT_COMPARABLE,
+        reason=reason,
+    )
+    return _Compared(finding=finding)
+
+
+def _typical(values: Sequence[float]) -> float | None:
+    return statistics.median(values) if values else None
+
+
+def _too_few(base: MetricSeries, new: MetricSeries, minimum: int) -> str | None:
+    for name, series in (("baseline", base), ("new run", new)):
+        usable, measured = len(round_values(series)), len(set(series.rounds))
+        if usable >= minimum:
+            continue
+        if measured >= minimum:
+            return f"the {name} has {usable} undisturbed rounds of {measured}, {minimum} are needed: quiet the machine"
+        return f"the {name} has {measured} rounds, {minimum} are needed"
+    return None
+
+
+def _compare(
+    base: MetricSeries, new: MetricSeries, key: Key, threshold: Threshold, sigma: float, gate: Gate
+) -> _Compared:
+    before, after = _typical(round_values(base)), _typical(round_values(new))
+    reason = _too_few(base, new, gate.min_rounds_count)
+    if reason is not None:
+        return _incomparable(key, reason, before, after)
+    found = shift(_log_cost(base), _log_cost(new), sigma)
+    up = -1.0 if higher_is_better(key[1]) else 1.0
+    edges = sorted((math.expm1(up * found.low), math.expm1(up * found.high)))
+    finding = Finding(
+        metric=key[1],
+        subject=key[0],
+        baseline=before,
+        current=after,
+        change_frac=math.expm1(up * found.mid),
+        interval_frac=FractionInterval(low=edges[0], high=edges[1]),
+        significant=False,
+        verdict=Verdict.UNCHANGED,
+        p_value=found.p_value,
+        threshold_frac=threshold.change_frac,
+    )
+    x, y = _window_deviations(base), _window_deviations(new)
+    ratio = statistics.median(y) / max(statistics.median(x), 1e-9)
+    noisy = ratio >= NOISIER_RATIO and statistics.median(y) >= NOISIER_FRAC
+    noise_p = ranks.p_value(x, y) if noisy else 1.0
+    return _Compared(finding=finding, worse_frac=math.expm1(found.mid), noisier_p_value=noise_p, noisier_ratio=ratio)
+
+
+#: Which prediction each measured metric is held against: the estimate's field of the same name.
+_PREDICTED = ("prefill_tokens_per_s", "decode_tokens_per_s", "first_token_s")
+
+
+def _predicted(case: RunCase, metric: str) -> float | None:
+    value = getattr(case.estimate, metric, None) if case.estimate is not None else None
+    return value.mid if isinstance(value, Interval) and value.mid > 0 else None
+
+
+def _signed_errors(case: RunCase, series: MetricSeries) -> tuple[float, ...] | None:
+    predicted = _predicted(case, series.metric)
+    if predicted is None:
+        return None
+    return tuple(math.log(predicted / value) for value in round_values(series))
+
+
+def _drift(
+    base: tuple[RunCase, MetricSeries],
+    new: tuple[RunCase, MetricSeries],
+    key: Key,
+    threshold: Threshold,
+    sigma: float,
+    gate: Gate,
+) -> _Compared | None:
+    """Whether the new run's predictions are further off than the baseline's were."""
+    x, y = _signed_errors(*base), _signed_errors(*new)
+    if x is None or y is None:
+        return None
+    reason = _too_few(base[1], new[1], gate.min_rounds_count)
+    if reason is not None:
+        return _incomparable(key, reason)
+    before, after = statistics.median(x), statistics.median(y)
+    side = math.copysign(1.0, after)
+    found = shift([side * value for value in x], [side * value for value in y], sigma)
+    grown = abs(after) - abs(before)
+    finding = Finding(
+        metric=key[1],
+        subject=key[0],
+        baseline=math.expm1(before),
+        current=math.expm1(after),
+        change_frac=grown,
+        interval_frac=FractionInterval(low=grown + found.low - found.mid, high=grown + found.high - found.mid),
+        significant=False,
+        verdict=Verdict.UNCHANGED,
+        p_value=found.p_value,
+        threshold_frac=threshold.change_frac,
+    )
+    over = threshold.limit_frac is not None and abs(math.expm1(after)) > threshold.limit_frac
+    return _Compared(finding=finding, worse_frac=grown, over_limit=over)
+
+
+def _judged(compared: _Compared, q_value: float, noisier_q_value: float, gate: Gate) -> Finding:
+    finding, worse = compared.finding, compared.worse_frac
+    if worse is None or finding.threshold_frac is None:
+        return finding
+    real = q_value <= gate.false_discovery_frac
+    if compared.over_limit:
+        return replace(finding, significant=True, verdict=Verdict.SLOWER, reason="the error is above its limit")
+    if real and worse >= finding.threshold_frac:
+        return replace(finding, significant=True, verdict=Verdict.SLOWER)
+    if real and -worse >= finding.threshold_frac / (1 + finding.threshold_frac):
+        return replace(finding, significant=True, verdict=Verdict.FASTER)
+    if noisier_q_value <= gate.false_discovery_frac:
+        reason = f"rounds scatter {compared.noisier_ratio:.1f} times as much; the typical value did not move"
+        return replace(finding, significant=True, verdict=Verdict.NOISIER, reason=reason)
+    return finding
+
+
+def _case_reason(base: RunCase | None, new: RunCase | None) -> str | None:
+    if base is None or new is None:
+        return "only in the new run" if base is None else "only in the baseline"
+    for name, case in (("baseline", base), ("new run", new)):
+        if case.status is not ValidationStatus.OK:
+            return f"{case.status} in the {name}: {case.reason or 'no reason given'}"
+    if base.weights_id != new.weights_id:
+        return "different weights"
+    return None
+
+
+def _pairs(base: RunCase, new: RunCase) -> Iterator[tuple[str, MetricSeries | None, MetricSeries | None]]:
+    old = {series.metric: series for series in base.series}
+    current = {series.metric: series for series in new.series}
+    for metric in dict.fromkeys((*old, *current)):
+        yield metric, old.get(metric), current.get(metric)
+
+
+def _compare_case(base: RunCase, new: RunCase, gate: Gate, between: Mapping[Key, BetweenRuns]) -> Iterator[_Compared]:
+    for metric, old, current in _pairs(base, new):
+        key = (base.subject, metric)
+        if old is None or current is None:
+            yield _incomparable(key, "measured in the new run only" if old is None else "measured in the baseline only")
+            continue
+        threshold = gate.threshold(*key)
+        sigma = between.get(key, NO_HISTORY).sigma(threshold.between_frac)
+        yield _compare(old, current, key, threshold, sigma, gate)
+        if metric in _PREDICTED:
+            name = metric.removesuffix("_tokens_per_s").removesuffix("_s") + "_prediction_error"
+            limits = gate.threshold(base.subject, name)
+            drift = _drift((base, old), (new, current), (base.subject, name), limits, sigma, gate)
+            yield from () if drift is None else (drift,)
+
+
+def _all_compared(baseline: Run, current: Run, gate: Gate, between: Mapping[Key, BetweenRuns]) -> list[_Compared]:
+    old = {case.subject: case for case in baseline.cases}
+    new = {case.subject: case for case in current.cases}
+    compared: list[_Compared] = []
+    for subject in dict.fromkeys((*old, *new)):
+        before, after = old.get(subject), new.get(subject)
+        reason = _case_reason(before, after)
+        if before is None or after is None or reason is not None:
+            compared.append(_incomparable((subject, "*"), reason or ""))
+        else:
+            compared += _compare_case(before, after, gate, between)
+    return compared
+
+
+def environment_changes(baseline: RunEnvironment, current: RunEnvironment) -> tuple[EnvironmentChange, ...]:
+    """What differs between two environments, as the suspects of a regression."""
+    changes = []
+    for field in fields(RunEnvironment):
+        before, after = getattr(baseline, field.name), getattr(current, field.name)
+        if before != after and field.name not in ("engine", "drivers"):
+            changes.append((field.name, before, after))
+    for part in ("version", "build"):
+        changes.append((f"engine {part}", getattr(baseline.engine, part, None), getattr(current.engine, part, None)))
+    for device in dict.fromkeys((*baseline.drivers, *current.drivers)):
+        changes.append((f"driver of {device}", baseline.drivers.get(device), current.drivers.get(device)))
+    return tuple(
+        EnvironmentChange(name=name, baseline=_text(before), current=_text(after))
+        for name, before, after in changes
+        if before != after
+    )
+
+
+def _text(value: object) -> str | None:
+    return None if value is None else str(value)
+
+
+def differences(baseline: Run, current: Run) -> dict[str, str]:
+    """Why two runs should not be compared, by what ``--allow`` calls it."""
+    found = {}
+    if baseline.environment.machine_id != current.environment.machine_id:
+        found["machine"] = f"{baseline.environment.hardware} against {current.environment.hardware}"
+    if baseline.suite_id != current.suite_id:
+        found["suite"] = f"suite {baseline.suite_name!r} was changed, or is another"
+    engines = [run.environment.engine.id if run.environment.engine else None for run in (baseline, current)]
+    if engines[0] != engines[1]:
+        found["engine"] = f"{engines[0]} against {engines[1]}"
+    return found
+
+
+def _require_alike(baseline: Run, current: Run, allow: Sequence[str]) -> tuple[str, ...]:
+    unlike = differences(baseline, current)
+    for name, what in unlike.items():
+        if name not in allow:
+            raise IncomparableError(f"the runs differ in {name}: {what}; compare them anyway with --allow {name}")
+    return tuple(unlike)
+
+
+def reference(run: Run) -> RunReference:
+    """What identifies a run in a comparison."""
+    return RunReference(
+        suite_name=run.suite_name,
+        suite_id=run.suite_id,
+        machine_id=run.environment.machine_id,
+        hardware=run.environment.hardware,
+        created_at=run.created_at,
+        engine=run.environment.engine,
+        complete=run.complete,
+    )
+
+
+def _notes(baseline: Run, current: Run, between: Mapping[Key, BetweenRuns]) -> tuple[str, ...]:
+    notes = []
+    for name, run in (("baseline", baseline), ("new run", current)):
+        if not run.complete:
+            notes.append(f"the {name} was interrupted: {run.rounds_count} rounds were kept")
+        if run.clock_jump_s is not None:
+            notes.append(f"the clock jumped by {run.clock_jump_s:.0f} s during the {name}; timings use another clock")
+    if current.created_at < baseline.created_at:
+        notes.append("the new run is older than the baseline: check the order of the arguments, or the clock")
+    if not between:
+        notes.append("no like runs in the history: the spread between runs is assumed, not measured")
+    return tuple(notes)
+
+
+def regress(
+    baseline: Run,
+    current: Run,
+    *,
+    created_at: str,
+    tool_version: str,
+    gate: Gate | None = None,
+    between: Mapping[Key, BetweenRuns] | None = None,
+    allow: Sequence[str] = (),
+) -> Regression:
+    """Compare two runs metric by metric.
+
+    Args:
+        baseline: the run to hold against.
+        current: the new run.
+        created_at: when this comparison is made.
+        tool_version: who makes it.
+        gate: thresholds and the tolerated rate of false discoveries.
+        between: what like runs of the past showed, by subject and metric (see `between_runs`).
+        allow: differences that are tolerated: "machine", "suite", "engine".
+
+    Raises:
+        IncomparableError: if machine, suite or engine differ and are not allowed to.
+    """
+    gate, between = gate or Gate(), between or {}
+    allowed = _require_alike(baseline, current, allow)
+    compared = _all_compared(baseline, current, gate, between)
+    tested = [item for item in compared if item.worse_frac is not None]
+    q_values = ranks.adjusted([item.finding.p_value or 0.0 for item in tested])
+    noise_q_values = ranks.adjusted([item.noisier_p_value for item in tested])
+    judged = {id(t): _judged(t, q, n, gate) for t, q, n in zip(tested, q_values, noise_q_values, strict=True)}
+    findings = tuple(judged.get(id(item), item.finding) for item in compared)
+    return Regression(
+        baseline=reference(baseline),
+        current=reference(current),
+        findings=findings,
+        regressed=any(finding.verdict in gate.fail_on for finding in findings),
+        false_discovery_frac=gate.false_discovery_frac,
+        created_at=created_at,
+        tool_version=tool_version,
+        environment_changes=environment_changes(baseline.environment, current.environment),
+        allowed=allowed,
+        notes=_notes(baseline, current, between),
+    )
+
+
+def like(first: Run, second: Run) -> bool:
+    """Whether two runs should agree: same suite, machine and software, so that a difference is noise."""
+    return not differences(first, second) and not environment_changes(first.environment, second.environment)
+
+
+def between_runs(runs: Sequence[Run]) -> dict[Key, BetweenRuns]:
+    """The spread of like runs, from neighbours in time whose environments are equal.
+
+    Neighbours rather than all pairs, so that a lasting change does not count as noise forever.
+    """
+    squares: dict[Key, list[float]] = {}
+    ordered = sorted(runs, key=lambda run: run.created_at)
+    for first, second in zip(ordered, ordered[1:], strict=False):
+        if not like(first, second):
+            continue
+        before, after = _log_typicals(first), _log_typicals(second)
+        for key in before.keys() & after.keys():
+            squares.setdefault(key, []).append((after[key] - before[key]) ** 2)
+    return {key: BetweenRuns(squares_sum=sum(v), differences_count=len(v)) for key, v in squares.items()}
+
+
+def _log_typicals(run: Run) -> dict[Key, float]:
+    return {
+        (case.subject, series.metric): statistics.median(_log_cost(series))
+        for case in run.cases
+        for series in case.series
+        if round_values(series)
+    }
