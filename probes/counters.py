@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from probes.cgroup import folders
+
 _CLOCK_TICK_S = 0.01  # /proc/stat counts in hundredths of a second on every Linux port (USER_HZ)
 _NANOSECONDS_PER_S = 1e9
 _MICROSECONDS_PER_S = 1e6
@@ -134,31 +136,11 @@ def _temperature_path(sys_class: Path) -> Path | None:
     return min(found)[1] if found else None
 
 
-def control_group_folders(controller: str, root: Path = Path("/")) -> tuple[Path, ...]:
-    """Folders of this process's control group for a controller, innermost first, both versions.
-
-    Inside a container the path in ``/proc/self/cgroup`` is often not mounted, so the mount's own root
-    comes last.
-    """
-    mount = root / "sys/fs/cgroup"
-    folders: list[Path] = []
-    for line in (_read_text(root / "proc/self/cgroup") or "").splitlines():
-        _, _, rest = line.partition(":")
-        names, _, path = rest.partition(":")
-        if names and controller not in names.split(","):
-            continue
-        base = mount if not names else mount / controller
-        parts = [part for part in path.split("/") if part not in ("", "..")]
-        folders += [base.joinpath(*parts[:depth]) for depth in range(len(parts), -1, -1)]
-    folders += [mount / controller, mount]
-    return tuple(dict.fromkeys(folders))
-
-
 @cache
 def _linux_paths() -> _LinuxPaths:
     cpu = Path("/sys/devices/system/cpu/cpu0")
     return _LinuxPaths(
-        cpu_stat=_first_existing([folder / "cpu.stat" for folder in control_group_folders("cpu")]),
+        cpu_stat=_first_existing([folder / "cpu.stat" for folder in folders("cpu")]),
         frequency=_first_existing([cpu / "cpufreq/scaling_cur_freq"]),
         temperature=_temperature_path(Path("/sys/class")),
         heat_throttles=_first_existing([cpu / "thermal_throttle/package_throttle_count"]),

@@ -20,7 +20,7 @@ _OTHERS_FLOOR_CORES = 0.12
 _OTHERS_SHARE_OF_CORES = 0.05
 _STEAL_FRAC = 0.03
 _THROTTLED_FRAC = 0.02
-_PREEMPTIONS_PER_CORE_S = 60.0  # time slices of 3-4 ms: a rival on our core preempts us 125 times a second
+_PREEMPTIONS_PER_CORE_S = 60.0  # only where others' time is unknown: our own threads preempt each other, too
 _RESOLUTION_TICKS = 2.0  # each end of the window may be off by a tick per core, either way
 
 
@@ -54,7 +54,7 @@ def judge(before: Counters, after: Counters) -> Verdict:
         findings.append((ScanWarning.THROTTLED, f"the CPU quota held us back for {throttled:.2f} s"))
     if heat:
         findings.append((ScanWarning.THROTTLED, "the processor slowed down to cool"))
-    if _preempted(switches, own, elapsed_s) and not findings:
+    if others is None and _preempted(switches, own, elapsed_s):
         findings.append((ScanWarning.CONTENDED, f"our threads were preempted {switches:.0f} times"))
     conditions = Conditions(
         other_busy_cores_frac=others,

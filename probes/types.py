@@ -136,6 +136,7 @@ class ProbeOutcome:
     fix: str | None = None  # a command that would mend a waived or failed probe
     measurement: Measurement | None = None
     elapsed_s: float | None = None
+    dtype: str | None = None  # for probes that come once per number format
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
