@@ -4,9 +4,10 @@ A step's time is a sum of terms, each linear in one coefficient of `Rates`, so t
 predicts, explains itself line by line, and is fitted by linear least squares (``advisor.calibrate``
 on this machine, the data-sheet fit on published runs)::
 
-    decode  = Σ_type bytes·s_per_byte + flop·s_per_flop + KV bytes·s_per_kv_byte
-              + layers·s_per_layer + MoE layers·s_per_moe_layer + s_per_token
-    prefill = Σ_type flop·s_per_flop·(1 + half/ubatch) + attention flop·s_per_flop + passes·layers·s_per_layer
+    decode  = Σ_type bytes·s_per_byte + flop·s_per_flop + KV bytes·s_per_kv_byte + attention flop·s_per_flop
+              + state bytes·s_per_byte + layers·s_per_layer + MoE layers·s_per_moe_layer + s_per_token
+    prefill = Σ_type flop·s_per_flop·(1 + half/ubatch) + attention flop·s_per_flop + state flop·s_per_flop
+              + activations·s_per_activation + passes·layers·s_per_layer
 
 No term may beat the roof: its bytes over the memory bandwidth, its flop over the peak rate
 (Williams, Waterman and Patterson, "Roofline", 2009).
@@ -14,7 +15,7 @@ No term may beat the roof: its bytes over the memory bandwidth, its flop over th
 
 from collections.abc import Mapping
 
-from advisor.types import Basis, Bound, Rates, Term, weakest
+from advisor.types import Bound, Rates, Term
 from advisor.work import WeightWork, Work
 from catalog.types import Role
 
@@ -59,6 +60,8 @@ def _weights_name(phase: str, weight: WeightWork) -> str:
 
 def _decode_weights(work: Work, rates: Rates, weight: WeightWork) -> Term:
     per_byte, _ = _rate(rates.decode_s_per_byte, weight.tensor_type)
+    if weight.role == Role.EXPERT:
+        per_byte *= rates.decode_expert_factor
     per_flop, _ = _rate(rates.prefill_s_per_flop, weight.tensor_type)
     first_token_flop = weight.flop / work.tokens_count
     memory_s = max(weight.bytes * per_byte, _memory_floor_s(rates, weight.bytes))
@@ -72,11 +75,14 @@ def _decode_weights(work: Work, rates: Rates, weight: WeightWork) -> Term:
 def price_decode(work: Work, rates: Rates) -> tuple[Term, ...]:
     """Terms of one decoded token (for each user of the batch)."""
     terms = [_decode_weights(work, rates, weight) for weight in work.weights]
-    cache_bytes = work.kv_bytes + work.state_bytes
-    if cache_bytes:
-        time_s = max(cache_bytes * rates.kv_s_per_byte, _memory_floor_s(rates, cache_bytes))
-        flop = work.attention_flop + work.state_flop
-        terms.append(_term(rates, "decode.kv", time_s, Bound.MEMORY, moved=cache_bytes, flop=flop))
+    if work.kv_bytes:
+        time_s = work.kv_bytes * rates.kv_s_per_byte + work.attention_flop * rates.decode_attention_s_per_flop
+        time_s = max(time_s, _memory_floor_s(rates, work.kv_bytes))
+        flop = work.attention_flop
+        terms.append(_term(rates, "decode.kv", time_s, Bound.MEMORY, moved=work.kv_bytes, flop=flop))
+    if work.state_bytes:
+        time_s = max(work.state_bytes * rates.state_s_per_byte, _memory_floor_s(rates, work.state_bytes))
+        terms.append(_term(rates, "decode.state", time_s, Bound.MEMORY, moved=work.state_bytes, flop=work.state_flop))
     overhead_s = work.layers_count * rates.decode_s_per_layer + rates.decode_s_per_token
     overhead_s += work.moe_layers_count * rates.decode_s_per_moe_layer
     if overhead_s:
@@ -84,14 +90,23 @@ def price_decode(work: Work, rates: Rates) -> tuple[Term, ...]:
     return tuple(terms)
 
 
+def _prefill_output(rates: Rates, weight: WeightWork) -> Term:
+    """Logits of the last prompt token: one matrix-vector product, priced as when decoding."""
+    per_byte, _ = _rate(rates.decode_s_per_byte, weight.tensor_type)
+    time_s = max(weight.bytes * per_byte, _memory_floor_s(rates, weight.bytes))
+    name = _weights_name("prefill", weight)
+    return _term(rates, name, time_s, Bound.MEMORY, moved=weight.bytes, flop=weight.flop)
+
+
 def _prefill_weights(work: Work, rates: Rates, weight: WeightWork) -> Term:
+    if weight.role == Role.OUTPUT:
+        return _prefill_output(rates, weight)
     per_flop, _ = _rate(rates.prefill_s_per_flop, weight.tensor_type)
     if weight.role == Role.EXPERT:
         per_flop *= rates.prefill_moe_factor
     fill = 1.0 + rates.ubatch_half_tokens / work.tokens_per_pass
     compute_s = max(weight.flop * per_flop * fill, _compute_floor_s(rates, weight.flop))
-    passes = 1 if weight.role == Role.OUTPUT else work.passes_count
-    moved = weight.bytes * passes
+    moved = weight.bytes * work.passes_count
     memory_s = _memory_floor_s(rates, moved)
     bound = Bound.COMPUTE if compute_s >= memory_s else Bound.MEMORY
     name = _weights_name("prefill", weight)
@@ -101,11 +116,15 @@ def _prefill_weights(work: Work, rates: Rates, weight: WeightWork) -> Term:
 def price_prefill(work: Work, rates: Rates) -> tuple[Term, ...]:
     """Terms of working through a whole prompt."""
     terms = [_prefill_weights(work, rates, weight) for weight in work.weights]
-    attention_flop = work.attention_flop + work.state_flop
-    if attention_flop:
-        time_s = max(attention_flop * rates.attention_s_per_flop, _compute_floor_s(rates, attention_flop))
-        terms.append(_term(rates, "prefill.attention", time_s, Bound.COMPUTE, flop=attention_flop))
+    if work.attention_flop:
+        time_s = work.attention_flop * rates.attention_s_per_flop
+        time_s = max(time_s, _compute_floor_s(rates, work.attention_flop))
+        terms.append(_term(rates, "prefill.attention", time_s, Bound.COMPUTE, flop=work.attention_flop))
+    if work.state_flop:
+        time_s = max(work.state_flop * rates.state_s_per_flop, _compute_floor_s(rates, work.state_flop))
+        terms.append(_term(rates, "prefill.state", time_s, Bound.COMPUTE, flop=work.state_flop))
     overhead_s = work.passes_count * work.layers_count * rates.prefill_s_per_layer
+    overhead_s += work.activations_count * rates.prefill_s_per_activation
     if overhead_s:
         terms.append(_term(rates, "prefill.overhead", overhead_s, Bound.OVERHEAD))
     return tuple(terms)
@@ -114,8 +133,3 @@ def price_prefill(work: Work, rates: Rates) -> tuple[Term, ...]:
 def total_s(terms: tuple[Term, ...]) -> float:
     """Seconds of a step."""
     return sum(term.time_s for term in terms)
-
-
-def weakest_basis(terms: tuple[Term, ...]) -> Basis:
-    """A total is as weak as its weakest term."""
-    return weakest(tuple(term.basis for term in terms))

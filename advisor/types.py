@@ -422,6 +422,11 @@ class Rates:
     decode_s_per_moe_layer: float = 0.0
     decode_s_per_token: float = 0.0
     decode_s_per_flop: float = 0.0
+    decode_expert_factor: float = 1.0  # time of a routed-expert byte relative to a dense one
+    decode_attention_s_per_flop: float = 0.0
+    state_s_per_byte: float = 0.0  # recurrent state, decoding
+    state_s_per_flop: float = 0.0  # recurrent state, per prompt token
+    prefill_s_per_activation: float = 0.0  # per token, layer and hidden dimension
     prefill_s_per_layer: float = 0.0  # per micro-batch
     prefill_moe_factor: float = 1.0  # time of routed-expert flop relative to dense flop
     ubatch_half_tokens: float = 0.0  # micro-batch at which prefill runs at half its full rate

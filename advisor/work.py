@@ -48,6 +48,7 @@ class Work:
     state_flop: float
     layers_count: float
     moe_layers_count: float
+    activations_count: float  # hidden values that pass element-wise work: tokens x layers x hidden dimension
     tokens_count: float
     tokens_per_pass: float
     passes_count: int
@@ -204,6 +205,7 @@ def decode_work(
         state_flop=0.0,
         layers_count=0.0,
         moe_layers_count=0.0,
+        activations_count=0.0,
         tokens_count=batch_count,
         tokens_per_pass=batch_count,
         passes_count=1,
@@ -222,6 +224,7 @@ def decode_work(
         state_flop=_FLOP_PER_STATE_ELEMENT * state,
         layers_count=geometry.layers_count * share.layers_frac,
         moe_layers_count=moe_layers_count(geometry) * share.layers_frac,
+        activations_count=batch_count * geometry.layers_count * share.layers_frac * geometry.hidden_dim,
     )
 
 
@@ -247,6 +250,7 @@ def prefill_work(
         state_flop=0.0,
         layers_count=0.0,
         moe_layers_count=0.0,
+        activations_count=0.0,
         tokens_count=prompt_tokens,
         tokens_per_pass=tokens_per_pass,
         passes_count=passes_count,
@@ -266,4 +270,5 @@ def prefill_work(
         state_flop=_FLOP_PER_STATE_ELEMENT * state * prompt_tokens,
         layers_count=geometry.layers_count * share.layers_frac,
         moe_layers_count=moe_layers_count(geometry) * share.layers_frac,
+        activations_count=prompt_tokens * geometry.layers_count * share.layers_frac * geometry.hidden_dim,
     )
