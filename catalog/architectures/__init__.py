@@ -1,0 +1,1 @@
+"""How llama.cpp names and shapes the weight tensors of each model architecture."""

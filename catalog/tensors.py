@@ -1,0 +1,123 @@
+"""Every weight tensor of a model's GGUF, by llama.cpp's names and shapes."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from catalog.architectures.blocks import Layout, lay_out
+from catalog.architectures.keys import hyper_parameters
+from catalog.architectures.layout import MetadataValue
+from catalog.errors import CatalogError
+from catalog.types import Geometry, Mixer, ModelSpec, TensorSpec
+
+_DEFAULT_CONTEXT_TOKENS = 4096
+
+
+def layout_of(model: ModelSpec) -> Layout:
+    """The model's tensors grouped by layer kind.
+
+    Raises:
+        CatalogError: if the model's geometry is unknown.
+    """
+    if model.geometry is None:
+        reason = model.geometry_note or "its configuration was not published in a form that was read"
+        raise CatalogError(f"{model.model_id}: no tensor list, because {reason}; add its config.json")
+    return lay_out(gguf_architecture(model), model.geometry, context_tokens(model))
+
+
+def context_tokens(model: ModelSpec) -> int:
+    """Longest context the model states; it sizes learned position tables."""
+    return model.max_context_tokens or _DEFAULT_CONTEXT_TOKENS
+
+
+def list_tensors(model: ModelSpec) -> tuple[TensorSpec, ...]:
+    """Every tensor of the model's GGUF, top-level ones first, then layer by layer.
+
+    Raises:
+        CatalogError: if the model's geometry is unknown.
+    """
+    layout = layout_of(model)
+    tensors = [TensorSpec(name=t.name, shape=t.shape, role=t.role) for t in layout.top]
+    by_layer = {index: block.tensors for block in layout.blocks for index in block.indices}
+    for index in sorted(by_layer):
+        tensors += [
+            TensorSpec(name=f"blk.{index}.{t.name}", shape=t.shape, role=t.role, layer=index) for t in by_layer[index]
+        ]
+    return tuple(tensors)
+
+
+def gguf_architecture(model: ModelSpec) -> str | None:
+    """The name under which llama.cpp loads the model; it has two for some families."""
+    geometry, name = model.geometry, model.architecture
+    if geometry is None or name is None:
+        return name
+    if name == "nemotron_h" and geometry.expert_count:
+        return "nemotron_h_moe"
+    if name == "mistral3" and Mixer.MLA in geometry.mixers:
+        return "deepseek2"
+    return name
+
+
+def gguf_metadata(model: ModelSpec) -> Mapping[str, MetadataValue]:
+    """Architecture keys of the model's GGUF, enough for llama.cpp to load `list_tensors`.
+
+    The tokenizer is left out: write ``tokenizer.ggml.model = "no_vocab"`` beside these. Integers are
+    uint32, floats float32; a tuple is an array with one value per layer.
+
+    Raises:
+        CatalogError: if the model's geometry or architecture is unknown.
+    """
+    layout = layout_of(model)
+    name = gguf_architecture(model)
+    if name is None:
+        raise CatalogError(f"{model.model_id}: llama.cpp has no architecture for it, so no GGUF can be described")
+    keys = hyper_parameters(layout)
+    stated = {f"{name}.{key}": value for key, value in keys.items()}
+    return {"general.architecture": name, "general.name": model.display_name, **stated}
+
+
+def params_count(model: ModelSpec) -> int:
+    """Weights of the language model, multi-token-prediction blocks left out.
+
+    Raises:
+        CatalogError: if the model's geometry is unknown.
+    """
+    layout = layout_of(model)
+    total = sum(_size(t.shape) for t in layout.top)
+    for block in layout.blocks:
+        if not block.layer.nextn:
+            total += len(block.indices) * sum(_size(t.shape) for t in block.tensors)
+    return total
+
+
+def _size(shape: tuple[int, ...]) -> int:
+    size = 1
+    for count in shape:
+        size *= count
+    return size
+
+
+def truncate(model: ModelSpec, layers: Sequence[int]) -> ModelSpec:
+    """The model cut down to some of its layers, in the given order; prediction blocks are dropped.
+
+    Raises:
+        CatalogError: if the geometry is unknown or a layer index is out of range.
+    """
+    geometry = model.geometry
+    if geometry is None:
+        raise CatalogError(f"{model.model_id}: cannot be truncated, its geometry is unknown")
+    if not layers or not all(0 <= index < geometry.layers_count for index in layers):
+        raise CatalogError(f"{model.model_id}: layers {list(layers)} are not all within 0..{geometry.layers_count - 1}")
+    return replace(model, geometry=_truncated(geometry, layers))
+
+
+def _truncated(geometry: Geometry, layers: Sequence[int]) -> Geometry:
+    first_shared = geometry.layers_count - geometry.kv_shared_layers_count
+    return replace(
+        geometry,
+        mixers="".join(geometry.mixers[i] for i in layers),
+        ffns="".join(geometry.ffns[i] for i in layers),
+        ffn_dims=tuple(geometry.ffn_dims[i] for i in layers) if geometry.ffn_dims else (),
+        compress_ratios=tuple(geometry.compress_ratios[i] for i in layers) if geometry.compress_ratios else (),
+        kv_shared_layers_count=sum(i >= first_shared for i in layers),
+        mtp_layers_count=0,
+    )
