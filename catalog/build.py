@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from catalog.facts.chips import chip_records
+from catalog.facts.model_names import name_tiers
 from catalog.facts.models import model_records
 from catalog.facts.packing import pack_sources
 from catalog.facts.quants import quant_records
 from catalog.facts.scores import score_records
-from catalog.facts.sources import SOURCES_DIR, read_corrections, read_models, read_table
+from catalog.facts.sources import SOURCES_DIR, read_models, read_plain_table, read_table
 
 DATA_DIR = Path(__file__).resolve().parent / "data"
 FACTS_DATE = "2026-10"
@@ -26,21 +27,38 @@ FACTS_DATE = "2026-10"
 def build(sources_dir: Path = SOURCES_DIR, data_dir: Path = DATA_DIR) -> str:
     """Write every packaged data file; returns the catalog's version (a date and a content hash)."""
     benchmarks = list(read_table("benchmarks", sources_dir))
-    models = model_records(read_models(sources_dir), read_corrections(sources_dir), benchmarks, FACTS_DATE)
+    models = model_records(
+        read_models(sources_dir), read_plain_table("corrections", sources_dir), benchmarks, FACTS_DATE
+    )
     quants = quant_records(read_table("quants", sources_dir), read_table("quant_quality_summary", sources_dir))
+    chips = _chips(sources_dir)
     files = {
         "models.jsonl": _lines(models),
+        "names.json": _document(name_tiers(models)),
         "scores.json": _document(score_records(models, benchmarks)),
-        "quants.json": _document(quants),
-        "chips.json": _document(chip_records(read_table("chips", sources_dir))),
+        "quants.jsonl": _lines(quants),
+        "chips.jsonl": _lines(chips),
     }
     digest = hashlib.sha256(b"".join(files.values())).hexdigest()[:10]
     version = f"{FACTS_DATE}+{digest}"
-    files["index.json"] = _document({"version": version, "model_ids": [record["model_id"] for record in models]})
+    ids = {
+        "models": [record["model_id"] for record in models],
+        "quants": [record["quant_id"] for record in quants],
+        "chips": [record["chip_id"] for record in chips],
+    }
+    files["index.json"] = _document({"version": version, "ids": ids})
     data_dir.mkdir(parents=True, exist_ok=True)
     for name, data in files.items():
         (data_dir / name).write_bytes(data)
     return version
+
+
+def _chips(sources_dir: Path) -> list[dict[str, Any]]:
+    rows = [*read_table("chips", sources_dir), *read_plain_table("chips_more", sources_dir)]
+    aliases, pci_ids, apple = (
+        read_plain_table(name, sources_dir) for name in ("chip_aliases", "pci_ids", "apple_memory")
+    )
+    return chip_records(rows, aliases, pci_ids, apple, FACTS_DATE)
 
 
 def _document(value: Any) -> bytes:

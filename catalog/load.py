@@ -1,44 +1,49 @@
 """The catalog: packaged facts, indexed and frozen.
 
-Loading is lazy: ``load_catalog`` reads two small files; a model is decoded when it is looked at.
+Loading is lazy: `load_catalog` reads the files; a record is decoded when it is first looked at.
+Models that the user added or fetched lie in an overlay directory and take precedence.
 """
 
 import json
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache, cached_property
-from importlib.resources import files
+from pathlib import Path
 from typing import Any, Generic, TypeVar
 
+from catalog.chips import ChipIndex, HardwareSpec, parse_hardware
 from catalog.errors import CatalogError, UnknownNameError
 from catalog.names import fold, resolve
+from catalog.overlay import overlay_dir, read_overlay
 from catalog.types import ChipSpec, Citation, FileFormat, Geometry, ModelSpec, QuantSpec, Score
 
-__all__ = ["Catalog", "CatalogError", "UnknownNameError", "load_catalog"]
+__all__ = ["TASKS", "Catalog", "CatalogError", "UnknownNameError", "load_catalog"]
 
 TASKS = ("coding", "chat", "reasoning", "agentic", "rag", "embedding", "vision", "multilingual", "general")
+
+_DATA_DIR = Path(__file__).resolve().parent / "data"  # importlib.resources would cost 10 ms of imports
 
 T = TypeVar("T")
 
 
 class LazyMapping(Mapping[str, T], Generic[T]):
-    """Identities to values that are built from their packed form when first looked at."""
+    """Identities to values that are decoded from their packed JSON when first looked at."""
 
-    def __init__(self, packed: Mapping[str, bytes], unpack: Callable[[Any], T], origin: str) -> None:
+    def __init__(self, packed: Mapping[str, bytes], decode: Callable[[Any], T], origin: str) -> None:
         self._packed = packed
-        self._unpack = unpack
+        self._decode = decode
         self._origin = origin
-        self._built: dict[str, T] = {}
+        self._decoded: dict[str, T] = {}
 
     def __getitem__(self, identity: str) -> T:
-        value = self._built.get(identity)
+        value = self._decoded.get(identity)
         if value is None:
             packed = self._packed[identity]
             try:
-                value = self._unpack(json.loads(packed))
+                value = self._decode(json.loads(packed))
             except (TypeError, ValueError, KeyError) as error:
                 raise CatalogError(f"{self._origin}: record of {identity!r} is malformed: {error}") from error
-            self._built[identity] = value
+            self._decoded[identity] = value
         return value
 
     def __iter__(self) -> Iterator[str]:
@@ -56,9 +61,10 @@ class Catalog:
     models: Mapping[str, ModelSpec]
     quants: Mapping[str, QuantSpec]
     chips: Mapping[str, ChipSpec]
+    overlay_ids: frozenset[str] = field(default_factory=frozenset)  # models added or fetched by the user
 
     def model(self, text: str) -> ModelSpec:
-        """The model of a name: repository id, display name, or the repository's last part.
+        """The model of a name: repository id, its last part, display name, or a repository of its files.
 
         Raises:
             UnknownNameError: if the name fits no model or several.
@@ -72,15 +78,24 @@ class Catalog:
         Raises:
             UnknownNameError: if there is none.
         """
-        return self.quants[resolve("quantisation", text, self._quant_tiers, self.quants)]
+        tier = {fold(quant_id): [quant_id] for quant_id in self.quants}
+        return self.quants[resolve("quantisation", text, [tier], self.quants)]
 
     def chip(self, text: str, memory_bytes: int | None = None) -> ChipSpec:
-        """The chip of a name; a memory size picks the variant.
+        """The chip of a name or PCI id; a memory size picks the variant.
 
         Raises:
             UnknownNameError: if the name fits no chip or several.
         """
-        return self.chips[resolve("chip", text, self._chip_tiers, self.chips)]
+        return self._chip_index.find(text, memory_bytes)
+
+    def hardware(self, text: str) -> HardwareSpec:
+        """The machine of a ``--hardware`` text such as ``rtx 3090*2+64GiB``.
+
+        Raises:
+            CatalogError: if it cannot be read, or its chip is unknown or ambiguous.
+        """
+        return parse_hardware(text, self._chip_index)
 
     def quality(self, model_id: str, task: str) -> Score:
         """Expected quality at a task, 0-100 with an 80 % interval; all zero for a model of another kind."""
@@ -107,75 +122,71 @@ class Catalog:
         return dict(json.loads(_read("scores.json")))
 
     @cached_property
-    def _model_tiers(self) -> tuple[Mapping[str, list[str]], ...]:
-        ids: dict[str, list[str]] = {}
-        tails: dict[str, list[str]] = {}
-        displayed: dict[str, list[str]] = {}
-        for model in self.models.values():
-            ids.setdefault(fold(model.model_id), []).append(model.model_id)
-            for names, name in ((tails, model.model_id.rpartition("/")[2]), (displayed, model.display_name)):
-                names.setdefault(fold(name), []).append(model.model_id)
-        return ids, {name: self._best(found) for name, found in tails.items()}, displayed
-
-    def _best(self, ids: list[str]) -> list[str]:
-        """Of several models of one name, the official one if there is exactly one."""
-        official = [model_id for model_id in ids if self.models[model_id].official]
-        return official if len(official) == 1 else ids
+    def _model_tiers(self) -> list[dict[str, list[str]]]:
+        model_ids = json.loads(_read("index.json"))["ids"]["models"]
+        tiers = [
+            {name: [model_ids[position] for position in positions] for name, positions in tier.items()}
+            for tier in json.loads(_read("names.json"))
+        ]
+        for model_id in self.overlay_ids:
+            tiers[0][fold(model_id)] = [model_id]
+            tiers[1].setdefault(fold(model_id.rpartition("/")[2]), [model_id])
+        return tiers
 
     @cached_property
-    def _quant_tiers(self) -> tuple[Mapping[str, list[str]], ...]:
-        return ({fold(quant_id): [quant_id] for quant_id in self.quants},)
-
-    @cached_property
-    def _chip_tiers(self) -> tuple[Mapping[str, list[str]], ...]:
-        names: dict[str, list[str]] = {}
-        aliases: dict[str, list[str]] = {}
-        for chip in self.chips.values():
-            names.setdefault(fold(chip.chip_id), []).append(chip.chip_id)
-            for alias in chip.aliases:
-                aliases.setdefault(fold(alias), []).append(chip.chip_id)
-        return names, aliases
+    def _chip_index(self) -> ChipIndex:
+        return ChipIndex(self.chips)
 
 
 @cache
-def load_catalog() -> Catalog:
-    """The packaged catalog."""
+def load_catalog(overlay: Path | None = None) -> Catalog:
+    """The packaged catalog, with the user's own models over it.
+
+    Args:
+        overlay: directory of the user's models; by default `overlay_dir`.
+    """
     index = json.loads(_read("index.json"))
-    lines = _read("models.jsonl").splitlines()
-    quants = {record["quant_id"]: _quant(record) for record in json.loads(_read("quants.json"))}
-    chips = {record["chip_id"]: _chip(record) for record in json.loads(_read("chips.json"))}
-    packed = dict(zip(index["model_ids"], lines, strict=True))
+    models = _packed("models", index)
+    added = read_overlay(overlay or overlay_dir())
+    models.update(added)
     return Catalog(
         version=index["version"],
-        models=LazyMapping(packed, model_from_record, "models.jsonl"),
-        quants=quants,
-        chips=chips,
+        models=LazyMapping(models, model_from_record, "models.jsonl"),
+        quants=LazyMapping(_packed("quants", index), _quant, "quants.jsonl"),
+        chips=LazyMapping(_packed("chips", index), _chip, "chips.jsonl"),
+        overlay_ids=frozenset(added),
     )
 
 
+def _packed(name: str, index: Mapping[str, Any]) -> dict[str, bytes]:
+    return dict(zip(index["ids"][name], _read(f"{name}.jsonl").splitlines(), strict=True))
+
+
 def _read(name: str) -> bytes:
-    return files("catalog").joinpath("data", name).read_bytes()
+    return (_DATA_DIR / name).read_bytes()
 
 
 def model_from_record(record: Mapping[str, Any]) -> ModelSpec:
-    """A `ModelSpec` from its packaged record."""
+    """A `ModelSpec` from its packaged record.
+
+    Raises:
+        TypeError: if a field is unknown or one that must be there is missing.
+    """
     fields = dict(record)
     if "geometry" in fields:
-        fields["geometry"] = _geometry(fields["geometry"])
+        fields["geometry"] = Geometry(**_tuples(fields["geometry"]))
     for name in ("modalities", "capabilities", "tasks"):
         if name in fields:
             fields[name] = frozenset(fields[name])
-    for name in ("official_quants", "quants_seen", "languages"):
-        fields[name] = tuple(fields.get(name, ()))
-    fields["repos"] = {name: tuple(repos) for name, repos in fields.get("repos", {}).items()}
+    fields["repos"] = _tuples(fields.get("repos", {}))
     fields["citation"] = Citation(**fields["citation"])
     fields.setdefault("architecture", None)
-    return ModelSpec(**fields)
+    fields.setdefault("official", False)
+    return ModelSpec(**_tuples(fields))
 
 
-def _geometry(fields: Mapping[str, Any]) -> Geometry:
-    values: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in fields.items()}
-    return Geometry(**values)
+def _tuples(fields: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()}
 
 
 def _quant(record: Mapping[str, Any]) -> QuantSpec:
@@ -184,7 +195,4 @@ def _quant(record: Mapping[str, Any]) -> QuantSpec:
 
 
 def _chip(record: Mapping[str, Any]) -> ChipSpec:
-    fields = {**record, "citation": Citation(**record["citation"])}
-    for name in ("aliases", "pci_ids"):
-        fields[name] = tuple(record.get(name, ()))
-    return ChipSpec(**fields)
+    return ChipSpec(**_tuples({**record, "citation": Citation(**record["citation"])}))

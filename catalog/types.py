@@ -274,6 +274,9 @@ class ChipSpec:
     power_w: float | None = None
     price_usd: float | None = None
     launch_year: int | None = None
+    bare_name: str = ""  # without memory size and core count: shared by a chip's variants
+    memory_choices_bytes: tuple[int, ...] = ()  # what it is sold with, where that varies
+    note: str | None = None
     aliases: tuple[str, ...] = ()
     pci_ids: tuple[str, ...] = ()
     citation: Citation | None = None

@@ -1,9 +1,10 @@
 """A raw model record's shape as `catalog.types.Geometry` fields."""
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from catalog.types import Ffn, Mixer
+from catalog.types import Ffn, Geometry, Mixer
 
 _MIXER_BY_NAME = {
     "attn": Mixer.FULL,
@@ -80,6 +81,8 @@ _SHAPE_KEYS = frozenset(_COPIED.values()) | {
     "n_layers", "intermediate_size", "layer_mix", "layer_pattern", "ffn_mix", "ffn_pattern", "first_k_dense",
     "moe_layer_step", "params_total", "params_active", "params_extra_stored", "params_extra_kind",
 }  # fmt: skip
+_MISSING = object()
+_DEFAULTS = {field.name: field.default for field in dataclasses.fields(Geometry)}
 _LOST_EXPERTS_FRAC = 0.5
 
 _STATUS_NOTES = {
@@ -132,14 +135,13 @@ def geometry_fields(raw: Mapping[str, Any]) -> dict[str, Any] | None:
     if isinstance(ffn_dim, list):
         fields["ffn_dims"] = ffn_dim
         ffn_dim = max(ffn_dim)
-    if ffn_dim is not None:
-        fields["ffn_dim"] = ffn_dim
-    return fields
+    fields["ffn_dim"] = ffn_dim
+    return {name: value for name, value in fields.items() if value != _DEFAULTS.get(name, _MISSING)}
 
 
 def geometry_note(raw: Mapping[str, Any]) -> str | None:
     """Why a record has no exact geometry, or what its recomputed parameters leave out; None if exact."""
-    status = raw["geometry_status"]
+    status = str(raw["geometry_status"])
     if not raw["geometry_complete"]:
         return _STATUS_NOTES.get(status, status.replace("_", " "))
     extra = raw.get("params_extra_stored")

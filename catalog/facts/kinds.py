@@ -19,21 +19,23 @@ SPECIAL_KINDS = frozenset(
 )  # fmt: skip
 
 # kind <- pattern in the lower-cased last part of the repository's name; a token ends at - _ . or a digit
-_TOKEN = r"(?:^|[-_./ ])(?:{})(?:$|[-_./ \d])"
+_WORD = r"(?:^|[-_./ ])(?:{})(?:$|[-_./ \d])"
 _NAME_PATTERNS = {
-    "reranker": _TOKEN.format(r"re-?rank(?:er)?"),
-    "guard": _TOKEN.format(r"\w*guard(?:ian)?|shieldgemma|safeguard"),
-    "reward": _TOKEN.format(r"reward|rm|critic|feedback"),
-    "classifier": _TOKEN.format(r"cls|classifier"),
-    "ocr": _TOKEN.format(r"\w*ocr|mineru\w*|parsing|docling"),
-    "speech": _TOKEN.format(r"asr|tts|whisper|moshi\w*|omni-asr"),
-    "translation": _TOKEN.format(r"translate|translation|translategemma"),
-    "diffusion": _TOKEN.format(r"llada|dream|\w*diffusion\w*|dlm|wedlm|diffcoder"),
-    "base": _TOKEN.format(r"base|pretrain(?:ed)?|unsupervised|cpt"),
-    "math": _TOKEN.format(r"math\w*|\w*math|prover|mathform|acemath"),
-    "coding": _TOKEN.format(r"code\w*|coder\w*|\w*coder|coding|devstral|\w*stral-code|swe|deepswe|kat-dev|kimi-dev|mellum\w*"),
-    "late_interaction": _TOKEN.format(r"\w*colbert\w*|late|\w*lateon|colnomic"),
-    "embedding": _TOKEN.format(r"embed|embedding|embeddings|\w*colbert|vlm2vec|bge|gte|sbert"),
+    "reranker": _WORD.format(r"re-?rank(?:er)?"),
+    "guard": _WORD.format(r"\w*guard(?:ian)?|shieldgemma|safeguard"),
+    "reward": _WORD.format(r"reward|rm|critic|feedback"),
+    "classifier": _WORD.format(r"cls|classifier"),
+    "ocr": _WORD.format(r"\w*ocr|mineru\w*|parsing|docling"),
+    "speech": _WORD.format(r"asr|tts|whisper|moshi\w*|omni-asr"),
+    "translation": _WORD.format(r"translate|translation|translategemma"),
+    "diffusion": _WORD.format(r"llada|dream|\w*diffusion\w*|dlm|wedlm|diffcoder"),
+    "base": _WORD.format(r"base|pretrain(?:ed)?|unsupervised|cpt"),
+    "math": _WORD.format(r"math\w*|\w*math|prover|mathform|acemath"),
+    "coding": _WORD.format(
+        r"code\w*|\w*coder|coding|devstral|swe|deepswe|kat-dev|kimi-dev|mellum\w*"
+    ),
+    "late_interaction": _WORD.format(r"\w*colbert\w*|late|\w*lateon|colnomic"),
+    "embedding": _WORD.format(r"embed|embedding|embeddings|\w*colbert|vlm2vec|bge|gte|sbert"),
 }  # fmt: skip
 _NAME_RULES = {kind: re.compile(pattern) for kind, pattern in _NAME_PATTERNS.items()}
 

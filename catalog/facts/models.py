@@ -70,7 +70,7 @@ def model_records(
         record["duplicate_of"] = duplicate_of.get(raw["hf_id"])
         record["official"] = record["official"] and record["duplicate_of"] is None
         record["derived_from"] = None if record["duplicate_of"] else find_parent(raw, originals)
-        records.append({key: value for key, value in record.items() if value not in (None, [], {}, ())})
+        records.append({key: value for key, value in record.items() if value not in (None, [], {}, False)})
     return sorted(records, key=lambda record: str(record["model_id"]))
 
 

@@ -24,7 +24,7 @@ def read_table(name: str, sources_dir: Path = SOURCES_DIR) -> Iterator[dict[str,
     yield from csv.DictReader(io.StringIO(data.decode("utf-8"), newline=""))
 
 
-def read_corrections(sources_dir: Path = SOURCES_DIR) -> list[dict[str, str]]:
-    """What names and flags get wrong about models, each row with its reason."""
-    text = (sources_dir / "corrections.csv").read_text(encoding="utf-8")
+def read_plain_table(name: str, sources_dir: Path = SOURCES_DIR) -> list[dict[str, str]]:
+    """The rows of one hand-kept table, stored as plain CSV so that it can be corrected by anyone."""
+    text = (sources_dir / f"{name}.csv").read_text(encoding="utf-8")
     return list(csv.DictReader(io.StringIO(text, newline="")))

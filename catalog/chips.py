@@ -1,0 +1,159 @@
+"""Chip names to chips, and ``--hardware`` texts to machines: exact aliases only, never substrings."""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from catalog.errors import CatalogError, UnknownNameError
+from catalog.names import nearest, squash
+from catalog.types import ChipSpec
+from catalog.units import GIB, UnitError, parse_bytes
+
+_SAME_SIZE_FRAC = 0.08  # GB against GiB is 7.4 %; vendors' variants differ by more
+_MAX_COUNT = 1024
+_TRAILING_MEMORY = re.compile(r"^(?P<name>.*\S)\s+(?P<size>\d+(?:\.\d+)?\s?[KMGT]i?B)$", re.IGNORECASE)
+_TRAILING_COUNT = re.compile(r"^(?P<name>.*\S)\s*[*×]\s*(?P<count>\d{1,5})$")
+# what device listings add around a chip's name
+_DECORATION = re.compile(
+    r"\((?:r|tm|c)\)|[®™]|\bcpu @ [\d.]+ ?ghz|\b\d+-core processor\b|\bprocessor\b"
+    r"|\bw(?:ith|/) radeon .*$|\bgraphics$",
+    re.IGNORECASE,
+)
+_PCI_ID = re.compile(r"^(?:pci:)?([0-9a-f]{4})[:/]([0-9a-f]{4})$", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HardwareSpec:
+    """A machine named on the command line: ``count`` equal chips beside ``extra_memory_bytes`` of RAM.
+
+    A unified chip's own memory is in ``chip.memory_bytes``; ``extra_memory_bytes`` is then None.
+    """
+
+    chip: ChipSpec
+    count: int = 1
+    extra_memory_bytes: int | None = None
+
+
+class ChipIndex:
+    """Chips by every exact spelling of their names and by PCI id."""
+
+    def __init__(self, chips: Mapping[str, ChipSpec]) -> None:
+        self._chips = chips
+        names: dict[str, list[ChipSpec]] = {}
+        aliases: dict[str, list[ChipSpec]] = {}
+        self._variants: dict[str, list[ChipSpec]] = {}
+        for chip in chips.values():
+            names.setdefault(_key(chip.chip_id), []).append(chip)
+            for key in {_key(alias) for alias in chip.aliases} | {pci_id.lower() for pci_id in chip.pci_ids}:
+                aliases.setdefault(key, []).append(chip)
+            self._variants.setdefault(chip.bare_name, []).append(chip)
+        self._tiers = (names, aliases)
+
+    def find(self, text: str, memory_bytes: int | None = None) -> ChipSpec:
+        """The chip of a name or PCI id (``10de:2684``); a memory size picks among its variants.
+
+        Raises:
+            UnknownNameError: if the name fits no chip or several, or no variant has that memory.
+        """
+        found = self._named(text)
+        if not found and memory_bytes is None:
+            text, memory_bytes = _split_memory(text)
+            found = self._named(text)
+        if not found:
+            raise UnknownNameError("chip", text, nearest=self._nearest(text))
+        if memory_bytes is None:
+            return _only(text, found)
+        return self._variant(text, found, memory_bytes)
+
+    def knows(self, text: str) -> bool:
+        """Whether a text as a whole is some chip's name."""
+        return bool(self._named(text))
+
+    def is_unified(self, text: str) -> bool:
+        """Whether every chip of a name shares its memory with the CPU."""
+        found = self._named(text)
+        return bool(found) and all(chip.unified for chip in found)
+
+    def _named(self, text: str) -> Sequence[ChipSpec]:
+        pci = _PCI_ID.match(text.strip())
+        keys = [":".join(pci.groups()).lower()] if pci else [_key(text), _key(_DECORATION.sub(" ", text))]
+        return next((tier[key] for key in keys for tier in self._tiers if key in tier), ())
+
+    def _variant(self, text: str, found: Sequence[ChipSpec], memory_bytes: int) -> ChipSpec:
+        siblings = {chip.chip_id: chip for one in found for chip in self._variants[one.bare_name]}
+        pool = [*found, *(chip for chip in siblings.values() if chip not in found)]
+        fitting = [chip for chip in pool if _has_memory(chip, memory_bytes)]
+        preferred = [chip for chip in fitting if chip in found] or fitting
+        if not preferred:
+            sold = "; ".join(f"{chip.chip_id}: {_sizes(chip)}" for chip in pool)
+            raise CatalogError(f"chip {text!r} does not come with {memory_bytes / GIB:.4g} GiB; it is sold as {sold}")
+        chip = _only(text, preferred)
+        varies = chip.memory_bytes is None or chip.unified
+        return replace(chip, memory_bytes=memory_bytes) if varies else chip
+
+    def _nearest(self, text: str) -> tuple[str, ...]:
+        """Chips whose identity or alias looks most like a text."""
+        spellings = {alias: chip.chip_id for chip in self._chips.values() for alias in (*chip.aliases, chip.chip_id)}
+        return tuple(dict.fromkeys(spellings[name] for name in nearest(text, spellings, count=8)))[:4]
+
+
+def parse_hardware(text: str, index: ChipIndex) -> HardwareSpec:
+    """Read ``CHIP[*N][+RAM]``: ``rtx 3090*2+64GiB``, ``m4 max 64GiB``, ``epyc 9654+384GiB``.
+
+    For a unified chip or a CPU the memory after ``+`` is the chip's own.
+
+    Raises:
+        CatalogError: if the chip is unknown or ambiguous, or count or memory cannot be read.
+    """
+    name, memory_bytes = _split_extra(text, index)
+    match = _TRAILING_COUNT.match(name)
+    count = int(match["count"]) if match else 1
+    if not 1 <= count <= _MAX_COUNT:
+        raise CatalogError(f"hardware {text[:80]!r}: a count must be between 1 and {_MAX_COUNT}")
+    chip_text = match["name"] if match else name
+    if memory_bytes is not None and index.is_unified(chip_text):
+        return HardwareSpec(chip=index.find(chip_text, memory_bytes), count=count)
+    return HardwareSpec(chip=index.find(chip_text), count=count, extra_memory_bytes=memory_bytes)
+
+
+def _split_extra(text: str, index: ChipIndex) -> tuple[str, int | None]:
+    """The chip part and the size after the last ``+``; a plus inside a name (``Ryzen AI Max+ 395``) is no sum."""
+    head, plus, last = text.strip().rpartition("+")
+    if not plus or not last.strip()[:1].isdigit() or index.knows(text):
+        return text.strip(), None
+    return head.strip(), _memory(last)
+
+
+def _memory(text: str) -> int:
+    try:
+        return parse_bytes(text)
+    except UnitError as error:
+        raise CatalogError(f"hardware: {error}") from error
+
+
+def _split_memory(text: str) -> tuple[str, int | None]:
+    match = _TRAILING_MEMORY.match(text.strip())
+    return (match["name"], _memory(match["size"])) if match else (text, None)
+
+
+def _key(name: str) -> str:
+    return squash(name)
+
+
+def _only(text: str, found: Iterable[ChipSpec]) -> ChipSpec:
+    first, *others = found
+    if others:
+        raise UnknownNameError("chip", text, candidates=tuple(chip.chip_id for chip in (first, *others)))
+    return first
+
+
+def _has_memory(chip: ChipSpec, memory_bytes: int) -> bool:
+    sizes = chip.memory_choices_bytes or (() if chip.unified or chip.memory_bytes is None else (chip.memory_bytes,))
+    if not sizes:
+        return True
+    return any(abs(size - memory_bytes) <= _SAME_SIZE_FRAC * size for size in sizes)
+
+
+def _sizes(chip: ChipSpec) -> str:
+    sizes = chip.memory_choices_bytes or ((chip.memory_bytes,) if chip.memory_bytes else ())
+    return ", ".join(f"{size / GIB:.4g} GiB" for size in sizes) or "any size"
