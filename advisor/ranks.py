@@ -29,7 +29,8 @@ def _u_distribution(x_count: int, y_count: int) -> Floats:
             rows[j, j:] = rows[j, : size - j]
             rows[j, :j] = 0.0
             rows[j] += rows[j - 1]
-    return np.cumsum(rows[y_count]) / rows[y_count].sum()
+    below: Floats = np.cumsum(rows[y_count]) / rows[y_count].sum()
+    return below
 
 
 def u_cdf(u: float, x_count: int, y_count: int) -> float:
@@ -67,10 +68,7 @@ def spread(values: Sequence[float]) -> float:
 
 
 def autocorrelation(samples: Sequence[Sequence[float]]) -> float:
-    """Lag-1 autocorrelation pooled over samples, outliers clipped, corrected for its small-sample bias.
-
-    The correction is (1 + 3 r) / n (Marriott and Pope 1954).
-    """
+    """Lag-1 autocorrelation pooled over samples, outliers clipped."""
     numerator = denominator = 0.0
     for sample in samples:
         array = np.asarray(sample) - np.median(sample)
@@ -79,10 +77,7 @@ def autocorrelation(samples: Sequence[Sequence[float]]) -> float:
         clipped = clipped - clipped.mean()
         numerator += float((clipped[1:] * clipped[:-1]).sum())
         denominator += float((clipped * clipped).sum())
-    if denominator == 0:
-        return 0.0
-    raw = numerator / denominator
-    return raw + (1 + 3 * raw) / (sum(len(sample) for sample in samples) / len(samples))
+    return numerator / denominator if denominator > 0 else 0.0
 
 
 def variance_inflation(autocorrelation_frac: float) -> float:

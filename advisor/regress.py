@@ -1,23 +1,25 @@
-"""Compare two runs of one suite: what got worse, what merely got noisier, what cannot be compared.
-
-A round's value is the best of its undisturbed windows, because other load only ever slows a window.
-Two runs are compared by the Hodges-Lehmann shift of the logarithms of their rounds. Its uncertainty
-has two parts: the spread of rounds within the runs (rank-based, widened where neighbouring rounds
-are alike), and the spread between like runs, which no single run can show and which is learnt from
-the history or else assumed. Both must speak for a change before it counts. Pure.
-"""
+"""Compare two runs of one suite: what got worse, what merely got noisier, what cannot be compared. Pure."""
 
 import math
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 
 from advisor import ranks
+from advisor.comparison import (
+    NO_HISTORY,
+    BetweenRuns,
+    Key,
+    log_costs,
+    round_values,
+    shift,
+    window_deviations,
+)
+from advisor.environment import differences, environment_changes
 from advisor.errors import AdvisorError
 from advisor.series import higher_is_better
 from advisor.thresholds import Gate, Threshold
 from advisor.types import (
-    EnvironmentChange,
     Finding,
     FractionInterval,
     Interval,
@@ -25,100 +27,20 @@ from advisor.types import (
     Regression,
     Run,
     RunCase,
-    RunEnvironment,
     RunReference,
     ValidationStatus,
     Verdict,
 )
 
-CONFIDENCE_FRAC = 0.95
 #: Rounds scatter this many times as much, and at least this much, before a metric is called noisier.
-NOISIER_RATIO = 2.0
+NOISIER_RATIO = 3.0
 NOISIER_FRAC = 0.03
-#: The assumed between-run spread counts as much as this many observed differences of like runs.
-_PRIOR_WEIGHT = 3.0
-
-Key = tuple[str, str]  # subject, metric
+#: Bursts come in clusters, so the rank test overstates how sure a change of scatter is: be this much stricter.
+_NOISIER_STRICTNESS = 5.0
 
 
 class IncomparableError(AdvisorError):
     """Two runs are of unlike machines, suites or engines; the message says how to compare them anyway."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BetweenRuns:
-    """What like runs of one metric showed: the sum of squared log differences of neighbours, and how many."""
-
-    squares_sum: float
-    differences_count: int
-
-    def sigma(self, assumed_frac: float) -> float:
-        """Standard deviation of a run's log typical value, shrunk towards the assumed one."""
-        total = _PRIOR_WEIGHT * assumed_frac**2 + self.squares_sum / 2
-        return math.sqrt(total / (_PRIOR_WEIGHT + self.differences_count))
-
-
-NO_HISTORY = BetweenRuns(squares_sum=0.0, differences_count=0)
-
-
-def round_values(series: MetricSeries) -> tuple[float, ...]:
-    """The best undisturbed window of each round, in order; rounds without one are left out."""
-    best: dict[int, float] = {}
-    pick = max if higher_is_better(series.metric) else min
-    for index, (value, number) in enumerate(zip(series.values, series.rounds, strict=True)):
-        if value > 0 and not (series.polluted and series.polluted[index]):
-            best[number] = pick(best.get(number, value), value)
-    return tuple(best[number] for number in sorted(best))
-
-
-def _log_cost(series: MetricSeries) -> tuple[float, ...]:
-    sign = -1.0 if higher_is_better(series.metric) else 1.0
-    return tuple(sign * math.log(value) for value in round_values(series))
-
-
-def _window_deviations(series: MetricSeries) -> tuple[float, ...]:
-    """Per round, the mean absolute log deviation of its windows from the run's median window."""
-    logs = [(math.log(v), number) for v, number in zip(series.values, series.rounds, strict=True) if v > 0]
-    if not logs:
-        return ()
-    centre = statistics.median(value for value, _ in logs)
-    by_round: dict[int, list[float]] = {}
-    for value, number in logs:
-        by_round.setdefault(number, []).append(abs(value - centre))
-    return tuple(statistics.fmean(values) for values in by_round.values())
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Shift:
-    """A change of log cost (up is worse) with its interval and the probability of chance."""
-
-    low: float
-    mid: float
-    high: float
-    p_value: float
-
-
-def within_error(x: Sequence[float], y: Sequence[float]) -> float:
-    """Standard error of the shift from the rounds alone, widened for correlated rounds."""
-    low, _, high = ranks.shift(x, y, CONFIDENCE_FRAC)
-    width = (high - low) / (2 * _Z)
-    return width * math.sqrt(ranks.variance_inflation(ranks.autocorrelation((x, y))))
-
-
-_Z = statistics.NormalDist().inv_cdf(0.5 + CONFIDENCE_FRAC / 2)
-
-
-def shift(x: Sequence[float], y: Sequence[float], between_sigma: float) -> Shift:
-    """How far y's log costs lie above x's. Each sample's runs scatter with ``between_sigma`` around the truth."""
-    rank_low, mid, rank_high = ranks.shift(x, y, CONFIDENCE_FRAC)
-    error = math.hypot(within_error(x, y), between_sigma * math.sqrt(2))
-    chance = ranks.two_sided_normal(mid / error) if error > 0 else float(mid == 0)
-    return Shift(
-        low=min(rank_low, mid - _Z * error),
-        mid=mid,
-        high=max(rank_high, mid + _Z * error),
-        p_value=max(chance, ranks.p_value(x, y)),
-    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -169,7 +91,7 @@ def _compare(
     reason = _too_few(base, new, gate.min_rounds_count)
     if reason is not None:
         return _incomparable(key, reason, before, after)
-    found = shift(_log_cost(base), _log_cost(new), sigma)
+    found = shift(log_costs(base), log_costs(new), sigma)
     up = -1.0 if higher_is_better(key[1]) else 1.0
     edges = sorted((math.expm1(up * found.low), math.expm1(up * found.high)))
     finding = Finding(
@@ -184,7 +106,7 @@ def _compare(
         p_value=found.p_value,
         threshold_frac=threshold.change_frac,
     )
-    x, y = _window_deviations(base), _window_deviations(new)
+    x, y = window_deviations(base), window_deviations(new)
     ratio = statistics.median(y) / max(statistics.median(x), 1e-9)
     noisy = ratio >= NOISIER_RATIO and statistics.median(y) >= NOISIER_FRAC
     noise_p = ranks.p_value(x, y) if noisy else 1.0
@@ -253,7 +175,7 @@ def _judged(compared: _Compared, q_value: float, noisier_q_value: float, gate: G
         return replace(finding, significant=True, verdict=Verdict.SLOWER)
     if real and -worse >= finding.threshold_frac / (1 + finding.threshold_frac):
         return replace(finding, significant=True, verdict=Verdict.FASTER)
-    if noisier_q_value <= gate.false_discovery_frac:
+    if noisier_q_value * _NOISIER_STRICTNESS <= gate.false_discovery_frac:
         reason = f"rounds scatter {compared.noisier_ratio:.1f} times as much; the typical value did not move"
         return replace(finding, significant=True, verdict=Verdict.NOISIER, reason=reason)
     return finding
@@ -305,41 +227,6 @@ def _all_compared(baseline: Run, current: Run, gate: Gate, between: Mapping[Key,
         else:
             compared += _compare_case(before, after, gate, between)
     return compared
-
-
-def environment_changes(baseline: RunEnvironment, current: RunEnvironment) -> tuple[EnvironmentChange, ...]:
-    """What differs between two environments, as the suspects of a regression."""
-    changes = []
-    for field in fields(RunEnvironment):
-        before, after = getattr(baseline, field.name), getattr(current, field.name)
-        if before != after and field.name not in ("engine", "drivers"):
-            changes.append((field.name, before, after))
-    for part in ("version", "build"):
-        changes.append((f"engine {part}", getattr(baseline.engine, part, None), getattr(current.engine, part, None)))
-    for device in dict.fromkeys((*baseline.drivers, *current.drivers)):
-        changes.append((f"driver of {device}", baseline.drivers.get(device), current.drivers.get(device)))
-    return tuple(
-        EnvironmentChange(name=name, baseline=_text(before), current=_text(after))
-        for name, before, after in changes
-        if before != after
-    )
-
-
-def _text(value: object) -> str | None:
-    return None if value is None else str(value)
-
-
-def differences(baseline: Run, current: Run) -> dict[str, str]:
-    """Why two runs should not be compared, by what ``--allow`` calls it."""
-    found = {}
-    if baseline.environment.machine_id != current.environment.machine_id:
-        found["machine"] = f"{baseline.environment.hardware} against {current.environment.hardware}"
-    if baseline.suite_id != current.suite_id:
-        found["suite"] = f"suite {baseline.suite_name!r} was changed, or is another"
-    engines = [run.environment.engine.id if run.environment.engine else None for run in (baseline, current)]
-    if engines[0] != engines[1]:
-        found["engine"] = f"{engines[0]} against {engines[1]}"
-    return found
 
 
 def _require_alike(baseline: Run, current: Run, allow: Sequence[str]) -> tuple[str, ...]:
@@ -421,33 +308,3 @@ def regress(
         allowed=allowed,
         notes=_notes(baseline, current, between),
     )
-
-
-def like(first: Run, second: Run) -> bool:
-    """Whether two runs should agree: same suite, machine and software, so that a difference is noise."""
-    return not differences(first, second) and not environment_changes(first.environment, second.environment)
-
-
-def between_runs(runs: Sequence[Run]) -> dict[Key, BetweenRuns]:
-    """The spread of like runs, from neighbours in time whose environments are equal.
-
-    Neighbours rather than all pairs, so that a lasting change does not count as noise forever.
-    """
-    squares: dict[Key, list[float]] = {}
-    ordered = sorted(runs, key=lambda run: run.created_at)
-    for first, second in zip(ordered, ordered[1:], strict=False):
-        if not like(first, second):
-            continue
-        before, after = _log_typicals(first), _log_typicals(second)
-        for key in before.keys() & after.keys():
-            squares.setdefault(key, []).append((after[key] - before[key]) ** 2)
-    return {key: BetweenRuns(squares_sum=sum(v), differences_count=len(v)) for key, v in squares.items()}
-
-
-def _log_typicals(run: Run) -> dict[Key, float]:
-    return {
-        (case.subject, series.metric): statistics.median(_log_cost(series))
-        for case in run.cases
-        for series in case.series
-        if round_values(series)
-    }

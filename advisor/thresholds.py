@@ -29,7 +29,7 @@ DEFAULT_THRESHOLDS: tuple[tuple[str, Threshold], ...] = (
     ("peak_memory_bytes", Threshold(change_frac=0.03, between_frac=0.005)),
     ("load_s", Threshold(change_frac=0.30, between_frac=0.10)),
     ("first_token_s", Threshold(change_frac=0.08, between_frac=0.02)),
-    ("*", Threshold(change_frac=0.05, between_frac=0.02)),
+    ("*", Threshold(change_frac=0.05, between_frac=0.022)),
 )
 
 
