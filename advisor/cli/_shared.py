@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-class _Parsed(click.ParamType):
+class _Parsed(click.ParamType[Any]):
     """An option read by one of the parsers of ``catalog.units``."""
 
     def __init__(self, name: str, parse: Callable[[str], float]) -> None:

@@ -1,0 +1,202 @@
+"""Calibration: the rates that explain how long the calibration twins took on this machine.
+
+Every quantisation has its own kernels, so neither a data sheet nor a bandwidth probe can say how fast an
+engine decodes Q4_K here. The times of the twins of ``advisor.experiments`` are linear in the
+coefficients of `Rates` (``advisor.roofline``), which non-negative least squares on relative errors
+recovers. Pure: the timing itself is ``advisor.rehearse``.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from statistics import median
+from typing import Any
+
+from advisor import roofline
+from advisor.experiments import Experiment, Timing, work_of
+from advisor.roofline import ANY_TYPE
+from advisor.types import Basis, Rates
+from advisor.work import Work
+from catalog.types import Role
+
+#: What the cost model leaves unexplained on shapes it has not seen, beside the noise of the samples.
+_MODEL_SIGMA = 0.04
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observation:
+    """What a timing took: one token's time for decode, the whole prompt's for prefill."""
+
+    experiment_id: str
+    phase: str
+    work: Work
+    time_s: float
+    spread_frac: float
+
+
+def observe(experiment: Experiment, timing: Timing, seconds: Sequence[float]) -> Observation:
+    """The middle of several repeats and how far they spread (half the 10-90 % range)."""
+    ordered = sorted(seconds)
+    tenth = len(ordered) // 10
+    middle = median(ordered)
+    return Observation(
+        experiment_id=experiment.experiment_id,
+        phase=timing.phase,
+        work=work_of(experiment, timing),
+        time_s=middle,
+        spread_frac=(ordered[-1 - tenth] - ordered[tenth]) / (2.0 * middle),
+    )
+
+
+Price = Callable[[Work, Rates], float]
+
+
+def _decode_s(work: Work, rates: Rates) -> float:
+    return roofline.total_s(roofline.price_decode(work, rates))
+
+
+def _prefill_s(work: Work, rates: Rates) -> float:
+    return roofline.total_s(roofline.price_prefill(work, rates))
+
+
+def _zero_rates(device_id: str, backend: str) -> Rates:
+    return Rates(
+        device_id=device_id,
+        backend=backend,
+        basis=Basis.CALIBRATED,
+        decode_s_per_byte={ANY_TYPE: 0.0},
+        prefill_s_per_flop={ANY_TYPE: 0.0},
+        kv_s_per_byte=0.0,
+        attention_s_per_flop=0.0,
+        decode_sigma=_MODEL_SIGMA,
+        prefill_sigma=_MODEL_SIGMA,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Coefficient:
+    """One unknown: a field of `Rates`, or one type's entry of a mapping field."""
+
+    field: str
+    tensor_type: str | None = None
+
+    def put(self, rates: Rates, value: Any) -> Rates:
+        """The rates with this coefficient set."""
+        if self.tensor_type is None:
+            return replace(rates, **{self.field: value})
+        mapping: Mapping[str, float] = getattr(rates, self.field)
+        changed: Any = {**mapping, self.tensor_type: value}
+        return replace(rates, **{self.field: changed})
+
+
+def _solve(
+    price: Price, rates: Rates, coefficients: Sequence[_Coefficient], observations: Sequence[Observation]
+) -> Rates:
+    """Non-negative least squares on relative errors, the rates' other coefficients held as they are.
+
+    The design matrix comes from the cost model itself: a coefficient's column is what setting it to one
+    second per unit adds to each observation's price.
+    """
+    import numpy as np
+    from scipy.optimize import nnls
+
+    held = np.array([price(item.work, rates) for item in observations], dtype=np.float64)
+    columns = [[price(item.work, coefficient.put(rates, 1.0)) for item in observations] for coefficient in coefficients]
+    design = np.array(columns).T - held[:, None]
+    seconds = np.array([item.time_s for item in observations])
+    left = (seconds - held) / seconds
+    scale = (design / seconds[:, None]).max(axis=0)
+    scale[scale == 0.0] = 1.0
+    solution, _ = nnls(design / seconds[:, None] / scale, np.maximum(left, 0.0))
+    for coefficient, value in zip(coefficients, solution / scale, strict=True):
+        rates = coefficient.put(rates, float(value))
+    return rates
+
+
+def _select(observations: Iterable[Observation], phase: str, *names: str) -> list[Observation]:
+    return [item for item in observations if item.phase == phase and item.experiment_id.partition(".")[0] in names]
+
+
+def _types_in(observations: Iterable[Observation]) -> list[str]:
+    found = {weight.tensor_type for item in observations for weight in item.work.weights if weight.role == Role.FFN}
+    return sorted(found)
+
+
+_DENSE = ("wide", "narrow", "tiny", "attention")
+
+
+def fit(
+    observations: Sequence[Observation],
+    *,
+    device_id: str,
+    backend: str,
+    threads_count: int | None = None,
+    memory_bytes_per_s: float | None = None,
+) -> Rates:
+    """Rates that explain a calibration's observations.
+
+    Dense twins fix the rates of types, layers, tokens and attention; the mixtures of experts and the
+    recurrent twin then fix their own terms on top. The memory roof is not enforced while fitting: small
+    twins may partly stay in cache.
+    """
+    rates = _fit_decode(_zero_rates(device_id, backend), observations)
+    rates = _fit_prefill(rates, observations)
+    rates = _with_any_type(rates)
+    decode_sigma = _residual_sigma(_decode_s, rates, [item for item in observations if item.phase == "decode"])
+    prefill_sigma = _residual_sigma(_prefill_s, rates, [item for item in observations if item.phase == "prefill"])
+    return replace(
+        rates,
+        decode_sigma=decode_sigma,
+        prefill_sigma=prefill_sigma,
+        threads_count=threads_count,
+        memory_bytes_per_s=memory_bytes_per_s,
+        source="timed through the engine on this machine",
+    )
+
+
+def _fit_decode(rates: Rates, observations: Sequence[Observation]) -> Rates:
+    dense = _select(observations, "decode", *_DENSE)
+    types = [_Coefficient("decode_s_per_byte", name) for name in _types_in(dense)]
+    overhead = [_Coefficient("decode_s_per_layer"), _Coefficient("decode_s_per_token")]
+    rates = _solve(_decode_s, rates, [*types, *overhead, _Coefficient("decode_attention_s_per_flop")], dense)
+    experts = _select(observations, "decode", "experts", "small-experts")
+    if experts:
+        # experts cost a dense byte times a factor: fit what they add to a factor of zero
+        bare = replace(rates, decode_expert_factor=0.0)
+        wanted = [_Coefficient("decode_expert_factor"), _Coefficient("decode_s_per_moe_layer")]
+        rates = _solve(_decode_s, bare, wanted, experts)
+    recurrent = _select(observations, "decode", "recurrent")
+    if recurrent:
+        rates = _solve(_decode_s, rates, [_Coefficient("state_s_per_byte")], recurrent)
+    return rates
+
+
+def _fit_prefill(rates: Rates, observations: Sequence[Observation]) -> Rates:
+    dense = _select(observations, "prefill", *_DENSE)
+    types = [_Coefficient("prefill_s_per_flop", name) for name in _types_in(dense)]
+    shared = [_Coefficient("attention_s_per_flop"), _Coefficient("prefill_s_per_activation")]
+    rates = _solve(_prefill_s, rates, [*types, *shared], dense)
+    experts = _select(observations, "prefill", "experts", "small-experts")
+    if experts:
+        bare = replace(rates, prefill_moe_factor=0.0)
+        rates = _solve(_prefill_s, bare, [_Coefficient("prefill_moe_factor")], experts)
+    recurrent = _select(observations, "prefill", "recurrent")
+    if recurrent:
+        rates = _solve(_prefill_s, rates, [_Coefficient("state_s_per_flop")], recurrent)
+    return rates
+
+
+def _with_any_type(rates: Rates) -> Rates:
+    """Types that were not timed get the slowest of the usual ones: never an optimistic guess."""
+    decode = {name: value for name, value in rates.decode_s_per_byte.items() if name != ANY_TYPE}
+    prefill = {name: value for name, value in rates.prefill_s_per_flop.items() if name != ANY_TYPE}
+    return replace(
+        rates,
+        decode_s_per_byte={**decode, ANY_TYPE: max(decode.values())},
+        prefill_s_per_flop={**prefill, ANY_TYPE: max(prefill.values())},
+    )
+
+
+def _residual_sigma(price: Price, rates: Rates, observations: Sequence[Observation]) -> float:
+    errors = [price(item.work, rates) / item.time_s - 1.0 for item in observations]
+    variance = sum(error**2 for error in errors) / len(errors) if errors else 0.0
+    return float((variance + _MODEL_SIGMA**2) ** 0.5)
