@@ -66,8 +66,9 @@ def judge(before: Counters, after: Counters) -> Verdict:
         temperature_celsius=after.temperature_celsius,
         polluted=bool(findings),
         notes=tuple(note for _, note in findings),
+        causes=tuple(dict.fromkeys(kind for kind, _ in findings)),
     )
-    return Verdict(conditions=conditions, warnings=tuple(dict.fromkeys(kind for kind, _ in findings)))
+    return Verdict(conditions=conditions, warnings=conditions.causes)
 
 
 def _difference(before: float | None, after: float | None) -> float | None:
@@ -141,6 +142,7 @@ def merge(conditions: Sequence[Conditions]) -> Conditions:
         temperature_celsius=_worst([item.temperature_celsius for item in conditions]),
         polluted=any(item.polluted for item in conditions),
         notes=tuple(dict.fromkeys(note for item in conditions for note in item.notes)),
+        causes=tuple(dict.fromkeys(cause for item in conditions for cause in item.causes)),
     )
 
 

@@ -99,6 +99,7 @@ class Conditions:
     temperature_celsius: float | None = None
     polluted: bool = False
     notes: tuple[str, ...] = ()
+    causes: tuple[ScanWarning, ...] = ()  # what polluted it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
