@@ -7,17 +7,23 @@ layers keep a constant state in F32. vLLM allocates blocks of 16 tokens and MLX 
 """
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
 from functools import lru_cache
 
 from advisor.errors import BadRequestError
-from catalog.types import Geometry, Mixer
+from catalog.architectures.blocks import owns_indexer
+from catalog.architectures.extras import block_indexer_dims
+from catalog.architectures.recurrent import conv_kernel, mamba1_dims
+from catalog.types import Ffn, Geometry, Mixer
 
 LLAMA_CPP, VLLM, MLX = "llama.cpp", "vllm", "mlx"
 CELLS_ALIGNMENT = 256
 _VLLM_BLOCK_TOKENS = 16
 _STATE_BYTES_PER_ELEMENT = 4
+# GLM-5.3's indexer caches each key, its gate and the pooled value
+KEY_POOLED_PARTS = 3
 
 # storage of 32 elements, in bytes: ggml's block types, and the one-byte floats of vLLM
 _BYTES_PER_32 = {
@@ -66,6 +72,7 @@ class CacheSetup:
     ubatch_tokens: int = 512
     sequences_count: int = 1
     engine_id: str = LLAMA_CPP
+    flash_attention: bool = True
 
 
 def cache_setup(
@@ -75,6 +82,7 @@ def cache_setup(
     ubatch_tokens: int = 512,
     sequences_count: int = 1,
     engine_id: str = LLAMA_CPP,
+    flash_attention: bool = True,
 ) -> CacheSetup:
     """Resolve a KV type: one ("q8_0") for both, or "key/value" ("q8_0/q4_0").
 
@@ -91,9 +99,10 @@ def cache_setup(
         context_tokens=context_tokens,
         key_bytes_per_32=key_bytes,
         value_bytes_per_32=value_bytes,
-        ubatch_tokens=ubatch_tokens,
-        sequences_count=max(1, sequences_count),
+        ubatch_tokens=min(ubatch_tokens, context_tokens * sequences_count),
+        sequences_count=sequences_count,
         engine_id=engine_id,
+        flash_attention=flash_attention,
     )
 
 
@@ -113,28 +122,38 @@ def padded(count: int, alignment: int) -> int:
 
 
 @lru_cache(maxsize=4096)
-def layer_caches(geometry: Geometry, architecture: str | None) -> tuple[tuple[Cache, ...], ...]:
-    """The caches of every layer, in order; empty for layers that share another layer's."""
+def layer_caches(
+    geometry: Geometry, architecture: str | None, max_context_tokens: int | None = None
+) -> tuple[tuple[Cache, ...], ...]:
+    """The caches of every layer, in order; empty for layers that share another layer's.
+
+    ``max_context_tokens`` is what the model was trained for: it tells GLM-5's generations apart.
+    """
     own_count = geometry.layers_count - geometry.kv_shared_layers_count
-    return tuple(
-        _caches_of(geometry, architecture, index, Mixer(letter)) if index < own_count else ()
+    caches = [
+        _mixer_caches(geometry, architecture, index, Mixer(letter)) if index < own_count else ()
         for index, letter in enumerate(geometry.mixers)
-    )
+    ]
+    for index, indexer in _indexer_caches(geometry, architecture, max_context_tokens or 0):
+        caches[index] += (indexer,)
+    if architecture == "bailingmoe3" and geometry.mtp_layers_count:
+        # its prediction blocks are cached whether or not they are loaded
+        caches[-1] += (_latent_cache(geometry),) * geometry.mtp_layers_count
+    return tuple(caches)
 
 
-def _caches_of(geometry: Geometry, architecture: str | None, index: int, mixer: Mixer) -> tuple[Cache, ...]:
-    if mixer == Mixer.NONE:
-        return ()
-    if mixer == Mixer.COMPRESSED:
+def _mixer_caches(geometry: Geometry, architecture: str | None, index: int, mixer: Mixer) -> tuple[Cache, ...]:
+    if mixer is Mixer.NONE:
+        # llama.cpp gives Nemotron's attention-free layers an empty cache, padded like the others
+        return (Cache(Reach.FULL, 0),) if architecture == "deci" else ()
+    if mixer is Mixer.COMPRESSED:
         return _compressed_caches(geometry, index)
-    if mixer == Mixer.MLA:
-        return _latent_caches(geometry, architecture)
-    caches: tuple[Cache, ...] = ()
-    if mixer in (Mixer.FULL, Mixer.SLIDING, Mixer.ATTENTION_MAMBA2):
-        caches += (_attention_cache(geometry, sliding=mixer == Mixer.SLIDING),)
-    if mixer not in (Mixer.FULL, Mixer.SLIDING):
-        caches += (Cache(Reach.STATE, _state_elements_count(geometry, mixer)),)
-    return caches
+    if mixer is Mixer.MLA:
+        return (_joined_latent_cache(geometry) if architecture == "minicpm3" else _latent_cache(geometry),)
+    if mixer in (Mixer.FULL, Mixer.SLIDING):
+        return (_attention_cache(geometry, sliding=mixer is Mixer.SLIDING),)
+    state = Cache(Reach.STATE, _state_elements_count(geometry, mixer))
+    return (_attention_cache(geometry, sliding=False), state) if mixer is Mixer.ATTENTION_MAMBA2 else (state,)
 
 
 def _attention_cache(geometry: Geometry, *, sliding: bool) -> Cache:
@@ -147,12 +166,35 @@ def _attention_cache(geometry: Geometry, *, sliding: bool) -> Cache:
     return Cache(Reach.FULL, heads * key_dim, heads * value_dim)
 
 
-def _latent_caches(geometry: Geometry, architecture: str | None) -> tuple[Cache, ...]:
+def _latent_cache(geometry: Geometry) -> Cache:
     """Multi-head latent attention stores the compressed key and its rotary part, no value."""
-    latent = Cache(Reach.FULL, (geometry.kv_lora_rank or 0) + (geometry.qk_rope_head_dim or 0))
-    if geometry.index_head_dim and architecture in ("deepseek32", "glm-dsa"):
-        return (latent, Cache(Reach.FULL, geometry.index_head_dim))
-    return (latent,)
+    return Cache(Reach.FULL, (geometry.kv_lora_rank or 0) + (geometry.qk_rope_head_dim or 0))
+
+
+def _joined_latent_cache(geometry: Geometry) -> Cache:
+    """MiniCPM3 decompresses before caching: full keys and values."""
+    key_dim = (geometry.qk_nope_head_dim or 0) + (geometry.qk_rope_head_dim or 0)
+    value_dim = geometry.v_head_dim or geometry.head_dim
+    return Cache(Reach.FULL, geometry.head_count * key_dim, geometry.head_count * value_dim)
+
+
+def _indexer_caches(
+    geometry: Geometry, architecture: str | None, max_context_tokens: int
+) -> Iterator[tuple[int, Cache]]:
+    """Keys that sparse attention selects by, one cache per layer with an indexer of its own."""
+    if architecture == "minimax-m3":
+        width = block_indexer_dims(geometry)[1]
+        sparse = Cache(Reach.FULL, width, geometry.v_head_dim or geometry.head_dim)
+        dense_count = len(geometry.ffns) - len(geometry.ffns.lstrip(Ffn.DENSE.value))
+        yield from ((index, sparse) for index in range(dense_count, geometry.layers_count))
+    if not geometry.index_head_dim or architecture not in ("deepseek32", "glm-dsa", "glm5-next"):
+        return
+    pooled = KEY_POOLED_PARTS if architecture == "glm5-next" else 1
+    for index, letter in enumerate(geometry.mixers):
+        if letter != Mixer.MLA.value:
+            continue
+        if architecture != "glm-dsa" or owns_indexer(max_context_tokens, index):
+            yield index, Cache(Reach.FULL, pooled * geometry.index_head_dim)
 
 
 def _compressed_caches(geometry: Geometry, index: int) -> tuple[Cache, ...]:
@@ -175,19 +217,21 @@ def _compressed_caches(geometry: Geometry, index: int) -> tuple[Cache, ...]:
 
 def _state_elements_count(geometry: Geometry, mixer: Mixer) -> int:
     """Convolution history and recurrent state of one layer."""
-    history = max(0, (geometry.conv_kernel_count or 4) - 1)
-    if mixer == Mixer.SHORT_CONV:
-        return geometry.hidden_dim * max(0, (geometry.conv_kernel_count or 3) - 1)
-    if mixer == Mixer.LIGHTNING:
+    history = conv_kernel(geometry) - 1
+    if mixer is Mixer.SHORT_CONV:
+        return geometry.hidden_dim * history
+    if mixer is Mixer.LIGHTNING:
         return geometry.head_dim**2 * geometry.head_count
     if mixer in (Mixer.GATED_DELTA, Mixer.KDA):
         key_heads, key_dim = geometry.linear_key_head_count or 0, geometry.linear_key_head_dim or 0
         inner = (geometry.linear_value_head_count or 0) * (geometry.linear_value_head_dim or 0)
         return history * (inner + 2 * key_heads * key_dim) + key_dim * inner
-    inner = (geometry.ssm_head_count or 0) * (geometry.ssm_head_dim or 0)
-    groups = geometry.ssm_group_count or 0 if mixer != Mixer.MAMBA1 else 0
     state_dim = geometry.ssm_state_dim or 0
-    return history * (inner + 2 * groups * state_dim) + state_dim * inner
+    if mixer is Mixer.MAMBA1:
+        inner = mamba1_dims(geometry)[0]
+        return history * inner + state_dim * inner
+    inner = (geometry.ssm_head_count or 0) * (geometry.ssm_head_dim or 0)
+    return history * (inner + 2 * (geometry.ssm_group_count or 1) * state_dim) + state_dim * inner
 
 
 def cells_count(geometry: Geometry, reach: Reach, setup: CacheSetup) -> int:
@@ -209,11 +253,12 @@ def cells_count(geometry: Geometry, reach: Reach, setup: CacheSetup) -> int:
     return context
 
 
-def cache_bytes(geometry: Geometry, cache: Cache, setup: CacheSetup) -> int:
-    """Bytes of one layer's cache over all sequences."""
+def cache_bytes(geometry: Geometry, cache: Cache, setup: CacheSetup, value_dim: int | None = None) -> int:
+    """Bytes of one layer's cache over all sequences; ``value_dim`` is what its values are padded to."""
     if cache.reach is Reach.STATE:
         return _STATE_BYTES_PER_ELEMENT * cache.key_dim * setup.sequences_count
-    row = _row_bytes(cache.key_dim, setup.key_bytes_per_32) + _row_bytes(cache.value_dim, setup.value_bytes_per_32)
+    value_dim = cache.value_dim if value_dim is None else value_dim
+    row = _row_bytes(cache.key_dim, setup.key_bytes_per_32) + _row_bytes(value_dim, setup.value_bytes_per_32)
     return row * cells_count(geometry, cache.reach, setup) * setup.sequences_count
 
 
@@ -221,13 +266,27 @@ def _row_bytes(elements_count: int, bytes_per_32: int) -> int:
     return -(-elements_count * bytes_per_32 // 32)
 
 
-def kv_bytes_by_layer(geometry: Geometry, architecture: str | None, setup: CacheSetup) -> tuple[int, ...]:
+def kv_bytes_by_layer(
+    geometry: Geometry, architecture: str | None, setup: CacheSetup, max_context_tokens: int | None = None
+) -> tuple[int, ...]:
     """Bytes of all caches of each layer, over all sequences."""
+    layers = layer_caches(geometry, architecture, max_context_tokens)
+    value_dim = None
+    if not setup.flash_attention and setup.engine_id == LLAMA_CPP:
+        value_dim = _padded_value_dim(layers)
     by_caches = {
-        caches: sum(cache_bytes(geometry, cache, setup) for cache in caches)
-        for caches in set(layer_caches(geometry, architecture))
+        caches: sum(
+            cache_bytes(geometry, cache, setup, None if position else value_dim)
+            for position, cache in enumerate(caches)
+        )
+        for caches in set(layers)
     }
-    return tuple(by_caches[caches] for caches in layer_caches(geometry, architecture))
+    return tuple([by_caches[caches] for caches in layers])
+
+
+def _padded_value_dim(layers: tuple[tuple[Cache, ...], ...]) -> int:
+    """Without flash attention llama.cpp pads the values of each layer's main cache to the widest layer's."""
+    return max((caches[0].value_dim for caches in layers if caches), default=0)
 
 
 def kv_cache_bytes(
@@ -239,8 +298,12 @@ def kv_cache_bytes(
     ubatch_tokens: int = 512,
     sequences_count: int = 1,
     engine_id: str = LLAMA_CPP,
+    flash_attention: bool = True,
+    max_context_tokens: int | None = None,
 ) -> int:
     """Bytes of the KV cache and recurrent states of a whole model, over all sequences.
+
+    ``context_tokens`` is per sequence; ``max_context_tokens`` what the model was trained for.
 
     Raises:
         BadRequestError: if the KV type is unknown.
@@ -251,5 +314,6 @@ def kv_cache_bytes(
         ubatch_tokens=ubatch_tokens,
         sequences_count=sequences_count,
         engine_id=engine_id,
+        flash_attention=flash_attention,
     )
-    return sum(kv_bytes_by_layer(geometry, architecture, setup))
+    return sum(kv_bytes_by_layer(geometry, architecture, setup, max_context_tokens))
