@@ -159,6 +159,26 @@ def write_gguf(
         raise TwinError(f"cannot write the twin {target} of {needed} bytes: {error.strerror or error}") from error
 
 
+def write_hollow_gguf(path: str | Path, metadata: Mapping[str, MetadataValue], tensors: Sequence[TwinTensor]) -> int:
+    """Write a GGUF file whose weights are a hole: it takes no disk where the file system has sparse files.
+
+    Enough for an engine's dry run, which lays out memory and reads no weights.
+
+    Raises:
+        TwinError: if it cannot be written.
+    """
+    target = Path(path)
+    header = gguf_header(metadata, tensors)
+    size = len(header) + sum(tensor.size_bytes + _padding(tensor.size_bytes) for tensor in tensors)
+    try:
+        with target.open("wb") as file:
+            file.write(header)
+            file.truncate(size)
+    except OSError as error:
+        raise TwinError(f"cannot write {target}: {error.strerror or error}") from error
+    return size
+
+
 def _require_disk(target: Path, needed_bytes: int) -> None:
     try:
         free = shutil.disk_usage(target.parent).free

@@ -9,11 +9,12 @@ import itertools
 import random
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
-from advisor.engines.base import EngineMissingError, LoadOptions, ModelRefusedError, OutOfMemoryError
-from advisor.engines.buffer_log import failed_allocation_bytes, failure_reason, parse_buffers
+from advisor.engines.base import EngineError, EngineMissingError, LoadOptions, ModelRefusedError, OutOfMemoryError
+from advisor.engines.buffer_log import failed_allocation_bytes, failure_reason, parse_buffers, parse_dry_run
 
 _LOG_INFO, _LOG_CONTINUED = 2, 5
 _LOG_LINES_COUNT = 4000
@@ -85,18 +86,19 @@ def _model_params(lib: Any, options: LoadOptions) -> Any:
         params.load_mode = int(options.mmap)
     else:  # llama-cpp-python before 0.3.30
         params.use_mmap = options.mmap
-    if options.dry_run:
+    if options.dry_run:  # the engine lays out without mapping: mapped weights are reported as plain ones
         params.no_alloc = True
+        params.load_mode = 0
     return params
 
 
 def _context_params(lib: Any, options: LoadOptions) -> Any:
     types = _ggml_type_ids()
     params = lib.llama_context_default_params()
-    params.n_ctx = options.context_tokens
+    params.n_ctx = options.context_tokens * options.streams_count
     params.n_batch = options.batch_tokens
     params.n_ubatch = options.ubatch_tokens
-    params.n_seq_max = options.sequences_count
+    params.n_seq_max = options.streams_count
     if options.threads_count:
         params.n_threads = params.n_threads_batch = options.threads_count
     params.flash_attn_type = -1 if options.flash_attention else 0  # auto: on where the model allows it
@@ -135,6 +137,7 @@ class NativeModel:
         self._options = options
         self._random = random.Random(0)
         self._saved: tuple[int, Any] | None = None
+        self._depth_tokens = 0
         self._model = self._context = None
         log.mark()
         params = _model_params(lib, options)
@@ -150,7 +153,10 @@ class NativeModel:
             self.close()
             raise error
         self.load_s = time.perf_counter() - started
-        self.memory_bytes = dict(parse_buffers(log.lines))
+        parse = parse_dry_run if options.dry_run else parse_buffers
+        self.memory_bytes = dict(parse(log.lines))
+        if options.dry_run:
+            self.memory_bytes["all.weights"] = int(lib.llama_model_size(self._model))
         self._vocab = lib.llama_model_get_vocab(self._model)
         self.vocab_count = int(lib.llama_vocab_n_tokens(self._vocab))
         self.decodes = bool(lib.llama_model_has_decoder(self._model)) and bool(self._memory)
@@ -200,20 +206,47 @@ class NativeModel:
         """Seconds per logical batch of a synthetic prompt behind what the context holds."""
         return self._timed(self._batches(self._tokens(tokens_count)))
 
-    def decode(self, tokens_count: int) -> dict[str, Any]:
-        """Seconds per token of synthetic decoding behind what the context holds."""
+    def decode(self, tokens_count: int, streams_count: int) -> dict[str, Any]:
+        """Seconds per step of synthetic decoding, one token for each stream, behind what the context holds."""
         self._require_decoder()
-        return self._timed([[token] for token in self._tokens(tokens_count)])
+        if streams_count == 1:
+            return self._timed([[token] for token in self._tokens(tokens_count)])
+        first = self._depth_tokens
+        batches = [self._stream_batch(self._tokens(streams_count), first + step) for step in range(tokens_count)]
+        try:
+            return self._timed_steps([partial(self._run, batch) for batch in batches], tokens_count)
+        finally:
+            for batch in batches:
+                self._lib.llama_batch_free(batch)
+
+    def _stream_batch(self, tokens: Sequence[int], position: int) -> Any:
+        """One token for each of several sequences, all at one position."""
+        lib = self._lib
+        batch = lib.llama_batch_init(len(tokens), 0, 1)
+        batch.n_tokens = len(tokens)
+        for stream, token in enumerate(tokens):
+            batch.token[stream] = token
+            batch.pos[stream] = position
+            batch.n_seq_id[stream] = 1
+            batch.seq_id[stream][0] = stream
+            batch.logits[stream] = 1
+        return batch
 
     def _timed(self, batches: Sequence[Sequence[int]]) -> dict[str, Any]:
         arrays = [(ctypes.c_int32 * len(batch))(*batch) for batch in batches]
-        step, clock = self._step_array, time.perf_counter
+        steps = [partial(self._step_array, array) for array in arrays]
+        return self._timed_steps(steps, sum(len(batch) for batch in batches))
+
+    def _timed_steps(self, steps: Sequence[Callable[[], None]], grown_tokens: int) -> dict[str, Any]:
+        """Run steps that lengthen the context by ``grown_tokens`` in all, a reading of the clock after each."""
+        clock = time.perf_counter
         switches, cpu = _involuntary_switches(), time.process_time()
         moments = [clock()]
-        for array in arrays:
-            step(array)
+        for step in steps:
+            step()
             moments.append(clock())
         cpu_s, after = time.process_time() - cpu, _involuntary_switches()
+        self._depth_tokens += grown_tokens
         return {
             "started_s": moments[0],
             "elapsed_s": [b - a for a, b in itertools.pairwise(moments)],
@@ -232,13 +265,17 @@ class NativeModel:
         self._step_array((ctypes.c_int32 * len(tokens))(*tokens))
 
     def _step_array(self, array: Any) -> None:
+        self._run(self._lib.llama_batch_get_one(array, len(array)))
+
+    def _run(self, batch: Any) -> None:
         lib = self._lib
-        status = lib.llama_decode(self._context, lib.llama_batch_get_one(array, len(array)))
+        status = lib.llama_decode(self._context, batch)
         if status:
-            raise ModelRefusedError(f"llama.cpp could not decode {len(array)} tokens (status {status})")
+            raise EngineError(f"llama.cpp could not decode {batch.n_tokens} tokens (status {status})")
         lib.llama_synchronize(self._context)
 
     def _clear(self) -> None:
+        self._depth_tokens = 0
         if self._memory:
             self._lib.llama_memory_clear(self._memory, False)
 
@@ -246,25 +283,41 @@ class NativeModel:
         if not self.decodes:
             raise ModelRefusedError("this model only embeds text; it has no decode phase")
 
-    def seek(self, depth_tokens: int) -> None:
-        """Leave exactly ``depth_tokens`` in the context, restored from a saved state where possible."""
-        lib = self._lib
-        self._clear()
-        if depth_tokens == 0:
-            return
-        if self._saved is not None and self._saved[0] == depth_tokens:
-            state = self._saved[1]
-            if lib.llama_state_seq_set_data(self._context, state, len(state), 0):
-                return
+    def seek(self, depth_tokens: int, streams_count: int) -> None:
+        """Leave exactly ``depth_tokens`` in the context of each stream, kept or restored where possible."""
+        if depth_tokens == 0 or self._depth_tokens != depth_tokens or streams_count > 1:
             self._clear()
-        for batch in self._batches(self._tokens(depth_tokens)):
-            self._step(batch)
-        size = int(lib.llama_state_seq_get_size(self._context, 0))
+            if depth_tokens and not self._restore(depth_tokens):
+                for batch in self._batches(self._tokens(depth_tokens)):
+                    self._step(batch)
+        if depth_tokens:
+            self._save(depth_tokens)
+        for stream in range(1, streams_count):
+            self._lib.llama_memory_seq_cp(self._memory, 0, stream, -1, -1)
+        self._depth_tokens = depth_tokens
+
+    def _restore(self, depth_tokens: int) -> bool:
+        if self._saved is None or self._saved[0] != depth_tokens:
+            return False
+        state = self._saved[1]
+        if self._lib.llama_state_seq_set_data(self._context, state, len(state), 0):
+            return True
+        self._clear()
+        return False
+
+    def _save(self, depth_tokens: int) -> None:
+        if self._saved is not None and self._saved[0] == depth_tokens:
+            return
         self._saved = None
+        size = int(self._lib.llama_state_seq_get_size(self._context, 0))
         if 0 < size <= _STATE_CACHE_BYTES:
             state = (ctypes.c_uint8 * size)()
-            lib.llama_state_seq_get_data(self._context, state, size, 0)
+            self._lib.llama_state_seq_get_data(self._context, state, size, 0)
             self._saved = (depth_tokens, state)
+
+    def set_threads(self, threads_count: int) -> None:
+        """Use another number of threads from now on."""
+        self._lib.llama_set_n_threads(self._context, threads_count, threads_count)
 
     # --- answering --------------------------------------------------------------------------
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 import queue
 import subprocess
 import sys
@@ -87,6 +88,8 @@ class WorkerProcess:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._stderr,
+            # an assertion in the engine would otherwise start a debugger on its own process
+            env={**os.environ, "GGML_NO_BACKTRACE": "1"},
         )
         self._replies: queue.SimpleQueue[bytes] = queue.SimpleQueue()
         assert self._process.stdout is not None  # noqa: S101 - for the type checker: PIPE was asked for

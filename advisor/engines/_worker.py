@@ -8,6 +8,7 @@ import contextlib
 import json
 import os
 import queue
+import shutil
 import sys
 import threading
 from collections.abc import Callable, Mapping
@@ -46,6 +47,7 @@ class Service:
         self._log: Any = None
         self._models: dict[int, Any] = {}
         self._next_handle = 1
+        self._adopted: str | None = None
 
     def answer(self, request: Mapping[str, Any]) -> Reply:
         """Run one request; the reply's ``ok`` says whether it worked."""
@@ -54,6 +56,8 @@ class Service:
             "open": self.open,
             "close": self.close,
             "seek": self.seek,
+            "set_threads": self.set_threads,
+            "adopt": self.adopt,
             "prefill": self.prefill,
             "decode": self.decode,
             "generate": self.generate,
@@ -82,6 +86,16 @@ class Service:
 
         lib = self._engine()
         return {"build": _native.build_info(lib), "devices": _native.devices()}
+
+    def adopt(self, folder: str | None) -> Reply:
+        """Remove ``folder`` should the parent vanish; None lets go of it."""
+        self._adopted = folder
+        return {}
+
+    def orphaned(self) -> None:
+        """Clean up after a parent that is gone."""
+        if self._adopted is not None:
+            shutil.rmtree(self._adopted, ignore_errors=True)
 
     def limit(self, data_bytes: int) -> Reply:
         """Make allocations beyond ``data_bytes`` of private memory fail, where the system can."""
@@ -112,9 +126,14 @@ class Service:
         self._models.pop(handle).close()
         return {}
 
-    def seek(self, handle: int, depth_tokens: int) -> Reply:
+    def seek(self, handle: int, depth_tokens: int, streams_count: int) -> Reply:
         """Leave exactly ``depth_tokens`` in the context; not part of what is timed."""
-        self._models[handle].seek(depth_tokens)
+        self._models[handle].seek(depth_tokens, streams_count)
+        return {}
+
+    def set_threads(self, handle: int, threads_count: int) -> Reply:
+        """Use another number of threads from now on."""
+        self._models[handle].set_threads(threads_count)
         return {}
 
     def prefill(self, handle: int, tokens_count: int) -> Reply:
@@ -122,9 +141,9 @@ class Service:
         reply: Reply = self._models[handle].prefill(tokens_count)
         return reply
 
-    def decode(self, handle: int, tokens_count: int) -> Reply:
+    def decode(self, handle: int, tokens_count: int, streams_count: int) -> Reply:
         """Time synthetic decoding behind what the context holds."""
-        reply: Reply = self._models[handle].decode(tokens_count)
+        reply: Reply = self._models[handle].decode(tokens_count, streams_count)
         return reply
 
     def generate(self, handle: int, prompt: str | list[int], max_tokens: int, chat: bool) -> Reply:
@@ -152,11 +171,12 @@ def _reply_to(service: Service, line: bytes) -> Reply:
         return {"ok": False, "kind": "EngineError", "message": f"{type(error).__name__}: {error}"}
 
 
-def _read_requests(source: BinaryIO, requests: "queue.SimpleQueue[bytes]") -> None:
+def _read_requests(source: BinaryIO, requests: "queue.SimpleQueue[bytes]", orphaned: Callable[[], None]) -> None:
     """Queue request lines; end the process at once when the parent is gone, even in mid-computation."""
     while True:
         line = source.readline(MAX_LINE_BYTES)
         if not line:
+            orphaned()
             os._exit(0)
         requests.put(line)
 
@@ -173,8 +193,9 @@ def main() -> None:
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # the engine may print: keep that off the channel
     _prefer_as_victim()
     requests: queue.SimpleQueue[bytes] = queue.SimpleQueue()
-    threading.Thread(target=_read_requests, args=(sys.stdin.buffer, requests), daemon=True).start()
     service = Service()
+    reader = threading.Thread(target=_read_requests, args=(sys.stdin.buffer, requests, service.orphaned), daemon=True)
+    reader.start()
     while True:
         reply = _reply_to(service, requests.get())
         replies.write(json.dumps(reply).encode() + b"\n")

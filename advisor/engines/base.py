@@ -42,7 +42,10 @@ class EngineTimeoutError(EngineError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadOptions:
-    """How a model is loaded. ``threads_count=None`` leaves the choice to the engine's binding."""
+    """How a model is loaded. ``threads_count=None`` leaves the choice to the engine.
+
+    ``context_tokens`` is the context of each of ``streams_count`` users.
+    """
 
     context_tokens: int = 4096
     threads_count: int | None = None
@@ -56,7 +59,7 @@ class LoadOptions:
     gpu_layers_count: int = 0
     split_mode: str = "layer"
     experts_on_cpu_layers_count: int = 0
-    sequences_count: int = 1
+    streams_count: int = 1
     embeddings: bool = False
     dry_run: bool = False  # lay out every buffer, allocate and read nothing: memory report only
 
@@ -65,7 +68,8 @@ class LoadOptions:
 class Window:
     """One timed stretch of work.
 
-    ``elapsed_s`` holds one value per decoded token, or per logical batch of a prefill. ``cpu_s`` is the
+    ``elapsed_s`` holds one value per decoded token (of each of ``streams_count`` users at once), or per
+    logical batch of a prefill. Counts, depths and rates are per user. ``cpu_s`` is the
     process time spent over the stretch by all threads: engines that spin at barriers use
     threads × wall when undisturbed and less when others took their cores.
     """
@@ -75,6 +79,7 @@ class Window:
     depth_tokens: int
     started_s: float
     elapsed_s: tuple[float, ...]
+    streams_count: int = 1
     threads_count: int | None = None
     cpu_s: float | None = None
     involuntary_switches_count: int | None = None
@@ -149,8 +154,8 @@ class Session(Protocol):
         """Work through a synthetic prompt behind ``depth_tokens`` of context."""
         ...
 
-    def decode(self, tokens_count: int, *, depth_tokens: int = 0) -> Window:
-        """Produce synthetic tokens one by one behind ``depth_tokens`` of context."""
+    def decode(self, tokens_count: int, *, depth_tokens: int = 0, streams_count: int = 1) -> Window:
+        """Produce synthetic tokens one by one behind ``depth_tokens`` of context, for one user or several."""
         ...
 
     def generate(self, prompt: str | Sequence[int], max_tokens: int) -> Stream:

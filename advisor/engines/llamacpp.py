@@ -22,31 +22,41 @@ class LlamaCppSession:
         reply = process.request("open", path=path, options=asdict(options))
         self._handle: int | None = int(reply.pop("handle"))
         self.loaded = Loaded(**reply)
+        self.threads_count = self.loaded.threads_count
         self.options = options
 
     def prefill(self, tokens_count: int, *, depth_tokens: int = 0) -> Window:
         """Work through a synthetic prompt behind ``depth_tokens`` of context."""
-        return self._window("prefill", tokens_count, depth_tokens)
+        self._seek(depth_tokens, 1)
+        return self._window("prefill", depth_tokens, tokens_count=tokens_count)
 
-    def decode(self, tokens_count: int, *, depth_tokens: int = 0) -> Window:
-        """Produce synthetic tokens one by one behind ``depth_tokens`` of context."""
-        return self._window("decode", tokens_count, depth_tokens)
+    def decode(self, tokens_count: int, *, depth_tokens: int = 0, streams_count: int = 1) -> Window:
+        """Produce synthetic tokens one by one behind ``depth_tokens`` of context, for one user or several."""
+        self._seek(depth_tokens, streams_count)
+        return self._window("decode", depth_tokens, tokens_count=tokens_count, streams_count=streams_count)
 
-    def _window(self, phase: Phase, tokens_count: int, depth_tokens: int) -> Window:
-        self._process.request("seek", handle=self._handle, depth_tokens=depth_tokens)
+    def _seek(self, depth_tokens: int, streams_count: int) -> None:
+        self._process.request("seek", handle=self._handle, depth_tokens=depth_tokens, streams_count=streams_count)
+
+    def _window(self, phase: Phase, depth_tokens: int, **counts: int) -> Window:
         with watch(pids=(self._process.pid,)) as watched:
-            reply = self._process.request(phase, handle=self._handle, tokens_count=tokens_count)
+            reply = self._process.request(phase, handle=self._handle, **counts)
         return Window(
             phase=phase,
-            tokens_count=tokens_count,
             depth_tokens=depth_tokens,
             started_s=reply["started_s"],
             elapsed_s=tuple(reply["elapsed_s"]),
-            threads_count=self.loaded.threads_count,
+            threads_count=self.threads_count,
             cpu_s=reply["cpu_s"],
             involuntary_switches_count=reply["involuntary_switches_count"],
             conditions=watched.conditions,
+            **counts,
         )
+
+    def set_threads(self, threads_count: int) -> None:
+        """Use another number of threads from now on, without reloading."""
+        self._process.request("set_threads", handle=self._handle, threads_count=threads_count)
+        self.threads_count = threads_count
 
     def generate(self, prompt: str | Sequence[int], max_tokens: int, *, chat: bool = False) -> Stream:
         """Answer a prompt greedily; ``chat`` wraps a text in the model's own chat template."""
@@ -103,6 +113,10 @@ class Worker:
     def gpu_offload(self) -> bool:
         """Whether this build can put layers on an accelerator."""
         return bool(self.info["build"]["gpu_offload"])
+
+    def adopt(self, folder: str | None) -> None:
+        """Have the worker remove ``folder`` should this process be killed; None lets go of it."""
+        self._process.request("adopt", folder=folder)
 
     def build(self) -> EngineBuild:
         """Name, version and build flags of the engine."""
