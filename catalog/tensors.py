@@ -10,6 +10,7 @@ from catalog.errors import CatalogError
 from catalog.types import Geometry, Mixer, ModelSpec, TensorSpec
 
 _DEFAULT_CONTEXT_TOKENS = 4096
+_UNPREFIXED = "xielu."  # Apertus' activation has keys of its own name
 
 
 def layout_of(model: ModelSpec) -> Layout:
@@ -71,7 +72,7 @@ def gguf_metadata(model: ModelSpec) -> Mapping[str, MetadataValue]:
     if name is None:
         raise CatalogError(f"{model.model_id}: llama.cpp has no architecture for it, so no GGUF can be described")
     keys = hyper_parameters(layout)
-    stated = {f"{name}.{key}": value for key, value in keys.items()}
+    stated = {key if key.startswith(_UNPREFIXED) else f"{name}.{key}": value for key, value in keys.items()}
     return {"general.architecture": name, "general.name": model.display_name, **stated}
 
 

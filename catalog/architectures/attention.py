@@ -40,10 +40,11 @@ def _projections(site: Site, widths: tuple[int, int, int]) -> list[Tensor]:
 
 
 def _norm_kind(site: Site) -> str | None:
+    """The kind of query and key norms; not all models of some architectures have them."""
     kind, stated = site.arch.qk_norm, site.geometry.qk_norm
     if kind == "geometry" or (kind == "heads" and stated is None):
-        return stated  # not all models of such an architecture have them
-    return kind
+        return stated
+    return kind if site.geometry.layers_count >= site.arch.qk_norm_from_layers else None
 
 
 def _query_key_norms(kind: str | None, heads: int, kv_heads: int, head_dim: int) -> list[Tensor]:

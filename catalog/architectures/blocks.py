@@ -132,8 +132,10 @@ def _norms(site: Site) -> list[Tensor]:
     if layer.ffn is Ffn.NONE:
         absent.add("ffn_norm")
     names = tuple(name for name in names if name not in absent)
-    suffixes = (".weight", ".bias") if arch.norm_bias else (".weight",)
-    return [vector(name, hidden, suffix) for suffix in suffixes for name in names]
+    tensors = [vector(name, hidden, "" if name in arch.bare_norms else ".weight") for name in names]
+    if arch.norm_bias:
+        tensors += [vector(name, hidden, ".bias") for name in names]
+    return tensors
 
 
 def _mixer(site: Site) -> Builder:

@@ -194,5 +194,5 @@ def block_indexer(site: Site) -> list[Tensor]:
 
 
 def block_indexer_dims(geometry: Geometry) -> tuple[int, int]:
-    """Heads and head width of MiniMax-M3's indexer; 4 x 128 where the geometry leaves them out."""
-    return geometry.index_head_count or 4, geometry.index_head_dim or 128
+    """Heads and head width of MiniMax-M3's indexer: one head per key-value head, 128 wide unless stated."""
+    return geometry.index_head_count or geometry.kv_head_count, geometry.index_head_dim or 128

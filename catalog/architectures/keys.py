@@ -63,7 +63,7 @@ def _attention(layout: Layout, sites: list[Site]) -> Keys:
     geometry = layout.site.geometry
     latent = Mixer.MLA in geometry.mixers and layout.architecture.name != "minicpm3"
     keys: Keys = {
-        "attention.head_count": _same_or_each([site.head_count for site in sites]),
+        "attention.head_count": _same_or_each([_heads(site) for site in sites]),
         "attention.head_count_kv": _same_or_each([_kv_heads(site, latent) for site in sites]),
     }
     keys |= _latent_widths(geometry) if latent else _head_widths(layout, geometry)
@@ -76,6 +76,12 @@ def _attention(layout: Layout, sites: list[Site]) -> Keys:
     if layout.architecture.encoder:
         keys["attention.causal"] = False
     return keys
+
+
+def _heads(site: Site) -> int:
+    """Query heads; Nemotron's pruned Llamas drop attention from layers whose count is 0."""
+    pruned = site.arch.name == "deci" and site.layer.mixer is Mixer.NONE
+    return 0 if pruned else site.head_count
 
 
 def _kv_heads(site: Site, latent: bool) -> int:
@@ -122,6 +128,8 @@ def _feed_forward(layout: Layout, sites: list[Site]) -> Keys:
     if layout.architecture.experts_use_ffn_length and geometry.expert_count:
         dense = in_experts
     widths = [_ffn_width(site.layer, dense) for site in sites]
+    if layout.architecture.name == "qwen":  # the loader halves it: the first Qwen counted gate and up as one
+        widths = [width * 2 for width in widths]
     keys: Keys = {"feed_forward_length": _same_or_each(widths)}
     if not geometry.expert_count:
         return keys

@@ -43,11 +43,13 @@ class Architecture:
 
     Attributes:
         norms: per-layer norm weights of the hidden width.
+        bare_norms: those of them whose name lacks the customary ``.weight``.
         norm_bias: norms have a bias (layer norm instead of RMS norm).
         output_norm: name of the final norm, or None.
         fused_qkv: query, key and value are one ``attn_qkv`` tensor.
         gated_query: the query projection also makes the output gate, so it is twice as wide.
         qk_norm: "head" (one head's width), "full" (all heads), "heads" (two-dimensional) or None.
+        qk_norm_from_layers: the loader expects them only in models of at least so many layers.
         attention_bias: the attention output projection has a bias.
         attention_gate: a separate ``attn_gate``: "head" (one value per head) or "element".
         sinks: one learned sink per query head.
@@ -68,11 +70,13 @@ class Architecture:
 
     name: str
     norms: tuple[str, ...] = ("attn_norm", "ffn_norm")
+    bare_norms: frozenset[str] = frozenset()
     norm_bias: bool = False
     output_norm: str | None = "output_norm"
     fused_qkv: bool = False
     gated_query: bool = False
     qk_norm: str | None = None
+    qk_norm_from_layers: int = 0
     attention_bias: bool = False
     attention_gate: str | None = None
     sinks: bool = False
