@@ -15,6 +15,10 @@ from typing import BinaryIO
 from advisor import synthetic
 from advisor.errors import AdvisorError
 from catalog import ggml_types
+from catalog.recipes import tensor_types
+from catalog.tensors import gguf_metadata, list_tensors, truncate
+from catalog.types import ArtifactSpec, FileFormat, ModelSpec, Role, TensorSpec, WeightGroup
+from catalog.weights import used_frac
 
 _MAGIC = b"GGUF"
 _VERSION = 3
@@ -189,3 +193,121 @@ def _require_disk(target: Path, needed_bytes: int) -> None:
             f"a twin of {needed_bytes} bytes does not fit in {target.parent}, where {free} bytes are free;"
             " free some space or time fewer layers"
         )
+
+
+def twin_tensors(
+    model: ModelSpec,
+    quant_id: str,
+    *,
+    layers: Sequence[int] | None = None,
+    types: Mapping[str, str] | None = None,
+) -> tuple[ModelSpec, tuple[TensorSpec, ...], tuple[TwinTensor, ...]]:
+    """The (possibly truncated) model, its tensors, and the same with their storage types.
+
+    Types are those the tensors have in the full model, whatever the layer's new number. ``types`` sets the
+    type of single tensors by their name in the twin.
+
+    Raises:
+        CatalogError: if the model's geometry or the quant is unknown.
+    """
+    every = list_tensors(model)
+    full_types = dict(zip((tensor.name for tensor in every), tensor_types(model, every, quant_id), strict=True))
+    cut = model if layers is None else truncate(model, layers)
+    kept = every if layers is None else list_tensors(cut)
+    chosen = []
+    for tensor in kept:
+        origin = tensor.name
+        if layers is not None and tensor.layer is not None:
+            origin = origin.replace(f"blk.{tensor.layer}.", f"blk.{layers[tensor.layer]}.", 1)
+        type_name = (types or {}).get(tensor.name) or full_types[origin]
+        chosen.append(TwinTensor(name=tensor.name, shape=tensor.shape, type_name=type_name))
+    return cut, kept, tuple(chosen)
+
+
+def twin_metadata(model: ModelSpec) -> dict[str, MetadataValue]:
+    """Metadata of the model's GGUF, with its vocabulary's size in place of a tokenizer.
+
+    Raises:
+        CatalogError: if the model's geometry or architecture is unknown.
+    """
+    known: Mapping[str, MetadataValue] = gguf_metadata(model)
+    vocab = model.geometry.vocab_count if model.geometry else 0
+    return {
+        **known,
+        f"{known['general.architecture']}.vocab_size": vocab,
+        "general.quantization_version": 2,
+        "tokenizer.ggml.model": "no_vocab",
+    }
+
+
+def write_twin(
+    model: ModelSpec,
+    quant_id: str,
+    path: str | Path,
+    *,
+    layers: Sequence[int] | None = None,
+    types: Mapping[str, str] | None = None,
+    seed: int = 0,
+    hollow: bool = False,
+) -> ArtifactSpec:
+    """Write a weightless twin of a model, or of some of its layers.
+
+    Args:
+        model: the model; its geometry must be known.
+        quant_id: a GGUF quantisation such as "Q4_K_M".
+        path: the file to write.
+        layers: indices of the layers to keep, in order; all if None.
+        types: ggml types of single tensors, by name in the twin, where they should differ.
+        seed: of the synthetic weights; the same seed gives the same bytes.
+        hollow: leave the weights a hole in the file: for dry runs only.
+
+    Raises:
+        CatalogError: if the geometry or the quant is unknown.
+        TwinError: if the file cannot be written.
+    """
+    cut, specs, tensors = twin_tensors(model, quant_id, layers=layers, types=types)
+    metadata = twin_metadata(cut)
+    if hollow:
+        file_bytes = write_hollow_gguf(path, metadata, tensors)
+    else:
+        file_bytes = write_gguf(path, metadata, tensors, seed=seed)
+    return _describe(cut, quant_id, specs, tensors, file_bytes, str(path))
+
+
+def _describe(
+    model: ModelSpec,
+    quant_id: str,
+    specs: Sequence[TensorSpec],
+    tensors: Sequence[TwinTensor],
+    file_bytes: int,
+    path: str,
+) -> ArtifactSpec:
+    layers_count = model.geometry.layers_count if model.geometry else 0
+    layer_bytes, expert_bytes = [0] * layers_count, [0] * layers_count
+    sums: dict[tuple[Role, str], list[int]] = {}
+    for spec, tensor in zip(specs, tensors, strict=True):
+        total = sums.setdefault((spec.role, tensor.type_name), [0, 0])
+        total[0] += spec.params_count
+        total[1] += tensor.size_bytes
+        if spec.layer is not None and spec.layer < layers_count and spec.role is not Role.TOWER:
+            layer_bytes[spec.layer] += tensor.size_bytes
+            expert_bytes[spec.layer] += tensor.size_bytes if spec.role is Role.EXPERT else 0
+    return ArtifactSpec(
+        model_id=model.model_id,
+        quant_id=quant_id,
+        file_format=FileFormat.GGUF,
+        file_bytes=file_bytes,
+        groups=tuple(
+            WeightGroup(
+                role=role,
+                tensor_type=type_name,
+                params_count=params,
+                weight_bytes=size,
+                used_frac=used_frac(role, model.geometry),
+            )
+            for (role, type_name), (params, size) in sums.items()
+        ),
+        layer_bytes=tuple(layer_bytes),
+        expert_bytes=tuple(expert_bytes),
+        local_path=path,
+    )
