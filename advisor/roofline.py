@@ -6,8 +6,9 @@ on this machine, the data-sheet fit on published runs)::
 
     decode  = Σ_type bytes·s_per_byte + flop·s_per_flop + KV bytes·s_per_kv_byte + attention flop·s_per_flop
               + state bytes·s_per_byte + layers·s_per_layer + MoE layers·s_per_moe_layer + s_per_token
-    prefill = Σ_type flop·s_per_flop·(1 + half/ubatch) + attention flop·s_per_flop + state flop·s_per_flop
-              + activations·s_per_activation + passes·layers·s_per_layer
+    prefill = Σ_type [flop·s_per_flop·(1 + half/rows) + passes·bytes·s_per_byte] + attention flop·s_per_flop
+              + scores·s_per_score + state flop·s_per_flop + activations·s_per_activation
+              + passes·(layers·s_per_layer + MoE layers·s_per_moe_layer)
 
 No term may beat the roof: its bytes over the memory bandwidth, its flop over the peak rate
 (Williams, Waterman and Patterson, "Roofline", 2009).
@@ -102,28 +103,33 @@ def _prefill_weights(work: Work, rates: Rates, weight: WeightWork) -> Term:
     if weight.role == Role.OUTPUT:
         return _prefill_output(rates, weight)
     per_flop, _ = _rate(rates.prefill_s_per_flop, weight.tensor_type)
+    half_tokens = rates.ubatch_half_tokens
     if weight.role == Role.EXPERT:
         per_flop *= rates.prefill_moe_factor
-    fill = 1.0 + rates.ubatch_half_tokens / work.tokens_per_pass
+        half_tokens = rates.expert_half_tokens
+    fill = 1.0 + half_tokens / weight.rows_count
     compute_s = max(weight.flop * per_flop * fill, _compute_floor_s(rates, weight.flop))
     moved = weight.bytes * work.passes_count
     memory_s = _memory_floor_s(rates, moved)
+    # reads partly hide behind the arithmetic; the coefficient is what does not
+    time_s = max(compute_s + moved * rates.prefill_s_per_byte, memory_s)
     bound = Bound.COMPUTE if compute_s >= memory_s else Bound.MEMORY
     name = _weights_name("prefill", weight)
-    return _term(rates, name, max(compute_s, memory_s), bound, moved=moved, flop=weight.flop)
+    return _term(rates, name, time_s, bound, moved=moved, flop=weight.flop)
 
 
 def price_prefill(work: Work, rates: Rates) -> tuple[Term, ...]:
     """Terms of working through a whole prompt."""
     terms = [_prefill_weights(work, rates, weight) for weight in work.weights]
     if work.attention_flop:
-        time_s = work.attention_flop * rates.attention_s_per_flop
+        time_s = work.attention_flop * rates.attention_s_per_flop + work.scores_count * rates.attention_s_per_score
         time_s = max(time_s, _compute_floor_s(rates, work.attention_flop))
         terms.append(_term(rates, "prefill.attention", time_s, Bound.COMPUTE, flop=work.attention_flop))
     if work.state_flop:
         time_s = max(work.state_flop * rates.state_s_per_flop, _compute_floor_s(rates, work.state_flop))
         terms.append(_term(rates, "prefill.state", time_s, Bound.COMPUTE, flop=work.state_flop))
     overhead_s = work.passes_count * work.layers_count * rates.prefill_s_per_layer
+    overhead_s += work.passes_count * work.moe_layers_count * rates.prefill_s_per_moe_layer
     overhead_s += work.activations_count * rates.prefill_s_per_activation
     if overhead_s:
         terms.append(_term(rates, "prefill.overhead", overhead_s, Bound.OVERHEAD))

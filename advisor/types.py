@@ -430,6 +430,10 @@ class Rates:
     prefill_s_per_layer: float = 0.0  # per micro-batch
     prefill_moe_factor: float = 1.0  # time of routed-expert flop relative to dense flop
     ubatch_half_tokens: float = 0.0  # micro-batch at which prefill runs at half its full rate
+    expert_half_tokens: float = 0.0  # the same for the tokens that reach one expert
+    prefill_s_per_byte: float = 0.0  # weights swept once per micro-batch
+    prefill_s_per_moe_layer: float = 0.0  # per micro-batch
+    attention_s_per_score: float = 0.0  # without flash attention the score matrix goes through memory
     decode_sigma: float = 0.3
     prefill_sigma: float = 0.4
     threads_count: int | None = None

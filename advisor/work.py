@@ -25,12 +25,16 @@ _FLOP_PER_STATE_ELEMENT = 6  # decay, outer-product update and read-out: a multi
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WeightWork:
-    """Weights of one storage type: bytes moved and floating-point operations made."""
+    """Weights of one storage type: bytes moved and floating-point operations made.
+
+    ``rows_count`` is how many tokens share one sweep of a weight matrix; an expert sees only its share.
+    """
 
     tensor_type: str
     role: Role
     bytes: float
     flop: float
+    rows_count: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +48,7 @@ class Work:
     weights: tuple[WeightWork, ...]
     kv_bytes: float
     attention_flop: float
+    scores_count: float  # attention scores: query, cached token and head, over all layers
     state_bytes: float
     state_flop: float
     layers_count: float
@@ -78,26 +83,32 @@ WHOLE = Share()
 
 @dataclass(frozen=True, slots=True)
 class AttentionShape:
-    """Attention of a whole model: flop per (query, cached token) pair, split by reach."""
+    """Attention of a whole model: flop and heads per (query, cached token) pair, split by reach."""
 
     full_flop: float
     sliding_flop: float
     window_tokens: int
+    full_heads_count: int = 0
+    sliding_heads_count: int = 0
 
 
 def attention_shape(geometry: Geometry) -> AttentionShape:
     """Flop of one query against one cached token, summed over layers (score and weighted sum)."""
     full = sliding = 0.0
+    full_heads = sliding_heads = 0
     for mixer in geometry.mixers:
         if mixer in (Mixer.FULL, Mixer.ATTENTION_MAMBA2, Mixer.COMPRESSED):
             full += _full_pair_flop(geometry)
+            full_heads += geometry.head_count
         elif mixer == Mixer.SLIDING:
             heads = geometry.swa_head_count or geometry.head_count
             sliding += 2.0 * heads * (geometry.head_dim + (geometry.v_head_dim or geometry.head_dim))
+            sliding_heads += heads
         elif mixer == Mixer.MLA:
             rank, rope = geometry.kv_lora_rank or 0, geometry.qk_rope_head_dim or 0
             full += 2.0 * geometry.head_count * (2 * rank + rope)
-    return AttentionShape(full, sliding, geometry.sliding_window_tokens or 0)
+            full_heads += geometry.head_count
+    return AttentionShape(full, sliding, geometry.sliding_window_tokens or 0, full_heads, sliding_heads)
 
 
 def _full_pair_flop(geometry: Geometry) -> float:
@@ -176,6 +187,7 @@ def _weight_work(
                 role=group.role,
                 bytes=group.weight_bytes * moved * held_frac,
                 flop=2.0 * group.params_count * group.used_frac * rows * held_frac,
+                rows_count=tokens_per_pass * group.used_frac,
             )
         )
     return tuple(works)
@@ -201,6 +213,7 @@ def decode_work(
         weights=weights,
         kv_bytes=0.0,
         attention_flop=0.0,
+        scores_count=0.0,
         state_bytes=0.0,
         state_flop=0.0,
         layers_count=0.0,
@@ -213,13 +226,14 @@ def decode_work(
     if geometry is None:
         return step
     shape = attention_shape(geometry)
-    pair_flop = shape.full_flop * depth_tokens + shape.sliding_flop * min(depth_tokens, shape.window_tokens)
+    reach = min(depth_tokens, shape.window_tokens)
     held = share.layers_frac * batch_count
     state = geometry.recurrent_state_elements_count * held
     return replace(
         step,
         kv_bytes=kv_read_bytes(geometry, depth_tokens, kv_bytes_per_element) * held,
-        attention_flop=pair_flop * held,
+        attention_flop=(shape.full_flop * depth_tokens + shape.sliding_flop * reach) * held,
+        scores_count=(shape.full_heads_count * depth_tokens + shape.sliding_heads_count * reach) * held,
         state_bytes=2.0 * _STATE_BYTES_PER_ELEMENT * state,
         state_flop=_FLOP_PER_STATE_ELEMENT * state,
         layers_count=geometry.layers_count * share.layers_frac,
@@ -246,6 +260,7 @@ def prefill_work(
         ),
         kv_bytes=0.0,
         attention_flop=0.0,
+        scores_count=0.0,
         state_bytes=0.0,
         state_flop=0.0,
         layers_count=0.0,
@@ -259,13 +274,12 @@ def prefill_work(
         return step
     shape = attention_shape(geometry)
     full_pairs = prompt_tokens * (depth_tokens + prompt_tokens / 2.0)
-    flop = shape.full_flop * full_pairs
-    if shape.sliding_flop:
-        flop += shape.sliding_flop * _pairs_in_window(prompt_tokens, depth_tokens, shape.window_tokens)
+    near_pairs = _pairs_in_window(prompt_tokens, depth_tokens, shape.window_tokens)
     state = geometry.recurrent_state_elements_count * share.layers_frac
     return replace(
         step,
-        attention_flop=flop * share.layers_frac,
+        attention_flop=(shape.full_flop * full_pairs + shape.sliding_flop * near_pairs) * share.layers_frac,
+        scores_count=(shape.full_heads_count * full_pairs + shape.sliding_heads_count * near_pairs) * share.layers_frac,
         state_bytes=2.0 * _STATE_BYTES_PER_ELEMENT * state * passes_count,
         state_flop=_FLOP_PER_STATE_ELEMENT * state * prompt_tokens,
         layers_count=geometry.layers_count * share.layers_frac,
