@@ -6,20 +6,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from probes.counters import Counters, read_counters
+from probes.errors import ProbeError
 from probes.types import Device, Measurement, ProbeOutcome, ProbeStatus
 
 if TYPE_CHECKING:
     from probes.team import Team  # imports NumPy, which detection does not need
 
 _MAX_REASON_LENGTH = 300
-
-
-class ProbeError(Exception):
-    """Something on this machine could not be read or measured; ``fix`` is a command that mends it."""
-
-    def __init__(self, message: str, fix: str | None = None) -> None:
-        super().__init__(message)
-        self.fix = fix
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from probes.base import Bench, ProbeError, Waiver
+from probes.base import Bench, Waiver
+from probes.errors import ProbeError
 from probes.sampling import rate_measurement, sample
 from probes.team import ELEMENT_BYTES, Array, Kernel, Team
 from probes.types import Device, Measurement, ScanWarning

@@ -9,7 +9,6 @@ Judging is pure: two readings of the counters in, conditions out.
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
 
 from probes.counters import Counters, read_counters
@@ -24,15 +23,7 @@ _PREEMPTIONS_PER_CORE_S = 60.0  # only where others' time is unknown: our own th
 _RESOLUTION_TICKS = 2.0  # each end of the window may be off by a tick per core, either way
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Verdict:
-    """Conditions of a window and the warnings a measurement taken in it must carry."""
-
-    conditions: Conditions
-    warnings: tuple[ScanWarning, ...]
-
-
-def judge(before: Counters, after: Counters) -> Verdict:
+def judge(before: Counters, after: Counters) -> Conditions:
     """Compare two readings; a window is polluted when others took a share of our cores worth marking."""
     elapsed_s = max(after.at_s - before.at_s, 1e-9)
     busy = _difference(before.busy_s, after.busy_s)
@@ -56,7 +47,7 @@ def judge(before: Counters, after: Counters) -> Verdict:
         findings.append((ScanWarning.THROTTLED, "the processor slowed down to cool"))
     if others is None and _preempted(switches, own, elapsed_s):
         findings.append((ScanWarning.CONTENDED, f"our threads were preempted {switches:.0f} times"))
-    conditions = Conditions(
+    return Conditions(
         other_busy_cores_frac=others,
         steal_frac=steal_frac,
         involuntary_switches_count=None if switches is None else round(switches),
@@ -68,7 +59,6 @@ def judge(before: Counters, after: Counters) -> Verdict:
         notes=tuple(note for _, note in findings),
         causes=tuple(dict.fromkeys(kind for kind, _ in findings)),
     )
-    return Verdict(conditions=conditions, warnings=conditions.causes)
 
 
 def _difference(before: float | None, after: float | None) -> float | None:
@@ -98,19 +88,9 @@ class Window:
         self._after = self._after or self._read()
 
     @property
-    def verdict(self) -> Verdict:
-        """Conditions and warnings of the window so far."""
-        return judge(self._before, self._after or self._read())
-
-    @property
     def conditions(self) -> Conditions:
-        """Conditions of the window so far."""
-        return self.verdict.conditions
-
-    @property
-    def warnings(self) -> tuple[ScanWarning, ...]:
-        """What a measurement taken in this window must be marked with."""
-        return self.verdict.warnings
+        """Conditions of the window so far; ``causes`` are the warnings its measurement must carry."""
+        return judge(self._before, self._after or self._read())
 
 
 @contextmanager

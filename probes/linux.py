@@ -141,7 +141,7 @@ class Topology:
 def read_topology(root: Path = Path("/")) -> Topology:
     """Cores, sockets, NUMA nodes, fast and slow cores, and caches (all instances of a level together)."""
     system = root / "sys/devices/system"
-    cpus = sorted(path for path in _glob(system / "cpu", "cpu[0-9]*") if (path / "topology").exists())
+    cpus = sorted(path for path in glob(system / "cpu", "cpu[0-9]*") if (path / "topology").exists())
     cores = {
         (read_text(cpu / "topology/physical_package_id"), read_text(cpu / "topology/core_id")): cpu
         for cpu in reversed(cpus)
@@ -180,7 +180,7 @@ def _fast_and_slow(system: Path, cores: Sequence[Path]) -> tuple[int | None, int
 def _caches(cpus: Sequence[Path]) -> dict[tuple[str, str], int]:
     seen: dict[tuple[str, str, str], int] = {}
     for cpu in cpus:
-        for index in _glob(cpu / "cache", "index[0-9]*"):
+        for index in glob(cpu / "cache", "index[0-9]*"):
             size = parse_size(read_text(index / "size") or "")
             level, kind = read_text(index / "level") or "", read_text(index / "type") or ""
             if size:
@@ -200,7 +200,8 @@ def read_text(path: Path) -> str | None:
         return None
 
 
-def _glob(folder: Path, pattern: str) -> list[Path]:
+def glob(folder: Path, pattern: str) -> list[Path]:
+    """Matching paths in order; none where the folder cannot be read."""
     try:
         return sorted(folder.glob(pattern))
     except OSError:
@@ -228,7 +229,7 @@ def read_power(root: Path = Path("/")) -> Power:
 
 
 def _on_battery(root: Path) -> bool | None:
-    supplies = _glob(root / "sys/class/power_supply", "*")
+    supplies = glob(root / "sys/class/power_supply", "*")
     mains = [read_text(path / "online") for path in supplies if read_text(path / "type") in ("Mains", "USB")]
     if any(online == "1" for online in mains):
         return False
@@ -288,3 +289,47 @@ def _in_container(root: Path) -> bool:
         return True
     group = read_text(root / "proc/1/cgroup") or ""
     return any(word in group for word in ("docker", "kubepods", "containerd", "libpod", "lxc"))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MemoryModules:
+    """Main memory's channels and speed, where the firmware's table may be read."""
+
+    channels_count: int | None = None
+    transfers_per_s: float | None = None
+
+
+def read_memory_modules(root: Path = Path("/")) -> MemoryModules:
+    """From the firmware's memory table, which the kernel shows to root only."""
+    try:
+        entries = sorted((root / "sys/firmware/dmi/entries").glob("17-*/raw"))
+        return parse_memory_devices([path.read_bytes()[:256] for path in entries])
+    except OSError:
+        return MemoryModules()
+
+
+def parse_memory_devices(records: Sequence[bytes]) -> MemoryModules:
+    """Read SMBIOS "memory device" structures (type 17; DMTF DSP0134, section 7.18)."""
+    locators, speeds = set(), []
+    for record in records:
+        if len(record) < _DEVICE_SPEED_END or int.from_bytes(record[0x0C:0x0E], "little") == 0:
+            continue  # cut short, or an empty slot
+        strings = record[record[1] :].split(b"\0")
+        named = [
+            strings[index - 1].decode("ascii", "replace") for index in record[0x10:0x12] if 0 < index <= len(strings)
+        ]
+        locators.add(_channel(" ".join(reversed(named))))
+        configured = int.from_bytes(record[0x20:0x22], "little") if len(record) >= 0x22 else 0
+        speeds.append(configured or int.from_bytes(record[0x15:0x17], "little"))
+    known = [speed for speed in speeds if 0 < speed < 0xFFFF]
+    channels = locators - {None}
+    return MemoryModules(channels_count=len(channels) or None, transfers_per_s=max(known) * 1e6 if known else None)
+
+
+_DEVICE_SPEED_END = 0x17
+
+
+def _channel(locator: str) -> str | None:
+    """The part of a slot's name that tells its channel: ``P0 CHANNEL A``, ``Controller0-ChannelB-DIMM1``."""
+    match = re.search(r"^(.*?channel[ _-]?[a-z0-9])", locator, re.IGNORECASE)
+    return match.group(1).lower() if match else None

@@ -14,7 +14,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from probes.base import Bench, ProbeError, Waiver
+from probes.base import Bench, Waiver
+from probes.errors import ProbeError
 from probes.sampling import rate_measurement, sample
 from probes.types import Device, Measurement
 

@@ -103,7 +103,7 @@ def _fill_window(work: Callable[[], None], bench: Bench, deadline_s: float) -> l
 def _summarise(tally: _Tally, warmups: int) -> Samples:
     kept = tally.clean or tally.polluted
     discarded = tally.polluted if tally.clean else []
-    warnings = [warning for _, window in kept for warning in window.warnings]
+    warnings = [warning for _, window in kept for warning in window.conditions.causes]
     if len(kept) < _MIN_CLEAN_WINDOWS:
         warnings.append(ScanWarning.BUDGET_CUT)
     return Samples(

@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 
 from probes.base import Bench, Clock, Probe, SystemClock, run_probe
 from probes.guard import merge, watch
-from probes.host import read_host
 from probes.identity import profile_id
+from probes.machine import Machine, read_machine
 from probes.types import Conditions, Device, HardwareProfile, Host, ProbeOutcome, ProbeStatus
 
 DEFAULT_BUDGET_S = 18.0  # the whole command stays under 20 s
@@ -17,6 +17,8 @@ QUICK_BUDGET_S = 4.0  # under 5 s
 _MEMORY_SHARE = 0.25
 _FALLBACK_MEMORY_BYTES = 256 << 20
 _QUIET_WINDOW_S = 0.5
+
+_ANY_DEVICES = (Device(device_id="cpu", kind="cpu"),)
 
 Progress = Callable[[str, int, int], None]
 
@@ -38,8 +40,7 @@ class Task:
 
 def detect() -> HardwareProfile:
     """The host and its devices, measuring nothing."""
-    host = read_host()
-    return _profile(host, _devices(host))
+    return _profile(read_machine())
 
 
 def scan(
@@ -63,15 +64,14 @@ def scan(
     """
     clock = clock or SystemClock()
     budget_s = budget_s or (QUICK_BUDGET_S if quick else DEFAULT_BUDGET_S)
-    host = read_host()
-    devices = _devices(host)
+    machine = read_machine()
     if wait_quiet_s:
         wait_for_quiet(wait_quiet_s, clock)
-    tasks = list(select(plan(devices), quick=quick, only=only))
+    tasks = list(select(plan(machine.devices), quick=quick, only=only))
     outcomes, conditions = _measure(
-        tasks, host, deadline_s=clock.now() + budget_s, quick=quick, clock=clock, on_progress=on_progress
+        tasks, machine.host, deadline_s=clock.now() + budget_s, quick=quick, clock=clock, on_progress=on_progress
     )
-    return replace(_profile(host, devices), outcomes=outcomes, conditions=conditions)
+    return replace(_profile(machine), outcomes=(*machine.outcomes, *outcomes), conditions=conditions)
 
 
 def plan(devices: Sequence[Device]) -> Iterator[Task]:
@@ -96,6 +96,20 @@ def select(tasks: Iterator[Task], *, quick: bool, only: Sequence[str]) -> Iterat
         if quick and not task.quick and not only:
             continue
         yield task
+
+
+def known_probe_ids() -> tuple[str, ...]:
+    """Every probe id there is on any machine, in the order of a scan."""
+    return tuple(dict.fromkeys(task.probe.probe_id for task in plan(_ANY_DEVICES)))
+
+
+def merged(older: HardwareProfile | None, newer: HardwareProfile) -> HardwareProfile:
+    """A partial scan laid over an earlier one of the same machine: outcomes it did not repeat stay."""
+    if older is None or older.profile_id != newer.profile_id:
+        return newer
+    fresh = {(item.probe_id, item.device_id) for item in newer.outcomes}
+    kept = [item for item in older.outcomes if (item.probe_id, item.device_id) not in fresh]
+    return replace(newer, outcomes=(*kept, *newer.outcomes))
 
 
 def matches(pattern: str, probe_id: str) -> bool:
@@ -160,29 +174,14 @@ def _memory_bytes(host: Host) -> int:
     return int(host.memory_available_bytes * _MEMORY_SHARE)
 
 
-def _devices(host: Host) -> tuple[Device, ...]:
-    limit = host.memory_limit_bytes
-    total = host.memory_total_bytes
-    cache = host.l3_bytes or host.l2_bytes
-    cpu = Device(
-        device_id="cpu",
-        kind="cpu",
-        vendor=host.cpu_vendor,
-        name=host.cpu_name,
-        memory_total_bytes=min(total, limit) if total and limit else total,
-        memory_free_bytes=host.memory_available_bytes,
-        properties={"last_level_cache_bytes": str(cache)} if cache else {},
-    )
-    return (cpu,)
-
-
-def _profile(host: Host, devices: tuple[Device, ...]) -> HardwareProfile:
+def _profile(machine: Machine) -> HardwareProfile:
     return HardwareProfile(
-        profile_id=profile_id(host, devices),
+        profile_id=profile_id(machine.host, machine.devices),
         created_at=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         tool_version=_tool_version(),
-        host=host,
-        devices=devices,
+        host=machine.host,
+        devices=machine.devices,
+        outcomes=machine.outcomes,
     )
 
 
