@@ -20,7 +20,7 @@ from catalog.types import Score
 SLOWEST_USABILITY = 0.65
 #: Below this chance of being the better one, two picks are "about equal".
 ABOUT_EQUAL_CHANCE = 0.65
-_CAUTION = 0.5
+CAUTION = 0.5
 _Z_80 = 1.2816
 
 
@@ -44,7 +44,7 @@ def quality_after_loss(score: Score, weight_loss_frac: float, kv_loss_frac: floa
 
 def conservative(quality: Quality) -> float:
     """The quality a careful adviser counts on."""
-    return quality.mid - _CAUTION * (quality.mid - quality.low)
+    return quality.mid - CAUTION * (quality.mid - quality.low)
 
 
 def _log_share(value: float, worst: float, best: float) -> float:
