@@ -48,9 +48,20 @@ def interval(span: Interval | None, factor: float = 1.0) -> str:
     return mid if low == mid == high else f"{mid} ({low}–{high})"
 
 
+def edges(span: Interval, factor: float = 1.0) -> str:
+    """Only the ends of an interval, such as ``8.2–9.2``."""
+    decimals = decimals_of(span.mid * factor)
+    return f"{_fixed(span.low * factor, decimals)}–{_fixed(span.high * factor, decimals)}"
+
+
+def score_range(low: float, high: float) -> str:
+    """The ends of a quality interval in whole points."""
+    return f"{low:.0f}–{high:.0f}"
+
+
 def score_interval(low: float, mid: float, high: float) -> str:
     """A quality on the 0-100 scale with its interval, in whole points."""
-    return f"{mid:.0f} ({low:.0f}–{high:.0f})"
+    return f"{mid:.0f} ({score_range(low, high)})"
 
 
 def gib(size_bytes: float | None) -> str:
@@ -102,12 +113,24 @@ def duration(value_s: float | None) -> str:
     return f"{number(value_s / scale_s)} {unit}"
 
 
+def duration_parts(value_s: float | None) -> tuple[str, str]:
+    """A time's number and unit apart, for headline figures."""
+    value, _, unit = duration(value_s).partition(" ")
+    return value, unit
+
+
 def duration_interval(span: Interval | None) -> str:
     """A time with its interval, such as ``12.3 (11.1–13.9) s``."""
     if span is None or not math.isfinite(span.mid):
         return UNKNOWN
     scale_s, unit = _scaled_time(span.mid)
     return f"{interval(span, 1.0 / scale_s)} {unit}"
+
+
+def duration_edges(span: Interval) -> str:
+    """The ends of a time's interval in the unit that suits its middle, such as ``11.1–13.9 s``."""
+    scale_s, unit = _scaled_time(span.mid)
+    return f"{edges(span, 1.0 / scale_s)} {unit}"
 
 
 def rate(tokens_per_s: float | None) -> str:

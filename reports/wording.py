@@ -94,7 +94,7 @@ METRICS: dict[str, str] = {
 
 PHASES = {"decode": "One generated token", "prefill": "The whole prompt"}
 
-_PARTS = {
+PARTS = {
     "weights": "Weights",
     "output": "Output layer",
     "experts": "Expert weights",
@@ -148,6 +148,11 @@ def task(value: str) -> str:
     return TASKS.get(value) or _spelt_out(value)
 
 
+def verdict(value: str) -> str:
+    """What a comparison says about one metric."""
+    return VERDICTS.get(value) or _spelt_out(value)
+
+
 def metric(value: str) -> str:
     """A metric's name without its unit."""
     return METRICS.get(value) or _spelt_out(value)
@@ -164,7 +169,7 @@ def term_part(name: str) -> str:
     part, _, kind = rest.partition(".")
     if phase not in PHASES or not part:
         return _spelt_out(name)
-    words = _PARTS.get(part) or _spelt_out(part)
+    words = PARTS.get(part) or _spelt_out(part)
     return f"{words}, {plain(kind)}" if kind else words
 
 

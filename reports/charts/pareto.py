@@ -1,0 +1,129 @@
+"""Quality against speed: the picks, their ranges, and the front that no other pick beats."""
+
+from collections.abc import Sequence
+from functools import partial
+from typing import TYPE_CHECKING
+
+from advisor.types import Choice, Recommendation
+from reports import format as fmt
+from reports import phrases, wording
+from reports.blocks import Grid
+from reports.charts.axes import LABEL_LIMIT, Label, Segment, legend, log_axis, place_labels
+from reports.charts.base import Chart
+from reports.charts.theme import Theme
+from reports.text import plain, shortened
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+_RANGES_SHOWN = 12
+_LABELLED_COUNT = 9
+_ROWS_SHOWN = 40
+_OBSTACLES_COUNT = 12
+_FAR_LIMIT_FACTOR = 4.0
+
+
+def build(documents: Sequence[object]) -> tuple[Chart, ...]:
+    """One chart per recommendation that ranks anything."""
+    found = [document for document in documents if isinstance(document, Recommendation) and document.ranked]
+    return tuple(_chart(recommendation, index) for index, recommendation in enumerate(found))
+
+
+def _chart(recommendation: Recommendation, index: int) -> Chart:
+    ranked = recommendation.ranked
+    front = [phrases.choice_name(choice) for choice in ranked if choice.pareto]
+    task = wording.task(recommendation.task)
+    described = (
+        f"{phrases.counted(len(ranked), 'pick')} by {task} quality against generation speed. The first pick, "
+        f"{phrases.choice_name(ranked[0])}, has quality {phrases.quality(ranked[0].quality)} at "
+        f"{fmt.interval(ranked[0].estimate.decode_tokens_per_s)} tokens per second."
+    )
+    if front:
+        described += f" On the front, where no other pick is both better and faster: {', '.join(front[:8])}."
+    rows = tuple(
+        (
+            str(choice.rank),
+            phrases.choice_name(choice),
+            plain(choice.estimate.quant_id),
+            phrases.quality(choice.quality),
+            fmt.interval(choice.estimate.decode_tokens_per_s),
+            "yes" if choice.pareto else "no",
+        )
+        for choice in ranked[:_ROWS_SHOWN]
+    )
+    return Chart(
+        chart_id=f"quality-speed-{index + 1}",
+        title=f"Quality against speed on {shortened(plain(recommendation.hardware), 34)}",
+        caption="Up is better, right is faster; bars hold 80 % of outcomes. Hollow: quality inferred, not measured.",
+        description=described,
+        table=Grid(
+            caption=f"Quality at {task} and generation speed",
+            headers=("Rank", "Model", "Quant", "Quality", "tok/s", "On the front"),
+            rows=rows,
+            numeric=frozenset({0, 3, 4}),
+            row_headers=False,
+        ),
+        draw=partial(_draw, recommendation),
+    )
+
+
+def _at(choice: Choice) -> tuple[float, float]:
+    return choice.estimate.decode_tokens_per_s.mid, choice.quality.mid
+
+
+def _draw(recommendation: Recommendation, axes: "Axes", theme: Theme) -> None:
+    ranked = recommendation.ranked
+    spans = [choice.estimate.decode_tokens_per_s for choice in ranked[:_RANGES_SHOWN]]
+    speeds = [edge for span in spans for edge in (span.low, span.high)] + [_at(choice)[0] for choice in ranked]
+    limit = recommendation.limits.min_tokens_per_s
+    if limit and limit * _FAR_LIMIT_FACTOR < min(speeds):
+        limit = None  # so far below every pick that drawing it would only squeeze them
+    log_axis(axes, "x", [*speeds, *([limit] if limit else [])], pad=1.25)
+    shown = [edge for c in ranked[:_RANGES_SHOWN] for edge in (c.quality.low, c.quality.high)]
+    shown += [c.quality.mid for c in ranked]
+    axes.set_ylim(max(0.0, min(shown) - 3), min(100.0, max(shown) + 5))
+    if limit:
+        axes.axvspan(axes.get_xlim()[0], limit, color=theme.band, lw=0)
+        axes.axvline(limit, color=theme.muted, lw=1.0, ls=(0, (4, 2)), label="slowest you accept")
+    _draw_front(ranked, axes, theme)
+    _draw_picks(ranked, axes, theme)
+    axes.set_xlabel("Generation speed (tokens per second)")
+    axes.set_ylabel(f"Quality at {wording.task(recommendation.task)} (0–100)")
+    legend(axes)
+    order = [ranked[0], *(c for c in ranked[1:] if c.pareto), *(c for c in ranked[1:] if not c.pareto)]
+    labels = [Label(*_at(c), shortened(phrases.choice_name(c), LABEL_LIMIT)) for c in order[:_LABELLED_COUNT]]
+    place_labels(axes, labels, theme, [segment for choice in ranked[:_OBSTACLES_COUNT] for segment in _bars(choice)])
+
+
+def _bars(choice: Choice) -> tuple[Segment, Segment]:
+    (speed, quality), span = _at(choice), choice.estimate.decode_tokens_per_s
+    return ((span.low, quality), (span.high, quality)), ((speed, choice.quality.low), (speed, choice.quality.high))
+
+
+def _draw_front(ranked: Sequence[Choice], axes: "Axes", theme: Theme) -> None:
+    front = sorted((_at(choice) for choice in ranked if choice.pareto), key=lambda point: point[0])
+    if len(front) > 1:
+        axes.step(*zip(*front, strict=True), where="pre", color=theme.green, lw=1.6, label="best trade-offs", zorder=2)
+
+
+def _draw_picks(ranked: Sequence[Choice], axes: "Axes", theme: Theme) -> None:
+    for choice in ranked[:_RANGES_SHOWN]:
+        speed, quality = choice.estimate.decode_tokens_per_s, choice.quality
+        axes.plot([speed.low, speed.high], [quality.mid] * 2, color=theme.sky, lw=1.1, alpha=0.6, zorder=2.5)
+        axes.plot([speed.mid] * 2, [quality.low, quality.high], color=theme.sky, lw=1.1, alpha=0.6, zorder=2.5)
+    size = 34 if len(ranked) <= 60 else 9
+    for imputed in (False, True):
+        own = [choice for choice in ranked[1:] if choice.quality.imputed == imputed]
+        if own:
+            axes.scatter(
+                [_at(choice)[0] for choice in own],
+                [_at(choice)[1] for choice in own],
+                s=size,
+                facecolor=theme.surface if imputed else theme.blue,
+                edgecolor=theme.blue if imputed else theme.surface,
+                linewidth=1.2 if imputed else 0.8,
+                zorder=3,
+            )
+    axes.scatter(
+        *_at(ranked[0]), s=150, marker="*", color=theme.red, edgecolor=theme.surface, label="first pick", zorder=5
+    )

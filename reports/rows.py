@@ -1,0 +1,188 @@
+"""Documents as CSV: one line per row of the document, unrounded, in base units named by the columns."""
+
+import csv
+import io
+from collections.abc import Iterable, Mapping, Sequence
+
+from advisor.types import (
+    Accuracy,
+    Choice,
+    Estimate,
+    HistoryDocument,
+    Interval,
+    Recommendation,
+    Regression,
+    Run,
+    Validation,
+)
+from probes.types import HardwareProfile
+from reports.errors import ReportError
+from reports.text import plain
+
+Cell = str | int | float | bool | None
+Row = Mapping[str, Cell]
+_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+
+
+def render(documents: Sequence[object]) -> bytes:
+    """Rows of documents of one kind, with the number of the document where there are several.
+
+    Raises:
+        ReportError: if the documents are of several kinds, or of one that has no rows.
+    """
+    kinds = list(dict.fromkeys(str(getattr(document, "kind", "unknown")) for document in documents))
+    if len(kinds) > 1:
+        listed = " and ".join(map(plain, kinds))
+        raise ReportError(f"CSV holds one kind of document, got {listed}; render each kind by itself")
+    rows = [
+        ({"document": number} if len(documents) > 1 else {}) | dict(row)
+        for number, document in enumerate(documents, 1)
+        for row in _rows(document)
+    ]
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows([_cell(row.get(name)) for name in columns] for row in rows)
+    return buffer.getvalue().encode()
+
+
+def _cell(value: Cell) -> Cell:
+    """Text made inert; one that a spreadsheet would run as a formula gets a leading apostrophe."""
+    if not isinstance(value, str):
+        return value
+    text = plain(value)
+    return f"'{text}" if text.startswith(_FORMULA_STARTS) else text
+
+
+def _rows(document: object) -> Iterable[Row]:
+    match document:
+        case Recommendation(ranked=ranked):
+            return map(_choice_row, ranked)
+        case Estimate():
+            return [_estimate_row(document)]
+        case Validation():
+            return _validation_rows(document)
+        case Accuracy():
+            return _accuracy_rows(document)
+        case HardwareProfile():
+            return _profile_rows(document)
+        case Regression():
+            return _finding_rows(document)
+        case HistoryDocument():
+            return _history_rows(document)
+        case Run():
+            return _run_rows(document)
+    raise ReportError(
+        f"a {plain(getattr(document, 'kind', 'document'))} document has no rows for CSV; use .html or .md"
+    )
+
+
+def _span(name: str, unit: str, span: Interval) -> dict[str, Cell]:
+    stem = f"{name}_{{}}{unit}"
+    return {stem.format("low"): span.low, stem.format("mid"): span.mid, stem.format("high"): span.high}
+
+
+def _estimate_row(estimate: Estimate) -> dict[str, Cell]:
+    row: dict[str, Cell] = {"model_id": estimate.model_id, "quant_id": estimate.quant_id}
+    row |= {"engine_id": estimate.engine_id, "backend": estimate.deployment.backend}
+    row |= {"kv_quant_id": estimate.deployment.kv_quant_id}
+    row |= {name: getattr(estimate.workload, name) for name in _WORKLOAD}
+    row |= _span("decode", "_tokens_per_s", estimate.decode_tokens_per_s)
+    row |= _span("prefill", "_tokens_per_s", estimate.prefill_tokens_per_s)
+    row |= _span("first_token", "_s", estimate.first_token_s)
+    row |= _span("load", "_s", estimate.load_s)
+    row |= {"memory_bytes": estimate.memory.total_bytes, "fits": estimate.memory.fits, "basis": estimate.basis.value}
+    return row | {"warnings": " ".join(warning.value for warning in estimate.warnings)}
+
+
+_WORKLOAD = ("prompt_tokens", "output_tokens", "context_tokens", "concurrency_count")
+
+
+def _choice_row(choice: Choice) -> Row:
+    row: dict[str, Cell] = {"rank": choice.rank, "display_name": choice.display_name, "score": choice.score}
+    quality = choice.quality
+    row |= {"quality_low": quality.low, "quality_mid": quality.mid, "quality_high": quality.high}
+    row |= {"quality_imputed": quality.imputed, "pareto": choice.pareto}
+    row |= _estimate_row(choice.estimate)
+    row |= {"params_total_count": choice.params_total_count, "params_active_count": choice.params_active_count}
+    row |= {"file_bytes": choice.file_bytes, "license_id": choice.license_id, "release_date": choice.release_date}
+    return row | {"about_equal_to_rank": choice.about_equal_to_rank, "command": choice.command}
+
+
+def _validation_rows(validation: Validation) -> Iterable[Row]:
+    for record in validation.records:
+        row = _estimate_row(record.estimate)
+        row |= {"status": record.status.value, "weights": record.weights, "polluted": record.polluted}
+        row |= {"engine_version": record.engine.version, "reason": record.reason}
+        for metric in ("decode_tokens_per_s", "prefill_tokens_per_s", "first_token_s", "load_s", "peak_memory_bytes"):
+            row[f"observed_{metric}"] = getattr(record.observed, metric)
+            row[f"error_frac_{metric}"] = record.error_frac.get(metric)
+            row[f"within_interval_{metric}"] = record.within_interval.get(metric)
+        yield row
+
+
+def _accuracy_rows(accuracy: Accuracy) -> Iterable[Row]:
+    for line in accuracy.rows:
+        row: dict[str, Cell] = {"hardware": line.hardware, "backend": line.backend, "model_id": line.model_id}
+        row |= {"quant": line.quant, "test": line.test, "measured_tokens_per_s": line.measured}
+        yield row | _span("predicted", "_tokens_per_s", line.predicted) | {"error_frac": line.error_frac}
+
+
+def _profile_rows(profile: HardwareProfile) -> Iterable[Row]:
+    for outcome in profile.outcomes:
+        row: dict[str, Cell] = {"probe_id": outcome.probe_id, "device_id": outcome.device_id}
+        row |= {"status": outcome.status.value, "reason": outcome.reason}
+        measurement = outcome.measurement
+        if measurement is not None:
+            row |= {"dtype": measurement.dtype, "unit": measurement.unit, "value": measurement.value}
+            row |= {"median_value": measurement.median_value, "spread_frac": measurement.spread_frac}
+            row |= {"threads_count": measurement.threads_count, "repeats_count": len(measurement.elapsed_s)}
+            row |= {"warnings": " ".join(warning.value for warning in measurement.warnings)}
+        yield row
+
+
+def _finding_rows(regression: Regression) -> Iterable[Row]:
+    for finding in regression.findings:
+        span = finding.interval_frac
+        yield {
+            "subject": finding.subject,
+            "metric": finding.metric,
+            "baseline": finding.baseline,
+            "current": finding.current,
+            "change_frac": finding.change_frac,
+            "change_low_frac": span.low if span else None,
+            "change_high_frac": span.high if span else None,
+            "significant": finding.significant,
+            "verdict": finding.verdict.value,
+            "p_value": finding.p_value,
+            "reason": finding.reason,
+        }
+
+
+def _history_rows(history: HistoryDocument) -> Iterable[Row]:
+    for trend in history.trends:
+        for point in trend.points:
+            yield {
+                "machine_id": trend.machine_id,
+                "subject": trend.subject,
+                "metric": trend.metric,
+                "created_at": point.created_at,
+                "value": point.value,
+                "low": point.low,
+                "high": point.high,
+                "engine": point.engine,
+            }
+
+
+def _run_rows(run: Run) -> Iterable[Row]:
+    for case in run.cases:
+        for series in case.series:
+            for index, value in enumerate(series.values):
+                yield {
+                    "subject": case.subject,
+                    "metric": series.metric,
+                    "round": series.rounds[index] if index < len(series.rounds) else None,
+                    "value": value,
+                    "polluted": series.polluted[index] if index < len(series.polluted) else False,
+                }

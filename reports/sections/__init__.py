@@ -1,0 +1,1 @@
+"""Sections: each module turns one kind of document into blocks of text, figures and tables."""

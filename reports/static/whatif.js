@@ -1,0 +1,98 @@
+/* The same pick under another workload. Formulas and names follow advisor/whatif.py and advisor/score.py;
+   a browser test compares the results with Python's. */
+const WhatIf = (() => {
+  const column = (table, name) => table[name] || [];
+
+  function decodeSeconds(table, depth, users) {
+    const index = column(table, "users_count").indexOf(users);
+    if (index < 0) return null;
+    const seen = Math.min(depth, table.window_tokens[0]);
+    return table.decode_fixed_s[index] + table.decode_s_per_token[index] * depth
+      + table.decode_s_per_window_token[index] * seen;
+  }
+
+  function prefillSeconds(table, promptTokens) {
+    const prompts = column(table, "prompt_tokens");
+    if (!prompts.length || promptTokens < prompts[0] || promptTokens > prompts[prompts.length - 1]) return null;
+    const above = prompts.findIndex((prompt) => prompt >= promptTokens);
+    if (prompts[above] === promptTokens) return table.prefill_s[above];
+    const share = (promptTokens - prompts[above - 1]) / (prompts[above] - prompts[above - 1]);
+    const low = table.prefill_s[above - 1];
+    return low + share * (table.prefill_s[above] - low);
+  }
+
+  function memoryBytes(table, deviceId, contextTokens, users) {
+    const index = column(table, "context_tokens").indexOf(contextTokens);
+    const first = table[`memory_bytes.${deviceId}`];
+    if (index < 0 || !first) return null;
+    return first[index] + (users - 1) * table[`memory_bytes_per_user.${deviceId}`][index];
+  }
+
+  const depthTokens = (workload) => workload.prompt_tokens + workload.output_tokens / 2;
+  const scaled = (span, mid) => ({ low: span.low * (mid / span.mid), mid, high: span.high * (mid / span.mid) });
+
+  /* Share of the way from the worst to the best value, on a logarithmic scale. */
+  function logShare(value, worst, best) {
+    if (best === null || worst <= 0) return 1;
+    return Math.min(1, Math.max(0, Math.log(value / worst) / Math.log(best / worst)));
+  }
+
+  function score(quality, decode, firstToken, rules) {
+    const wait = firstToken * (1 - rules.cached_prompt_frac);
+    const span = 1 - rules.slowest_usability;
+    const usability = (rules.slowest_usability + span * logShare(decode, rules.usable_tokens_per_s, rules.ample_tokens_per_s))
+      * (rules.slowest_usability + span * logShare(wait, rules.patience_s, rules.prompt_wait_s));
+    return {
+      score: (quality.mid - rules.caution * (quality.mid - quality.low)) * usability,
+      usable: decode >= rules.usable_tokens_per_s && wait <= rules.patience_s,
+    };
+  }
+
+  function sameWorkload(first, second) {
+    return ["prompt_tokens", "output_tokens", "context_tokens", "concurrency_count"].every((key) => first[key] === second[key]);
+  }
+
+  /* A pick under a workload: figures as in its estimate, or `reason` where the table does not reach. */
+  function evaluate(choice, workload, rules) {
+    const estimate = choice.estimate;
+    if (sameWorkload(estimate.workload, workload)) {
+      const decode = estimate.decode_tokens_per_s.mid;
+      return {
+        decode: estimate.decode_tokens_per_s,
+        firstToken: estimate.first_token_s,
+        memory: estimate.memory.total_bytes,
+        fits: estimate.memory.fits,
+        score: choice.score,
+        usable: score(choice.quality, decode, estimate.first_token_s.mid, rules).usable,
+        reason: null,
+      };
+    }
+    const table = estimate.whatif || {};
+    const decodeS = decodeSeconds(table, depthTokens(workload), workload.concurrency_count);
+    const prefillS = prefillSeconds(table, workload.prompt_tokens);
+    const devices = estimate.memory.devices.map((device) => ({
+      needed: memoryBytes(table, device.device_id, workload.context_tokens, workload.concurrency_count),
+      free: device.available_bytes,
+    }));
+    const reaches = decodeS !== null && prefillS !== null && devices.every((device) => device.needed !== null);
+    if (!reaches) {
+      const longest = Math.max(0, ...column(table, "context_tokens"));
+      const beyond = longest > 0 && workload.context_tokens > longest;
+      return {
+        decode: null, firstToken: null, memory: null, fits: null, score: null, usable: false,
+        reason: beyond ? `takes at most ${Format.tokens(longest)} of context` : "no figures for this workload",
+      };
+    }
+    const decode = scaled(estimate.decode_tokens_per_s, 1 / decodeS);
+    const firstToken = scaled(estimate.first_token_s, prefillS);
+    const memory = devices.reduce((sum, device) => sum + device.needed, 0);
+    const lacking = devices.filter((device) => device.free !== null && device.needed > device.free);
+    return {
+      decode, firstToken, memory, fits: lacking.length === 0,
+      ...score(choice.quality, decode.mid, firstToken.mid, rules),
+      reason: lacking.length ? `needs ${Format.gib(memory)} with this context` : null,
+    };
+  }
+
+  return { evaluate, score, decodeSeconds, prefillSeconds, memoryBytes, sameWorkload };
+})();
