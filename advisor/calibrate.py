@@ -33,15 +33,20 @@ class Observation:
     spread_frac: float
 
 
-def observe(experiment: Experiment, timing: Timing, seconds: Sequence[float]) -> Observation:
-    """The middle of several repeats and how far they spread (half the 10-90 % range)."""
+def observe(
+    experiment: Experiment, timing: Timing, seconds: Sequence[float], *, threads_count: int | None = None
+) -> Observation:
+    """The middle of several repeats and how far they spread (half the 10-90 % range).
+
+    ``threads_count`` is given where a CPU's threads did the work.
+    """
     ordered = sorted(seconds)
     tenth = len(ordered) // 10
     middle = median(ordered)
     return Observation(
         experiment_id=experiment.experiment_id,
         phase=timing.phase,
-        work=work_of(experiment, timing),
+        work=work_of(experiment, timing, threads_count=threads_count),
         time_s=middle,
         spread_frac=(ordered[-1 - tenth] - ordered[tenth]) / (2.0 * middle),
     )
@@ -121,7 +126,8 @@ def _types_in(observations: Iterable[Observation]) -> list[str]:
     return sorted(found)
 
 
-_DENSE = ("wide", "narrow", "tiny", "attention")
+_DENSE = ("wide", "narrow", "tiny", "attention", "full-heads")
+_MIXTURES = ("experts", "small-experts")
 
 
 def fit(
@@ -153,21 +159,28 @@ def fit(
     )
 
 
+def _expert_types(observations: Iterable[Observation]) -> list[str]:
+    found = {
+        roofline.rate_key(weight) for item in observations for weight in item.work.weights if weight.role == Role.EXPERT
+    }
+    return sorted(found)
+
+
 def _fit_decode(rates: Rates, observations: Sequence[Observation]) -> Rates:
     dense = _select(observations, "decode", *_DENSE)
     types = [_Coefficient("decode_s_per_byte", name) for name in _types_in(dense)]
     overhead = [_Coefficient("decode_s_per_layer"), _Coefficient("decode_s_per_token")]
-    rates = _solve(_decode_s, rates, [*types, *overhead, _Coefficient("decode_attention_s_per_flop")], dense)
-    experts = _select(observations, "decode", "experts", "small-experts")
-    if experts:
-        # experts cost a dense byte times a factor: fit what they add to a factor of zero
-        bare = replace(rates, decode_expert_factor=0.0)
-        wanted = [_Coefficient("decode_expert_factor"), _Coefficient("decode_s_per_moe_layer")]
-        rates = _solve(_decode_s, bare, wanted, experts)
+    attention = [_Coefficient("kv_s_per_byte"), _Coefficient("decode_attention_s_per_flop")]
+    rates = _solve(_decode_s, rates, [*types, *overhead, *attention], dense)
+    mixtures = _select(observations, "decode", *_MIXTURES)
+    if mixtures:
+        experts = [_Coefficient("decode_s_per_byte", name) for name in _expert_types(mixtures)]
+        bare = _without(rates, "decode_s_per_byte", experts)
+        rates = _solve(_decode_s, bare, [*experts, _Coefficient("decode_s_per_moe_layer")], mixtures)
     recurrent = _select(observations, "decode", "recurrent")
     if recurrent:
         rates = _solve(_decode_s, rates, [_Coefficient("state_s_per_byte")], recurrent)
-    return rates
+    return replace(rates, decode_expert_factor=_expert_factor(rates.decode_s_per_byte))
 
 
 def _fit_prefill(rates: Rates, observations: Sequence[Observation]) -> Rates:
@@ -175,25 +188,45 @@ def _fit_prefill(rates: Rates, observations: Sequence[Observation]) -> Rates:
     types = [_Coefficient("prefill_s_per_flop", name) for name in _types_in(dense)]
     shared = [_Coefficient("attention_s_per_flop"), _Coefficient("prefill_s_per_activation")]
     rates = _solve(_prefill_s, rates, [*types, *shared], dense)
-    experts = _select(observations, "prefill", "experts", "small-experts")
-    if experts:
-        bare = replace(rates, prefill_moe_factor=0.0)
-        rates = _solve(_prefill_s, bare, [_Coefficient("prefill_moe_factor")], experts)
+    mixtures = _select(observations, "prefill", *_MIXTURES)
+    if mixtures:
+        experts = [_Coefficient("prefill_s_per_flop", name) for name in _expert_types(mixtures)]
+        bare = _without(rates, "prefill_s_per_flop", experts)
+        rates = _solve(_prefill_s, bare, experts, mixtures)
     recurrent = _select(observations, "prefill", "recurrent")
     if recurrent:
         rates = _solve(_prefill_s, rates, [_Coefficient("state_s_per_flop")], recurrent)
+    return replace(rates, prefill_moe_factor=_expert_factor(rates.prefill_s_per_flop))
+
+
+def _without(rates: Rates, field: str, coefficients: Sequence[_Coefficient]) -> Rates:
+    """The rates with the coefficients that are about to be fitted at zero."""
+    for coefficient in coefficients:
+        rates = _Coefficient(field, coefficient.tensor_type).put(rates, 0.0)
     return rates
+
+
+def _expert_factor(by_type: Mapping[str, float]) -> float:
+    """How much slower experts are than dense weights of their type: the middle of the types timed as both."""
+    factors = [
+        value / by_type[name.removeprefix(roofline.EXPERTS)]
+        for name, value in by_type.items()
+        if name.startswith(roofline.EXPERTS) and by_type.get(name.removeprefix(roofline.EXPERTS))
+    ]
+    return median(factors) if factors else 1.0
 
 
 def _with_any_type(rates: Rates) -> Rates:
     """Types that were not timed get the slowest of the usual ones: never an optimistic guess."""
-    decode = {name: value for name, value in rates.decode_s_per_byte.items() if name != ANY_TYPE}
-    prefill = {name: value for name, value in rates.prefill_s_per_flop.items() if name != ANY_TYPE}
     return replace(
         rates,
-        decode_s_per_byte={**decode, ANY_TYPE: max(decode.values())},
-        prefill_s_per_flop={**prefill, ANY_TYPE: max(prefill.values())},
+        decode_s_per_byte={**rates.decode_s_per_byte, ANY_TYPE: _slowest_dense(rates.decode_s_per_byte)},
+        prefill_s_per_flop={**rates.prefill_s_per_flop, ANY_TYPE: _slowest_dense(rates.prefill_s_per_flop)},
     )
+
+
+def _slowest_dense(by_type: Mapping[str, float]) -> float:
+    return max(value for name, value in by_type.items() if not name.startswith(roofline.EXPERTS))
 
 
 def _residual_sigma(price: Price, rates: Rates, observations: Sequence[Observation]) -> float:

@@ -74,7 +74,9 @@ def calibrate(
         threads_count = best_threads(trials) or counts[0]
         results = run(planned, threads_count, budget_s, 5)
     observations = [
-        observe(item.experiment, timing, item.seconds(timing)) for item in results for timing in item.windows
+        observe(item.experiment, timing, item.seconds(timing), threads_count=threads_count)
+        for item in results
+        for timing in item.windows
     ]
     read = profile.measured("cpu.read_bandwidth")
     rates = fit(

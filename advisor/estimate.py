@@ -146,6 +146,7 @@ def _decode(
             kv_bytes_per_element=kv_bytes,
             batch_count=workload.concurrency_count,
             share=share,
+            threads_count=rates.threads_count if device_id == CPU_DEVICE_ID else None,
         )
         parts.append(_Phase(roofline.price_decode(work, rates), rates.decode_sigma))
     joined = _join(parts, parallel=deployment.split_mode == "row")

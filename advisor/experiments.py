@@ -37,6 +37,8 @@ TYPES = (
 #: The type of the twins that measure everything but a type's own rates.
 _REFERENCE_TYPE = "Q4_K"
 _OVERHEAD_TYPES = ("Q4_K", "Q8_0")
+#: Types that mixtures of experts are mostly published in; experts are multiplied by kernels of their own.
+_EXPERT_TYPES = ("Q4_K", "Q6_K", "Q8_0", "Q5_K", "Q4_0", "Q3_K", "IQ4_XS", "MXFP4")
 _PROMPT_TOKENS = 128
 _DECODE_TOKENS = 8
 _DEPTH_TOKENS = 2048
@@ -192,21 +194,28 @@ def experiments(types: Sequence[str] = TYPES) -> tuple[Experiment, ...]:
     shapes += [
         _experiment("tiny", _shape(3, 512, 1024, 8, 2, head_dim=64), one),
         _experiment("attention", _shape(4, 1024, 1024, 16, 4), one, *at_depth),
-        _experiment("experts", _mixture(3, 2048, 768, 24, 8), one, architecture="qwen3moe"),
+        _experiment("full-heads", _shape(4, 1024, 1024, 8, 8), one, *at_depth),
         _experiment("small-experts", _mixture(6, 1024, 256, 32, 8), one, architecture="qwen3moe"),
         _experiment("recurrent", _recurrent(8, 1024, 3072, 16), one, architecture="qwen35"),
     ]
     by_type = [_experiment("wide", _shape(4, 2048, 6144, 16, 4), weight_type) for weight_type in types]
-    return (*by_type[:4], *shapes, *by_type[4:])
+    mixtures = [
+        _experiment("experts", _mixture(2, 2048, 768, 24, 8), weight_type, architecture="qwen3moe")
+        for weight_type in types
+        if weight_type in _EXPERT_TYPES
+    ]
+    return (*by_type[:4], *shapes, *mixtures, *by_type[4:])
 
 
-def work_of(experiment: Experiment, timing: Timing, *, ubatch_tokens: int = 512) -> Work:
+def work_of(
+    experiment: Experiment, timing: Timing, *, threads_count: int | None = None, ubatch_tokens: int = 512
+) -> Work:
     """The work of one timing: a token half-way through a decode window, or the whole prompt."""
     model = experiment.model
     artifact = artifact_of(model, list_tensors(model), experiment.tensor_types)
     if timing.phase == "decode":
         depth = timing.depth_tokens + timing.tokens_count / 2.0
-        return decode_work(artifact, model.geometry, depth_tokens=depth)
+        return decode_work(artifact, model.geometry, depth_tokens=depth, threads_count=threads_count)
     return prefill_work(
         artifact,
         model.geometry,

@@ -21,12 +21,22 @@ from advisor.work import WeightWork, Work
 from catalog.types import Role
 
 ANY_TYPE = "*"
+EXPERTS = "experts:"
 
 
-def _rate(by_type: Mapping[str, float], tensor_type: str) -> tuple[float, bool]:
-    """Coefficient of a tensor type, and whether it is that type's own."""
-    own = by_type.get(tensor_type)
-    return (own, True) if own is not None else (by_type[ANY_TYPE], False)
+def rate_key(weight: WeightWork) -> str:
+    """Under which name a weight's own rates are kept: experts have kernels of their own."""
+    return f"{EXPERTS}{weight.tensor_type}" if weight.role == Role.EXPERT else weight.tensor_type
+
+
+def _rate(by_type: Mapping[str, float], weight: WeightWork, expert_factor: float) -> float:
+    """Coefficient of a weight: that of its type and role, else of its type, else of any type."""
+    if weight.role == Role.EXPERT:
+        own = by_type.get(rate_key(weight))
+        if own is not None:
+            return own
+        return by_type.get(weight.tensor_type, by_type[ANY_TYPE]) * expert_factor
+    return by_type.get(weight.tensor_type, by_type[ANY_TYPE])
 
 
 def knows_type(rates: Rates, tensor_type: str) -> bool:
@@ -60,10 +70,8 @@ def _weights_name(phase: str, weight: WeightWork) -> str:
 
 
 def _decode_weights(work: Work, rates: Rates, weight: WeightWork) -> Term:
-    per_byte, _ = _rate(rates.decode_s_per_byte, weight.tensor_type)
-    if weight.role == Role.EXPERT:
-        per_byte *= rates.decode_expert_factor
-    per_flop, _ = _rate(rates.prefill_s_per_flop, weight.tensor_type)
+    per_byte = _rate(rates.decode_s_per_byte, weight, rates.decode_expert_factor)
+    per_flop = _rate(rates.prefill_s_per_flop, weight, rates.prefill_moe_factor)
     first_token_flop = weight.flop / work.tokens_count
     memory_s = max(weight.bytes * per_byte, _memory_floor_s(rates, weight.bytes))
     # users beyond the first ride along on the same bytes and pay for their arithmetic only
@@ -93,7 +101,7 @@ def price_decode(work: Work, rates: Rates) -> tuple[Term, ...]:
 
 def _prefill_output(rates: Rates, weight: WeightWork) -> Term:
     """Logits of the last prompt token: one matrix-vector product, priced as when decoding."""
-    per_byte, _ = _rate(rates.decode_s_per_byte, weight.tensor_type)
+    per_byte = _rate(rates.decode_s_per_byte, weight, rates.decode_expert_factor)
     time_s = max(weight.bytes * per_byte, _memory_floor_s(rates, weight.bytes))
     name = _weights_name("prefill", weight)
     return _term(rates, name, time_s, Bound.MEMORY, moved=weight.bytes, flop=weight.flop)
@@ -102,11 +110,8 @@ def _prefill_output(rates: Rates, weight: WeightWork) -> Term:
 def _prefill_weights(work: Work, rates: Rates, weight: WeightWork) -> Term:
     if weight.role == Role.OUTPUT:
         return _prefill_output(rates, weight)
-    per_flop, _ = _rate(rates.prefill_s_per_flop, weight.tensor_type)
-    half_tokens = rates.ubatch_half_tokens
-    if weight.role == Role.EXPERT:
-        per_flop *= rates.prefill_moe_factor
-        half_tokens = rates.expert_half_tokens
+    per_flop = _rate(rates.prefill_s_per_flop, weight, rates.prefill_moe_factor)
+    half_tokens = rates.expert_half_tokens if weight.role == Role.EXPERT else rates.ubatch_half_tokens
     fill = 1.0 + half_tokens / weight.rows_count
     compute_s = max(weight.flop * per_flop * fill, _compute_floor_s(rates, weight.flop))
     moved = weight.bytes * work.passes_count

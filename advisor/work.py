@@ -20,6 +20,7 @@ RECURRENT_MIXERS = frozenset(
 )
 _SKIPPED_ROLES = frozenset({Role.EMBEDDING, Role.TOWER})
 _STATE_BYTES_PER_ELEMENT = 4  # recurrent states are kept in F32
+_CACHE_PADDING_CELLS = 256
 _FLOP_PER_STATE_ELEMENT = 6  # decay, outer-product update and read-out: a multiply and an add each
 
 
@@ -193,6 +194,19 @@ def _weight_work(
     return tuple(works)
 
 
+def busiest_depth_tokens(depth_tokens: float, threads_count: int | None) -> float:
+    """Cached tokens that one query costs when a CPU's threads share them, counted on the busiest thread.
+
+    llama.cpp pads the cache to 256 cells and, from 512 on, cuts the padded length into one chunk per
+    thread, so a thread whose chunk is filled waits for none and the others wait for it
+    (``ggml_compute_forward_flash_attn_ext_f16``, the split-KV path).
+    """
+    cells = math.ceil((depth_tokens + 1) / _CACHE_PADDING_CELLS) * _CACHE_PADDING_CELLS
+    if threads_count is None or cells < 2 * _CACHE_PADDING_CELLS:
+        return depth_tokens
+    return threads_count * min(depth_tokens, cells / threads_count)
+
+
 def decode_work(
     artifact: ArtifactSpec,
     geometry: Geometry | None,
@@ -201,10 +215,12 @@ def decode_work(
     kv_bytes_per_element: float = 2.0,
     batch_count: int = 1,
     share: Share = WHOLE,
+    threads_count: int | None = None,
 ) -> Work:
     """Work of decoding one token for each of ``batch_count`` users at a depth.
 
-    Without geometry the KV cache and per-layer costs are unknown and left out.
+    Without geometry the KV cache and per-layer costs are unknown and left out. ``threads_count`` is given
+    for a CPU, whose threads share attention unevenly.
     """
     weights = _weight_work(
         artifact, geometry, share, tokens=batch_count, tokens_per_pass=batch_count, outputs=batch_count
@@ -232,7 +248,11 @@ def decode_work(
     return replace(
         step,
         kv_bytes=kv_read_bytes(geometry, depth_tokens, kv_bytes_per_element) * held,
-        attention_flop=(shape.full_flop * depth_tokens + shape.sliding_flop * reach) * held,
+        attention_flop=held
+        * (
+            shape.full_flop * busiest_depth_tokens(depth_tokens, threads_count)
+            + shape.sliding_flop * busiest_depth_tokens(reach, threads_count)
+        ),
         scores_count=(shape.full_heads_count * depth_tokens + shape.sliding_heads_count * reach) * held,
         state_bytes=2.0 * _STATE_BYTES_PER_ELEMENT * state,
         state_flop=_FLOP_PER_STATE_ELEMENT * state,

@@ -1,0 +1,77 @@
+"""The machine a command is about: this one, a saved profile, or a what-if from data sheets."""
+
+from advisor import store
+from advisor.calibration_run import calibrate, engine_key, find_calibration
+from advisor.cli._shared import Progress, say
+from advisor.errors import BadRequestError
+from advisor.machine import Machine
+from advisor.types import Calibration
+from catalog.load import Catalog
+from probes.types import HardwareProfile
+
+ENGINES = ("llama.cpp", "vllm", "mlx", "tensorrt-llm", "ollama")
+
+
+def this_profile(*, quiet: bool = False) -> HardwareProfile:
+    """This machine's newest profile; measured now if there is none."""
+    profile = store.load_profile()
+    if profile is not None:
+        return profile
+    from probes.scan import scan
+
+    say("no profile of this machine yet: measuring it (about 20 s)")
+    with Progress("measuring this machine", quiet=quiet) as progress:
+        profile = scan(on_progress=lambda label, done, count: progress.update(done / max(count, 1), label))
+    store.save_profile(profile)
+    return profile
+
+
+def this_calibration(profile: HardwareProfile, *, quiet: bool = False) -> Calibration | None:
+    """The calibration of this machine's engine; made now if there is none; None without an engine."""
+    found = find_calibration(profile.profile_id)
+    if found is not None or engine_key() is None:
+        return found
+    from advisor.engines.base import EngineError
+
+    say("first use of this engine here: timing it on small synthetic models (under 45 s)")
+    try:
+        with Progress("calibrating llama.cpp", quiet=quiet) as progress:
+            return calibrate(profile, on_progress=progress.update)
+    except EngineError as error:
+        say(f"advisor: calibration failed, predictions are from data sheets: {error}")
+        return None
+
+
+def resolve_machine(
+    catalog: Catalog,
+    *,
+    profile_file: str | None = None,
+    hardware: str | None = None,
+    backend: str | None = None,
+    engine_id: str | None = None,
+    no_calibrate: bool = False,
+    quiet: bool = False,
+) -> Machine:
+    """The machine that the options name.
+
+    Raises:
+        BadRequestError: if both a profile and a what-if are named, or a name is unknown.
+    """
+    from advisor.machines import from_hardware, from_profile
+
+    if engine_id is not None and engine_id not in ENGINES:
+        raise BadRequestError(f"unknown engine {engine_id[:20]!r}; use one of {', '.join(ENGINES)}")
+    if profile_file and hardware:
+        raise BadRequestError("--profile and --hardware name two machines; give one of them")
+    if hardware:
+        return from_hardware(catalog.hardware(hardware), catalog, backend=backend)
+    if profile_file:
+        from advisor import codec
+
+        profile: HardwareProfile = codec.load(profile_file, kind="profile")
+        calibration = find_calibration(profile.profile_id)
+        return from_profile(profile, calibration, catalog, backend=backend)
+    profile = this_profile(quiet=quiet)
+    if no_calibrate:
+        return from_profile(profile, None, catalog, backend=backend)
+    return from_profile(profile, this_calibration(profile, quiet=quiet), catalog, backend=backend)

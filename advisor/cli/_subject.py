@@ -1,0 +1,49 @@
+"""What a command is about: a catalog model at a quantisation, or a GGUF file."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from advisor.errors import AdvisorError
+from advisor.recommend import quant_ids
+from catalog.load import Catalog
+from catalog.types import ArtifactSpec, ModelSpec
+from catalog.weights import weigh
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subject:
+    """A model with the weights that were named, or with every quantisation worth trying."""
+
+    model: ModelSpec
+    artifact: ArtifactSpec | None = None
+    path: str | None = None
+
+    def artifact_choices(self) -> tuple[ArtifactSpec, ...]:
+        """The named weights, or each usual quantisation, largest first."""
+        if self.artifact is not None:
+            return (self.artifact,)
+        return tuple(weigh(self.model, quant_id) for quant_id in quant_ids(self.model))
+
+
+def resolve_subject(catalog: Catalog, text: str) -> Subject:
+    """Read ``MODEL``, ``MODEL:QUANT`` or a path to a ``.gguf`` file.
+
+    Raises:
+        CatalogError: for an unknown name or an unreadable file.
+    """
+    if text.lower().endswith(".gguf"):
+        return _file_subject(text)
+    name, separator, quant_text = text.rpartition(":")
+    if not separator:
+        return Subject(model=catalog.model(text))
+    model = catalog.model(name)
+    return Subject(model=model, artifact=weigh(model, catalog.quant(quant_text).quant_id))
+
+
+def _file_subject(text: str) -> Subject:
+    from catalog.gguf import read_gguf
+
+    if not Path(text).is_file():
+        raise AdvisorError(f"{text}: no such file; give a catalog name or the path of a .gguf file")
+    model, artifact = read_gguf(text)
+    return Subject(model=model, artifact=artifact, path=text)

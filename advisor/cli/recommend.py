@@ -1,0 +1,107 @@
+"""``advisor recommend``: rank model x quantisation x settings for this machine."""
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+import click
+
+from advisor import __version__
+from advisor.cli import _shared
+
+if TYPE_CHECKING:
+    from advisor.recommend import LocalFile
+    from catalog.load import Catalog
+
+
+@click.command("recommend")
+@click.option("--task", default="general", show_default=True, help="coding, chat, reasoning, agentic, rag, ...")
+@_shared.workload_options
+@_shared.limit_options
+@_shared.machine_options
+@click.option("--top", "top_count", type=click.IntRange(1, 2000), default=10, show_default=True, help="Picks to rank.")
+@click.option("--validate", "validate_count", type=click.IntRange(0, 20), default=0, help="Load and time the top N.")
+@_shared.output_option
+@_shared.json_option
+def command(
+    task: str,
+    prompt_tokens: int | None,
+    output_tokens: int | None,
+    context_tokens: int | None,
+    concurrency_count: int | None,
+    kv_quant_id: str | None,
+    min_tokens_per_s: float | None,
+    max_first_token_s: float | None,
+    min_quality: float | None,
+    max_memory_bytes: int | None,
+    licenses: tuple[str, ...],
+    profile_file: str | None,
+    hardware: str | None,
+    backend: str | None,
+    engine_id: str | None,
+    no_calibrate: bool,
+    top_count: int,
+    validate_count: int,
+    output_path: str | None,
+    as_json: bool,
+) -> None:
+    """Rank open-weight models for this machine and a task, with reasons and the command to run each.
+
+    Scans and calibrates first where that was never done. --hardware asks about a machine that is not here.
+    """
+    from advisor.cli._machine import resolve_machine
+    from advisor.clock import utc_now
+    from advisor.recommend import Request, recommend
+    from advisor.types import Limits
+    from advisor.workloads import make_workload, parse_task
+    from catalog.load import load_catalog
+    from reports.console import print_recommendation
+
+    catalog = load_catalog()
+    workload = make_workload(
+        parse_task(task),
+        prompt_tokens=prompt_tokens,
+        output_tokens=output_tokens,
+        context_tokens=context_tokens,
+        concurrency_count=concurrency_count,
+    )
+    limits = Limits(
+        min_tokens_per_s=min_tokens_per_s,
+        max_first_token_s=max_first_token_s,
+        min_quality=min_quality,
+        max_memory_bytes=max_memory_bytes,
+        licenses=licenses,
+    )
+    machine = resolve_machine(
+        catalog,
+        profile_file=profile_file,
+        hardware=hardware,
+        backend=backend,
+        engine_id=engine_id,
+        no_calibrate=no_calibrate,
+        quiet=as_json,
+    )
+    request = Request(
+        workload=workload,
+        limits=limits,
+        top_count=top_count,
+        kv_quant_id=kv_quant_id,
+        local_files=_local_files(catalog) if hardware is None else (),
+    )
+    result = recommend(catalog, machine, request, created_at=utc_now(), tool_version=__version__)
+    if hardware is None and profile_file is None:
+        from advisor.store import save_recommendation
+
+        save_recommendation(result)
+    _shared.deliver(result, as_json=as_json, output_path=output_path, show=partial(print_recommendation, result))
+
+
+def _local_files(catalog: "Catalog") -> tuple["LocalFile", ...]:
+    from catalog.local import find_local_models
+
+    from advisor.recommend import LocalFile
+
+    return tuple(
+        LocalFile(model_id=found.model_id, quant_id=found.quant_id, path=str(found.path))
+        for found in find_local_models(catalog)
+        if found.model_id is not None
+    )

@@ -1,0 +1,210 @@
+"""Build a `Machine`: this computer from its profile and calibration, or a what-if from data sheets."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from advisor.datasheet import rates_for_chip
+from advisor.errors import BadRequestError
+from advisor.machine import CPU_DEVICE_ID, Machine, MachineDevice
+from advisor.types import Calibration, Rates
+from catalog.chips import HardwareSpec
+from catalog.errors import UnknownNameError
+from catalog.load import Catalog
+from catalog.types import ChipSpec
+from catalog.units import GIB
+from probes.types import Device, HardwareProfile
+
+BACKENDS = ("cuda", "metal", "rocm", "vulkan", "sycl", "cpu")
+#: Backend of an accelerator by the vendor of its chip.
+_BACKEND_BY_VENDOR = {"nvidia": "cuda", "amd": "rocm", "apple": "metal", "intel": "sycl"}
+_BACKEND_BY_KIND = {"cuda": "cuda", "rocm": "rocm", "metal": "metal", "xpu": "sycl", "vulkan": "vulkan"}
+#: Memory left to the system and other programs on a machine that was never looked at.
+_SYSTEM_RESERVE_BYTES = 2 * GIB
+#: Share of unified memory that the GPU may wire down by default on Apple silicon.
+_APPLE_WIRED_SHARE = 0.75
+#: RAM of a what-if PC that says nothing of it, and the bandwidth of its usual memory (DDR5-5600, two channels).
+_ASSUMED_HOST_MEMORY_BYTES = 32 * GIB
+_ASSUMED_HOST_CHIP = "DDR5-5600 dual channel desktop"
+#: A model that leaves less than this of a machine's memory starves everything else.
+_KEEP_FREE_SHARE = 0.05
+
+
+def from_profile(
+    profile: HardwareProfile, calibration: Calibration | None, catalog: Catalog, *, backend: str | None = None
+) -> Machine:
+    """This computer (or another whose profile was saved), measured as far as it was."""
+    _check_backend(backend)
+    calibrated = {rates.device_id: rates for rates in calibration.rates} if calibration else {}
+    devices = [
+        found
+        for device in profile.devices
+        if device.kind in _BACKEND_BY_KIND and backend != "cpu"
+        if (found := _accelerator(profile, device, calibrated, catalog, backend)) is not None
+    ]
+    devices.append(_host_device(profile, calibrated, unified=any(device.unified for device in devices)))
+    disk = profile.measured("disk.read", "disk")
+    links = {link.dst: link.bytes_per_s for link in profile.links if link.src in ("host", CPU_DEVICE_ID)}
+    return Machine(
+        name=describe(profile),
+        profile_id=profile.profile_id,
+        devices=tuple(devices),
+        disk_bytes_per_s=disk.median_value if disk else None,
+        link_bytes_per_s=links,
+        calibration_id=calibration.calibration_id if calibration else None,
+        polluted=calibration.polluted if calibration else False,
+    )
+
+
+def describe(profile: HardwareProfile) -> str:
+    """A machine in a few words: its accelerators, processor and memory."""
+    host = profile.host
+    parts = [device.name or device.device_id for device in profile.devices if device.kind in _BACKEND_BY_KIND]
+    cores = f" ({host.cores_count} cores)" if host.cores_count else ""
+    parts.append((host.cpu_name or "CPU") + cores)
+    if host.memory_total_bytes:
+        parts.append(f"{host.memory_total_bytes / GIB:.0f} GiB")
+    return ", ".join(parts)
+
+
+def _host_device(profile: HardwareProfile, calibrated: dict[str, Rates], *, unified: bool) -> MachineDevice:
+    available = profile.host.memory_available_bytes or profile.host.memory_total_bytes or 0
+    rates = calibrated.get(CPU_DEVICE_ID) or rates_for_chip(
+        measured_cpu(profile), "cpu", device_id=CPU_DEVICE_ID, threads_count=profile.host.usable_threads_count
+    )
+    return MachineDevice(
+        device_id=CPU_DEVICE_ID,
+        backend="cpu",
+        name=profile.host.cpu_name or "CPU",
+        memory_available_bytes=round(available * (1.0 - _KEEP_FREE_SHARE)),
+        rates=rates,
+        unified=unified,
+        vendor=profile.host.cpu_vendor,
+    )
+
+
+def measured_cpu(profile: HardwareProfile) -> ChipSpec:
+    """The processor as a data sheet of what was measured on it."""
+    read = profile.measured("cpu.read_bandwidth")
+    fp32 = profile.measured("cpu.matmul", dtype="fp32")
+    int8 = profile.measured("cpu.matmul", dtype="int8")
+    return ChipSpec(
+        chip_id=profile.host.cpu_name or "CPU",
+        vendor=profile.host.cpu_vendor or "unknown",
+        kind="cpu",
+        memory_bytes=profile.host.memory_total_bytes,
+        memory_bytes_per_s=read.median_value if read else None,
+        fp32_flop_per_s=fp32.median_value if fp32 else None,
+        int8_op_per_s=int8.median_value if int8 else None,
+        unified=True,
+    )
+
+
+def _accelerator(
+    profile: HardwareProfile,
+    device: Device,
+    calibrated: dict[str, Rates],
+    catalog: Catalog,
+    backend: str | None,
+) -> MachineDevice | None:
+    """A device a model can run on, or None where nothing is known of its speed."""
+    own_backend = backend or _BACKEND_BY_KIND[device.kind]
+    rates = calibrated.get(device.device_id)
+    if rates is None:
+        chip = _measured_chip(profile, device, catalog)
+        if chip is None or chip.memory_bytes_per_s is None:
+            return None
+        rates = rates_for_chip(chip, own_backend, device_id=device.device_id)
+    free = device.memory_free_bytes if device.memory_free_bytes is not None else device.memory_total_bytes
+    if free is None:
+        return None
+    return MachineDevice(
+        device_id=device.device_id,
+        backend=own_backend,
+        name=device.name or device.device_id,
+        memory_available_bytes=free,
+        rates=rates,
+        unified=device.unified,
+        vendor=device.vendor,
+    )
+
+
+def _measured_chip(profile: HardwareProfile, device: Device, catalog: Catalog) -> ChipSpec | None:
+    """The chip's data sheet with what was measured put over it; an unknown chip is its measurements only."""
+    try:
+        chip = catalog.chip(device.name or "", memory_bytes=device.memory_total_bytes)
+    except UnknownNameError:
+        chip = ChipSpec(chip_id=device.name or device.device_id, vendor=device.vendor or "unknown", kind="gpu")
+    read = profile.measured(f"{device.kind}.read_bandwidth", device.device_id)
+    if read is not None:
+        chip = replace(chip, memory_bytes_per_s=max(read.value, chip.memory_bytes_per_s or 0.0))
+    return replace(chip, memory_bytes=device.memory_total_bytes or chip.memory_bytes)
+
+
+def from_hardware(spec: HardwareSpec, catalog: Catalog, *, backend: str | None = None) -> Machine:
+    """A machine that is not here, from data sheets alone."""
+    _check_backend(backend)
+    chip = spec.chip
+    own_backend = backend or default_backend(chip)
+    devices: list[MachineDevice] = []
+    if own_backend != "cpu":
+        devices = [_what_if_device(chip, own_backend, index) for index in range(spec.count)]
+    if not (chip.unified and own_backend != "cpu"):
+        devices.append(_what_if_host(spec, catalog, own_backend))
+    count = f"{spec.count} x " if spec.count > 1 else ""
+    extra = f" + {spec.extra_memory_bytes / GIB:.0f} GiB" if spec.extra_memory_bytes else ""
+    return Machine(
+        name=f"{count}{chip.chip_id}{extra}",
+        profile_id=f"datasheet:{chip.chip_id}*{spec.count}{extra}",
+        devices=tuple(devices),
+        price_usd=chip.price_usd * spec.count if chip.price_usd else None,
+        power_w=chip.power_w * spec.count if chip.power_w else None,
+    )
+
+
+def default_backend(chip: ChipSpec) -> str:
+    """The backend llama.cpp users of a chip mostly run."""
+    if chip.kind == "cpu":
+        return "cpu"
+    return _BACKEND_BY_VENDOR.get(chip.vendor.lower(), "vulkan")
+
+
+def _what_if_device(chip: ChipSpec, backend: str, index: int) -> MachineDevice:
+    memory_bytes = chip.memory_bytes
+    if memory_bytes is None:
+        raise BadRequestError(f"{chip.chip_id} comes with different memory sizes; name one, e.g. {chip.chip_id} 64GiB")
+    available = memory_bytes * (_APPLE_WIRED_SHARE if chip.kind == "apple" else 1.0)
+    if chip.unified and chip.kind != "apple":
+        available = memory_bytes - 2 * _SYSTEM_RESERVE_BYTES
+    device_id = f"{backend}:{index}"
+    return MachineDevice(
+        device_id=device_id,
+        backend=backend,
+        name=chip.chip_id,
+        memory_available_bytes=round(available),
+        rates=rates_for_chip(chip, backend, device_id=device_id),
+        unified=chip.unified,
+        vendor=chip.vendor,
+    )
+
+
+def _what_if_host(spec: HardwareSpec, catalog: Catalog, backend: str) -> MachineDevice:
+    chip = spec.chip if backend == "cpu" else catalog.chip(_ASSUMED_HOST_CHIP)
+    memory_bytes = spec.extra_memory_bytes or (spec.chip.memory_bytes if backend == "cpu" else None)
+    return MachineDevice(
+        device_id=CPU_DEVICE_ID,
+        backend="cpu",
+        name=chip.chip_id,
+        memory_available_bytes=max(0, (memory_bytes or _ASSUMED_HOST_MEMORY_BYTES) - _SYSTEM_RESERVE_BYTES),
+        rates=rates_for_chip(chip, "cpu", device_id=CPU_DEVICE_ID),
+        vendor=chip.vendor,
+    )
+
+
+def _check_backend(backend: str | None) -> None:
+    if backend is not None and backend not in BACKENDS:
+        raise BadRequestError(f"unknown backend {backend[:20]!r}; use one of {', '.join(BACKENDS)}")
+
+
+def accelerators(machine: Machine) -> Sequence[MachineDevice]:
+    """The machine's devices other than the CPU."""
+    return [device for device in machine.devices if device.device_id != CPU_DEVICE_ID]

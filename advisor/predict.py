@@ -1,0 +1,66 @@
+"""A prediction for one model where the settings are still open: the best placement that fits."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from advisor import placement
+from advisor.estimate import estimate
+from advisor.machine import Machine
+from advisor.types import Deployment, Estimate, Workload
+from catalog.types import ArtifactSpec, ModelSpec
+
+KV_QUANT_IDS = ("f16", "q8_0")
+
+
+def base_deployment(model: ModelSpec, artifact: ArtifactSpec, machine: Machine, kv_quant_id: str) -> Deployment:
+    """Load-time parameters before anything is placed."""
+    first = machine.devices[0]
+    return Deployment(
+        model_id=model.model_id,
+        quant_id=artifact.quant_id,
+        engine_id=machine.engine_id,
+        backend=first.backend,
+        file_format=artifact.file_format,
+        kv_quant_id=kv_quant_id,
+        threads_count=machine.devices[-1].rates.threads_count,
+    )
+
+
+def candidates(
+    model: ModelSpec,
+    artifact: ArtifactSpec,
+    machine: Machine,
+    workload: Workload,
+    *,
+    kv_quant_id: str | None = None,
+    available_bytes: dict[str, int] | None = None,
+) -> list[Estimate]:
+    """Estimates of the placements that fit, with the finest KV type that lets one fit; empty if none does."""
+    devices: dict[str, int | None] = dict(available_bytes or machine.available_bytes())
+    for kv_id in (kv_quant_id,) if kv_quant_id else KV_QUANT_IDS:
+        base = base_deployment(model, artifact, machine, kv_id)
+        placed = placement.place(model, artifact, workload, devices, base=base)
+        if placed:
+            return [estimate(model, artifact, machine, workload, deployment) for deployment, _ in placed]
+    return []
+
+
+def predict(
+    model: ModelSpec,
+    artifacts: Sequence[ArtifactSpec],
+    machine: Machine,
+    workload: Workload,
+    *,
+    kv_quant_id: str | None = None,
+) -> Estimate:
+    """The fastest placement of the first weights that fit; over-full (and marked so) if none does."""
+    for artifact in artifacts:
+        found = candidates(model, artifact, machine, workload, kv_quant_id=kv_quant_id)
+        if found:
+            return max(found, key=lambda made: made.decode_tokens_per_s.mid)
+    smallest = artifacts[-1]
+    layers_count = len(smallest.layer_bytes) or (model.geometry.layers_count if model.geometry else 1)
+    base = base_deployment(model, smallest, machine, kv_quant_id or KV_QUANT_IDS[0])
+    everything_on = machine.devices[0].device_id
+    deployment = replace(base, layers_by_device={everything_on: layers_count})
+    return estimate(model, smallest, machine, workload, deployment)

@@ -1,0 +1,350 @@
+"""Rank model x quantisation x settings for one machine, task and workload.
+
+Hard limits come first (the right kind of model, licence, context, an obtainable file, memory), then
+the score of ``advisor.score``. Quantisations and settings of one model are folded into its best one.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from advisor import launch
+from advisor.eligibility import reject
+from advisor.errors import NothingFitsError
+from advisor.machine import Machine
+from advisor.predict import candidates
+from advisor.score import (
+    ABOUT_EQUAL_CHANCE,
+    ScoredEstimate,
+    chance_better,
+    conservative,
+    quality_after_loss,
+    score_estimate,
+)
+from advisor.types import (
+    Choice,
+    Estimate,
+    EstimateWarning,
+    Limits,
+    Recommendation,
+    Rejection,
+    Workload,
+)
+from catalog.load import Catalog
+from catalog.types import ArtifactSpec, ModelSpec
+from catalog.units import GIB
+from catalog.weights import weigh
+
+#: GGUF quantisations worth offering, largest first; two- and three-bit ones only where nothing larger fits.
+QUANT_IDS = ("Q8_0", "Q6_K", "Q5_K_M", "Q4_K_M", "IQ4_XS", "Q3_K_M", "IQ3_XXS", "IQ2_M")
+#: Models published in one native quantisation.
+NATIVE_QUANT_IDS = {"gpt-oss": ("MXFP4",)}
+SMALL_MODEL_PARAMS_COUNT = 1_000_000_000
+_SMALL_QUANT_IDS = ("F16", "Q8_0", "Q6_K", "Q5_K_M", "Q4_K_M")
+REJECTIONS_COUNT = 400
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LocalFile:
+    """A file on this machine that holds a catalog model at a quantisation."""
+
+    model_id: str
+    quant_id: str
+    path: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """What the user asked for."""
+
+    workload: Workload
+    limits: Limits = field(default_factory=Limits)
+    top_count: int = 10
+    kv_quant_id: str | None = None
+    local_files: tuple[LocalFile, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Candidate:
+    """One model with its best setting and what else was tried."""
+
+    model: ModelSpec
+    artifact: ArtifactSpec
+    best: ScoredEstimate
+    others: tuple[ScoredEstimate, ...]
+
+
+def quant_ids(model: ModelSpec) -> tuple[str, ...]:
+    """Quantisations to try for a model, largest first."""
+    native = NATIVE_QUANT_IDS.get(model.architecture or "")
+    if native is not None:
+        return native
+    return _SMALL_QUANT_IDS if model.params_total_count < SMALL_MODEL_PARAMS_COUNT else QUANT_IDS
+
+
+def recommend(
+    catalog: Catalog,
+    machine: Machine,
+    request: Request,
+    *,
+    created_at: str,
+    tool_version: str,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> Recommendation:
+    """Rank the catalog for a machine.
+
+    Raises:
+        NothingFitsError: if no model passes every limit; names the nearest miss.
+    """
+    local = _local_index(request.local_files)
+    candidates: list[_Candidate] = []
+    rejected: list[Rejection] = []
+    models = list(catalog.models.values())
+    for index, model in enumerate(models):
+        if on_progress is not None and index % 50 == 0:
+            on_progress(index, len(models))
+        refusal = reject(model, request.workload, request.limits)
+        found = _search(catalog, machine, model, request) if refusal is None else refusal
+        if isinstance(found, Rejection):
+            rejected.append(found)
+        else:
+            candidates.append(found)
+    ranked, slow = _rank(candidates, request)
+    if not ranked:
+        raise NothingFitsError(_nearest_miss(rejected, slow, machine, request))
+    ranked_choices = _choices(ranked[: request.top_count], ranked, local)
+    return Recommendation(
+        task=request.workload.task,
+        workload=request.workload,
+        limits=request.limits,
+        ranked=ranked_choices,
+        rejected=_notable(catalog, rejected + slow, request),
+        profile_id=machine.profile_id,
+        catalog_version=catalog.version,
+        created_at=created_at,
+        tool_version=tool_version,
+        hardware=machine.name,
+        considered_count=len(models),
+        calibration_id=machine.calibration_id,
+    )
+
+
+def _local_index(files: Iterable[LocalFile]) -> dict[tuple[str, str], str]:
+    return {(file.model_id, file.quant_id): file.path for file in files}
+
+
+def _search(catalog: Catalog, machine: Machine, model: ModelSpec, request: Request) -> _Candidate | Rejection:
+    """Every quantisation that fits in some placement, folded into the best."""
+    scored: list[tuple[ScoredEstimate, ArtifactSpec]] = []
+    smallest: ArtifactSpec | None = None
+    capacity_bytes = _capacity_bytes(machine, request.limits)
+    for quant_id in quant_ids(model):
+        artifact = weigh(model, quant_id)
+        smallest = artifact
+        if artifact.file_bytes > capacity_bytes:
+            continue
+        found = candidates(
+            model,
+            artifact,
+            machine,
+            request.workload,
+            kv_quant_id=request.kv_quant_id,
+            available_bytes=_limited_memory(machine, request.limits),
+        )
+        options = [_score(catalog, model, made) for made in found]
+        if options:
+            scored.append((max(options, key=_preference), artifact))
+            if len(scored) >= 2 and _preference(scored[-1][0]) < _preference(scored[-2][0]):
+                break  # smaller quantisations lose more quality than their speed is worth
+    if not scored:
+        return _too_large(model, smallest, machine, request)
+    best, artifact = max(scored, key=lambda pair: _preference(pair[0]))
+    others = tuple(option for option, _ in scored if option is not best)
+    return _Candidate(model, artifact, best, others)
+
+
+def _limited_memory(machine: Machine, limits: Limits) -> dict[str, int]:
+    cap = limits.max_memory_bytes
+    available = machine.available_bytes()
+    return {device: min(size, cap) if cap is not None else size for device, size in available.items()}
+
+
+def _capacity_bytes(machine: Machine, limits: Limits) -> int:
+    return sum(_limited_memory(machine, limits).values())
+
+
+def _score(catalog: Catalog, model: ModelSpec, made: Estimate) -> ScoredEstimate:
+    task = made.workload.task
+    weight_loss = catalog.quant_loss_frac(made.quant_id, model.params_total_count, task)
+    kv_loss = catalog.kv_quant_loss_frac(made.deployment.kv_quant_id, model)
+    return score_estimate(made, quality_after_loss(catalog.quality(model.model_id, task), weight_loss, kv_loss))
+
+
+def _preference(option: ScoredEstimate) -> tuple[bool, float]:
+    return option.usable, option.score
+
+
+def _too_large(model: ModelSpec, smallest: ArtifactSpec | None, machine: Machine, request: Request) -> Rejection:
+    if smallest is None:
+        return Rejection(model_id=model.model_id, reason="no quantisation of it is known")
+    needed_gib = smallest.file_bytes / GIB
+    free_gib = _capacity_bytes(machine, request.limits) / GIB
+    return Rejection(
+        model_id=model.model_id,
+        quant_id=smallest.quant_id,
+        reason=f"needs {needed_gib:.1f} GiB for weights alone at {smallest.quant_id}, {free_gib:.1f} GiB is free",
+        fix=f"a machine with {needed_gib * 1.1 + 1:.0f} GiB free",
+    )
+
+
+def _limit_broken(option: ScoredEstimate, limits: Limits) -> tuple[str, str] | None:
+    made = option.estimate
+    decode, first = made.decode_tokens_per_s.mid, made.first_token_s.mid
+    if limits.min_tokens_per_s is not None and decode < limits.min_tokens_per_s:
+        return f"decodes {decode:.3g} tok/s, below --min-tps {limits.min_tokens_per_s:g}", f"--min-tps {decode:.2g}"
+    if limits.max_first_token_s is not None and first > limits.max_first_token_s:
+        return f"first token after {first:.3g} s, above --max-ttft {limits.max_first_token_s:g}", "a shorter --prompt"
+    if limits.min_quality is not None and option.quality.mid < limits.min_quality:
+        quality = option.quality.mid
+        return f"quality {quality:.0f}, below --min-quality {limits.min_quality:g}", f"--min-quality {quality:.0f}"
+    return None
+
+
+def _rank(candidates: Sequence[_Candidate], request: Request) -> tuple[list[_Candidate], list[Rejection]]:
+    """Candidates within every limit, usable ones first, best score first."""
+    kept, dropped = [], []
+    for candidate in candidates:
+        options = (candidate.best, *candidate.others)
+        allowed = [option for option in options if _limit_broken(option, request.limits) is None]
+        if allowed:
+            best = max(allowed, key=_preference)
+            kept.append(replace(candidate, best=best, others=tuple(o for o in options if o is not best)))
+            continue
+        reason, fix = _limit_broken(candidate.best, request.limits) or ("", None)
+        dropped.append(Rejection(model_id=candidate.model.model_id, reason=reason, fix=fix))
+    kept.sort(key=lambda candidate: (*_preference(candidate.best), candidate.model.model_id), reverse=True)
+    return kept, dropped
+
+
+def _choices(
+    ranked: Sequence[_Candidate],
+    everything: Sequence[_Candidate],
+    local: Mapping[tuple[str, str], str],
+) -> tuple[Choice, ...]:
+    front = _pareto_ids(everything)
+    choices: list[Choice] = []
+    for index, candidate in enumerate(ranked):
+        above = ranked[index - 1] if index else None
+        equal = above is not None and chance_better(above.best, candidate.best) < ABOUT_EQUAL_CHANCE
+        path = local.get((candidate.model.model_id, candidate.best.estimate.quant_id))
+        equal_to = (choices[-1].about_equal_to_rank or index) if equal else None
+        choices.append(_choice(candidate, index + 1, equal_to, candidate.model.model_id in front, path))
+    return tuple(choices)
+
+
+def _choice(candidate: _Candidate, rank: int, equal_to: int | None, pareto: bool, local_path: str | None) -> Choice:
+    model, made = candidate.model, candidate.best.estimate
+    artifact = candidate.artifact
+    if artifact.quant_id != made.quant_id:
+        artifact = weigh(model, made.quant_id)
+    return Choice(
+        rank=rank,
+        score=candidate.best.score,
+        quality=candidate.best.quality,
+        estimate=made,
+        reasons=_reasons(candidate),
+        command=launch.llama_server_command(model, made.deployment, made.workload, local_path=local_path),
+        display_name=model.display_name,
+        license_id=model.license_id,
+        params_total_count=model.params_total_count,
+        params_active_count=model.params_active_count,
+        file_bytes=artifact.file_bytes,
+        release_date=model.release_date,
+        local_path=local_path,
+        repo=next(iter(model.repos.get("gguf", ())), None),
+        pareto=pareto,
+        about_equal_to_rank=equal_to,
+        alternatives=tuple(_alternative(option) for option in candidate.others),
+    )
+
+
+def _pareto_ids(candidates: Sequence[_Candidate]) -> set[str]:
+    """Models that no other beats in quality, speed and memory at once."""
+
+    def value(candidate: _Candidate) -> tuple[float, float, float]:
+        made = candidate.best.estimate
+        return conservative(candidate.best.quality), made.decode_tokens_per_s.mid, -float(made.memory.total_bytes)
+
+    values = sorted(((value(candidate), candidate.model.model_id) for candidate in candidates), reverse=True)
+    front: list[tuple[tuple[float, float, float], str]] = []
+    for own, model_id in values:
+        if not any(other[1] >= own[1] and other[2] >= own[2] for other, _ in front):
+            front.append((own, model_id))
+    return {model_id for _, model_id in front}
+
+
+def _alternative(option: ScoredEstimate) -> str:
+    made = option.estimate
+    return (
+        f"{made.quant_id}: {made.decode_tokens_per_s.mid:.3g} tok/s, {made.memory.total_bytes / GIB:.1f} GiB, "
+        f"quality {option.quality.mid:.0f}"
+    )
+
+
+def _reasons(candidate: _Candidate) -> tuple[str, ...]:
+    option, made = candidate.best, candidate.best.estimate
+    basis = "imputed from its family, size and age" if option.quality.imputed else "from published benchmarks"
+    reasons = [f"{made.workload.task} quality {option.quality.mid:.0f} of 100, {basis}"]
+    reasons.append(f"decodes {made.decode_tokens_per_s.mid:.3g} tok/s ({_bottleneck(made)})")
+    reasons.append(_wait_reason(option))
+    reasons.append(_memory_reason(made))
+    geometry = candidate.model.geometry
+    if geometry is not None and geometry.expert_count:
+        reasons.append(f"mixture of experts: reads {geometry.expert_used_count} of {geometry.expert_count} per token")
+    if not option.usable:
+        reasons.append("slower than is comfortable for this task; nothing faster scores higher")
+    if EstimateWarning.SPILLS_TO_CPU in made.warnings:
+        reasons.append("part of it runs on the CPU because it does not fit the accelerator's memory")
+    return tuple(reasons)
+
+
+def _bottleneck(made: Estimate) -> str:
+    decode = [term for term in made.terms if term.name.startswith("decode.")]
+    slowest = max(decode, key=lambda term: term.time_s)
+    share = slowest.time_s / sum(term.time_s for term in decode)
+    return f"{share:.0%} of a token's time is {slowest.name.removeprefix('decode.')}, {slowest.bound}-bound"
+
+
+def _wait_reason(option: ScoredEstimate) -> str:
+    made = option.estimate
+    cold = f"first token after {made.first_token_s.mid:.3g} s for a new {made.workload.prompt_tokens}-token prompt"
+    if option.turn_wait_s < 0.99 * made.first_token_s.mid:
+        return f"{cold}, about {option.turn_wait_s:.2g} s with the prompt cache"
+    return cold
+
+
+def _memory_reason(made: Estimate) -> str:
+    available = sum(row.available_bytes or 0 for row in made.memory.devices)
+    used = made.memory.total_bytes / GIB
+    return f"takes {used:.1f} of {available / GIB:.1f} GiB with {made.workload.context_tokens} tokens of context"
+
+
+def _notable(catalog: Catalog, rejected: Sequence[Rejection], request: Request) -> tuple[Rejection, ...]:
+    """The rejections a user may ask about: the best models first, other tasks' models last."""
+    task = request.workload.task
+
+    def interest(rejection: Rejection) -> tuple[float, str]:
+        return -catalog.quality(rejection.model_id, task).mid, rejection.model_id
+
+    return tuple(sorted(rejected, key=interest)[:REJECTIONS_COUNT])
+
+
+def _nearest_miss(rejected: Sequence[Rejection], slow: Sequence[Rejection], machine: Machine, request: Request) -> str:
+    if slow:
+        nearest = slow[0]
+        return f"no model passes every limit; nearest: {nearest.model_id} {nearest.reason}; try {nearest.fix}"
+    too_large = [rejection for rejection in rejected if rejection.reason.startswith("needs ")]
+    if too_large:
+        nearest = min(too_large, key=lambda rejection: float(rejection.reason.split()[1]))
+        return f"nothing fits {machine.name}; the smallest is {nearest.model_id}: {nearest.reason}"
+    reason = rejected[0].reason if rejected else "the catalog is empty"
+    return f"no model passes every limit for {request.workload.task}; for example {reason}"
