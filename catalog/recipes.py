@@ -62,8 +62,24 @@ class Recipe:
 
 
 _ALIASES = {"MXFP4": "MXFP4_MOE", "Q4_K": "Q4_K_M", "Q5_K": "Q5_K_M", "Q3_K": "Q3_K_M", "FP16": "F16", "FP32": "F32"}
-_WITH_Q8_EDGES = re.compile(r"^(Q[2-8]_K)_L$")
-_Q3_K_XL = "Q3_K_XL"
+# Uploaders' variations: base file type, and the type they give output matrix and embedding.
+_VARIATIONS = {
+    "Q2_K_L": ("Q2_K", "Q8_0"),
+    "Q3_K_XL": ("Q3_K_L", "Q8_0"),
+    "Q4_K_L": ("Q4_K_M", "Q8_0"),
+    "Q5_K_L": ("Q5_K_M", "Q8_0"),
+    "Q6_K_L": ("Q6_K", "Q8_0"),
+}
+# Unsloth's dynamic mixes choose types tensor by tensor and model by model: the nearest rule-made mix.
+_DYNAMIC = {
+    "Q2_K_XL": ("Q2_K", None),
+    "Q3_K_XL": ("Q3_K_M", None),
+    "Q4_K_XL": ("Q4_K_M", None),
+    "Q5_K_XL": ("Q5_K_M", "Q8_0"),
+    "Q6_K_XL": ("Q6_K", "Q8_0"),
+    "Q8_K_XL": ("Q8_0", "BF16"),
+}
+_DYNAMIC_PREFIX = "UD-"
 
 
 @lru_cache(maxsize=512)
@@ -74,19 +90,13 @@ def recipe_of(quant_id: str) -> Recipe:
         CatalogError: if the name is no GGUF quantisation.
     """
     name = quant_id.upper()
+    dynamic = name.startswith(_DYNAMIC_PREFIX) or name in _DYNAMIC.keys() - _VARIATIONS.keys()
+    name = name.removeprefix(_DYNAMIC_PREFIX).removeprefix("I1-")
     name = _ALIASES.get(name, name)
-    if name in DEFAULT_TYPES:
-        return Recipe(file_type=name)
-    if name == "Q3_K_L":
-        return Recipe(file_type=name)
-    if name == _Q3_K_XL:
-        return Recipe(file_type="Q3_K_L", edge_type="Q8_0")
-    edged = _WITH_Q8_EDGES.match(name)
-    if edged:
-        base = edged.group(1)
-        file_type = base if base in DEFAULT_TYPES else f"{base}_M"
-        return Recipe(file_type=file_type, edge_type="Q8_0")
-    raise CatalogError(f"{quant_id!r} is no GGUF quantisation this catalog knows; try Q4_K_M, Q6_K or Q8_0")
+    base, edge_type = (_DYNAMIC if dynamic else _VARIATIONS).get(name, (name, None))
+    if base not in DEFAULT_TYPES:
+        raise CatalogError(f"{quant_id!r} is no GGUF quantisation this catalog knows; try Q4_K_M, Q6_K or Q8_0")
+    return Recipe(file_type=base, edge_type=edge_type, exact=not dynamic)
 
 
 class Subject(NamedTuple):
