@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from probes.counters import Counters, read_counters
-from probes.errors import ProbeError
+from probes.errors import NotSupportedError, ProbeError
 from probes.types import Device, Measurement, ProbeOutcome, ProbeStatus
 
 if TYPE_CHECKING:
@@ -117,6 +117,8 @@ def run_probe(probe: Probe, device: Device, bench: Bench) -> ProbeOutcome:
         if waiver is not None:
             return outcome(ProbeStatus.WAIVED, reason=waiver.reason, fix=waiver.fix)
         return outcome(ProbeStatus.OK, measurement=probe.run(device, bench))
+    except NotSupportedError as error:
+        return outcome(ProbeStatus.WAIVED, reason=one_line(error), fix=error.fix)
     except ProbeError as error:
         return outcome(ProbeStatus.FAILED, reason=one_line(error), fix=error.fix)
     except MemoryError:

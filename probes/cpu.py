@@ -102,9 +102,14 @@ def prepare(team: Team, kernel: StreamKernel, size_bytes: int, threads_count: in
     """The team's slices, filled for a kernel."""
     parts = team.slices(size_bytes, kernel.fills, threads_count)
     if kernel is READ:
-        for part in parts:
-            part[0][len(part[0]) * 5 // 7] = _PLANTED
+        plant(parts)
     return parts
+
+
+def plant(parts: Sequence[Sequence[Array]]) -> None:
+    """Put the value that the read kernel must find into every thread's slice."""
+    for part in parts:
+        part[0][len(part[0]) * 5 // 7] = _PLANTED
 
 
 def verify(kernel: StreamKernel, parts: Sequence[Sequence[Array]]) -> None:

@@ -1,4 +1,4 @@
-"""The probes' error: one line that says what could not be read or measured."""
+"""The probes' errors: one line that says what could not be read or measured."""
 
 
 class ProbeError(Exception):
@@ -7,3 +7,11 @@ class ProbeError(Exception):
     def __init__(self, message: str, fix: str | None = None) -> None:
         super().__init__(message)
         self.fix = fix
+
+
+class NotSupportedError(ProbeError):
+    """The device cannot do what a probe asks of it: a waiver found out while running."""
+
+
+class StuckError(ProbeError):
+    """A driver does not come back; nothing more can be asked of its device."""

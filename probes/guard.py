@@ -36,17 +36,17 @@ def judge(before: Counters, after: Counters) -> Conditions:
     heat = _difference(before.heat_throttles_count, after.heat_throttles_count)
 
     blur = _RESOLUTION_TICKS * after.resolution_s / elapsed_s
-    findings: list[tuple[ScanWarning, str]] = []
+    findings: dict[ScanWarning, str] = {}
     if others is not None and others > _others_limit(after.cores_count) + blur:
-        findings.append((ScanWarning.CONTENDED, f"other processes used {others:.1f} cores"))
+        findings[ScanWarning.CONTENDED] = f"other processes used {others:.1f} cores"
     if steal_frac is not None and steal_frac > _STEAL_FRAC + blur:
-        findings.append((ScanWarning.STOLEN, f"the hypervisor took {steal_frac:.0%} of the cores"))
+        findings[ScanWarning.STOLEN] = f"the hypervisor took {steal_frac:.0%} of the cores"
     if throttled is not None and throttled > _THROTTLED_FRAC * elapsed_s:
-        findings.append((ScanWarning.THROTTLED, f"the CPU quota held us back for {throttled:.2f} s"))
+        findings[ScanWarning.THROTTLED] = f"the CPU quota held us back for {throttled:.2f} s"
     if heat:
-        findings.append((ScanWarning.THROTTLED, "the processor slowed down to cool"))
+        findings.setdefault(ScanWarning.THROTTLED, "the processor slowed down to cool")
     if others is None and _preempted(switches, own, elapsed_s):
-        findings.append((ScanWarning.CONTENDED, f"our threads were preempted {switches:.0f} times"))
+        findings[ScanWarning.CONTENDED] = f"our threads were preempted {switches:.0f} times"
     return Conditions(
         other_busy_cores_frac=others,
         steal_frac=steal_frac,
@@ -56,8 +56,8 @@ def judge(before: Counters, after: Counters) -> Conditions:
         frequency_hz=after.frequency_hz,
         temperature_celsius=after.temperature_celsius,
         polluted=bool(findings),
-        notes=tuple(note for _, note in findings),
-        causes=tuple(dict.fromkeys(kind for kind, _ in findings)),
+        notes=tuple(findings.values()),
+        causes=tuple(findings),
     )
 
 
@@ -112,6 +112,10 @@ def watch(*, pids: Sequence[int] = (), read: Callable[[], Counters] | None = Non
 def merge(conditions: Sequence[Conditions]) -> Conditions:
     """The conditions of several windows as one: the worst of each, polluted if any was."""
     switches = _total([item.involuntary_switches_count for item in conditions])
+    notes: dict[ScanWarning, str] = {}
+    for item in sorted(conditions, key=_disturbance, reverse=True):
+        for cause, note in zip(item.causes, item.notes, strict=False):
+            notes.setdefault(cause, note)
     return Conditions(
         other_busy_cores_frac=_worst([item.other_busy_cores_frac for item in conditions]),
         steal_frac=_worst([item.steal_frac for item in conditions]),
@@ -121,9 +125,13 @@ def merge(conditions: Sequence[Conditions]) -> Conditions:
         frequency_hz=min((item.frequency_hz for item in conditions if item.frequency_hz), default=None),
         temperature_celsius=_worst([item.temperature_celsius for item in conditions]),
         polluted=any(item.polluted for item in conditions),
-        notes=tuple(dict.fromkeys(note for item in conditions for note in item.notes)),
-        causes=tuple(dict.fromkeys(cause for item in conditions for cause in item.causes)),
+        notes=tuple(notes.values()),
+        causes=tuple(notes),
     )
+
+
+def _disturbance(item: Conditions) -> float:
+    return (item.other_busy_cores_frac or 0.0) + (item.steal_frac or 0.0) + (item.throttled_s or 0.0)
 
 
 def _worst(values: Sequence[float | None]) -> float | None:

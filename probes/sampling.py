@@ -4,7 +4,7 @@ Deterministic given a clock and counters, so tests run it without waiting.
 """
 
 import statistics
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from probes.base import Bench
@@ -14,6 +14,7 @@ from probes.types import Conditions, Measurement, ScanWarning
 _WINDOW_S = 0.1  # ten ticks of the coarsest common counter
 _STEADY_GAIN_FRAC = 0.01  # stop once a window no longer beats the best by more than this
 _MIN_CLEAN_WINDOWS = 3
+_QUICK_CLEAN_WINDOWS = 2
 _MAX_CLEAN_WINDOWS = 12
 _MAX_REPEATS_PER_WINDOW = 1000
 
@@ -61,9 +62,14 @@ class _Tally:
         self.steady = min(repeats) > best_before_s * (1 - _STEADY_GAIN_FRAC)
         self.clean.append((repeats, window))
 
-    def enough(self) -> bool:
+    def enough(self, bench: Bench) -> bool:
         count = len(self.clean)
-        return count >= _MAX_CLEAN_WINDOWS or (count >= _MIN_CLEAN_WINDOWS and self.steady)
+        return count >= _MAX_CLEAN_WINDOWS or (count >= wanted_windows(bench) and self.steady)
+
+
+def wanted_windows(bench: Bench) -> int:
+    """Clean windows a figure should rest on."""
+    return _QUICK_CLEAN_WINDOWS if bench.quick else _MIN_CLEAN_WINDOWS
 
 
 def sample(work: Callable[[], None], bench: Bench, *, budget_s: float | None = None, warmups: int = 1) -> Samples:
@@ -82,8 +88,44 @@ def sample(work: Callable[[], None], bench: Bench, *, budget_s: float | None = N
         repeats = _fill_window(work, bench, deadline_s)
         window.close()
         tally.add(repeats, window)
-        if tally.enough() or clock.now() >= deadline_s:
-            return _summarise(tally, warmups)
+        if tally.enough(bench) or clock.now() >= deadline_s:
+            return _summarise(tally, warmups, bench)
+
+
+def sample_in_turn(works: Sequence[Callable[[], None]], bench: Bench) -> tuple[Samples, ...]:
+    """Samples of several pieces of work whose repeats take turns, so that all see the same conditions.
+
+    Windows hold whole turns and are discarded and retried like those of `sample`; at least one turn is taken.
+    """
+    clock = bench.clock
+    deadline_s = clock.now() + bench.budget_s
+    for work in works:
+        work()
+    tallies = [_Tally() for _ in works]
+    while True:
+        window = Window(bench.read)
+        turns = _fill_window_in_turn(works, bench, deadline_s)
+        window.close()
+        for index, tally in enumerate(tallies):
+            tally.add([turn[index] for turn in turns], window)
+        if all(tally.enough(bench) for tally in tallies) or clock.now() >= deadline_s:
+            return tuple(_summarise(tally, 1, bench) for tally in tallies)
+
+
+def _fill_window_in_turn(works: Sequence[Callable[[], None]], bench: Bench, deadline_s: float) -> list[list[float]]:
+    opened_s = bench.clock.now()
+    turns: list[list[float]] = []
+    while True:
+        turns.append([_timed(work, bench) for work in works])
+        now_s = bench.clock.now()
+        if now_s - opened_s >= _WINDOW_S or now_s >= deadline_s or len(turns) >= _MAX_REPEATS_PER_WINDOW:
+            return turns
+
+
+def _timed(work: Callable[[], None], bench: Bench) -> float:
+    before_s = bench.clock.now()
+    work()
+    return max(bench.clock.now() - before_s, 1e-9)
 
 
 def _fill_window(work: Callable[[], None], bench: Bench, deadline_s: float) -> list[float]:
@@ -100,11 +142,11 @@ def _fill_window(work: Callable[[], None], bench: Bench, deadline_s: float) -> l
     return repeats
 
 
-def _summarise(tally: _Tally, warmups: int) -> Samples:
+def _summarise(tally: _Tally, warmups: int, bench: Bench) -> Samples:
     kept = tally.clean or tally.polluted
     discarded = tally.polluted if tally.clean else []
     warnings = [warning for _, window in kept for warning in window.conditions.causes]
-    if len(kept) < _MIN_CLEAN_WINDOWS:
+    if len(kept) < wanted_windows(bench):
         warnings.append(ScanWarning.BUDGET_CUT)
     return Samples(
         elapsed_s=tuple(elapsed for repeats, _ in kept for elapsed in repeats),
@@ -125,6 +167,7 @@ def rate_measurement(
     dtype: str | None = None,
     shape: tuple[int, ...] = (),
     threads_count: int | None = None,
+    peer_device_id: str | None = None,
     warnings: tuple[ScanWarning, ...] = (),
     details: Mapping[str, tuple[float, ...]] | None = None,
 ) -> Measurement:
@@ -149,6 +192,7 @@ def rate_measurement(
         work_bytes=work_bytes,
         work_flop=work_flop,
         threads_count=threads_count,
+        peer_device_id=peer_device_id,
         warmup_count=samples.warmup_count,
         elapsed_s=samples.elapsed_s,
         spread_frac=samples.spread_frac,

@@ -1,41 +1,31 @@
 """Run the probes on every device, within a budget of time and memory, into a `HardwareProfile`."""
 
-import fnmatch
 import importlib.metadata
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 
-from probes.base import Bench, Clock, Probe, SystemClock, run_probe
+from probes.base import Bench, Clock, SystemClock, run_probe
+from probes.counters import Counters, read_counters
+from probes.errors import StuckError
 from probes.guard import merge, watch
 from probes.identity import profile_id
 from probes.machine import Machine, read_machine
-from probes.types import Conditions, Device, HardwareProfile, Host, ProbeOutcome, ProbeStatus
+from probes.plan import Task, select, tasks_for, wanted
+from probes.tools import within
+from probes.types import Conditions, EngineReport, HardwareProfile, Host, ProbeOutcome, ProbeStatus
 
 DEFAULT_BUDGET_S = 18.0  # the whole command stays under 20 s
-QUICK_BUDGET_S = 4.0  # under 5 s
+QUICK_BUDGET_S = 4.2  # under 5 s
 _MEMORY_SHARE = 0.25
 _FALLBACK_MEMORY_BYTES = 256 << 20
 _QUIET_WINDOW_S = 0.5
-
-_ANY_DEVICES = (Device(device_id="cpu", kind="cpu"),)
+_LEAST_BUDGET_S = 0.15  # a probe that gets less than this says little
+_LARGEST_SHARE = 1 / 6  # a probe that cannot get a clean window must not eat what others left
+_STUCK_AFTER_S = 30.0  # a GPU probe this far over its budget will not come back
 
 Progress = Callable[[str, int, int], None]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Task:
-    """One probe on one device, with its share of the time."""
-
-    probe: Probe
-    device: Device
-    weight: float
-    quick: bool
-
-    @property
-    def label(self) -> str:
-        """What a progress line shows."""
-        return " ".join(filter(None, (self.probe.probe_id, self.probe.dtype)))
 
 
 def detect() -> HardwareProfile:
@@ -50,57 +40,42 @@ def scan(
     budget_s: float | None = None,
     wait_quiet_s: float | None = None,
     on_progress: Progress | None = None,
-    clock: Clock | None = None,
 ) -> HardwareProfile:
     """Detect and measure this machine.
 
     Args:
         quick: fewer probes and repeats, under 5 s in all.
         only: probe ids or patterns (``cpu.matmul``, ``cuda.*``, ``cpu``); empty for all.
-        budget_s: seconds for everything; the default is 18, or 4 with ``quick``.
+        budget_s: seconds for everything; the default is 18, or 4.2 with ``quick``.
         wait_quiet_s: wait up to this long for other programs to calm down before measuring.
         on_progress: called with the probe, how many are done, and how many there are.
-        clock: the stopwatch; tests wind their own.
     """
-    clock = clock or SystemClock()
-    budget_s = budget_s or (QUICK_BUDGET_S if quick else DEFAULT_BUDGET_S)
+    from probes.engine import PROBE_ID, survey
+
+    clock = SystemClock()
+    deadline_s = clock.now() + (budget_s or (QUICK_BUDGET_S if quick else DEFAULT_BUDGET_S))
     machine = read_machine()
     if wait_quiet_s:
-        wait_for_quiet(wait_quiet_s, clock)
-    tasks = list(select(plan(machine.devices), quick=quick, only=only))
-    outcomes, conditions = _measure(
-        tasks, machine.host, deadline_s=clock.now() + budget_s, quick=quick, clock=clock, on_progress=on_progress
-    )
-    return replace(_profile(machine), outcomes=(*machine.outcomes, *outcomes), conditions=conditions)
+        deadline_s += wait_for_quiet(wait_quiet_s, clock)
+    engines: tuple[EngineReport, ...] = ()
+    listings = [outcome for outcome in machine.outcomes if wanted(outcome.probe_id, only)]
+    if wanted(PROBE_ID, only):
+        _report(on_progress, "installed engines", 0, 1)
+        engines, found = survey(machine.devices)
+        listings += found
+    tasks = select(tasks_for(machine.devices), quick=quick, only=only)
+    outcomes = measure(tasks, machine.host, deadline_s=deadline_s, quick=quick, clock=clock, on_progress=on_progress)
+    return _complete(_profile(machine), (*outcomes, *listings), engines)
 
 
-def plan(devices: Sequence[Device]) -> Iterator[Task]:
-    """Every probe on every device it is meant for, what matters most first."""
-    from probes.cpu import STREAM_PROBES
-    from probes.matmul import MATMUL_PROBES
+def _complete(
+    profile: HardwareProfile, outcomes: tuple[ProbeOutcome, ...], engines: tuple[EngineReport, ...]
+) -> HardwareProfile:
+    from probes.link import links_of
 
-    for device in devices:
-        if device.kind != "cpu":
-            continue
-        for stream in STREAM_PROBES:
-            yield Task(probe=stream, device=device, weight=2.0 if stream.kernel.name == "read" else 1.0, quick=True)
-        for product in MATMUL_PROBES:
-            yield Task(probe=product, device=device, weight=1.0, quick=True)
-
-
-def select(tasks: Iterator[Task], *, quick: bool, only: Sequence[str]) -> Iterator[Task]:
-    """The tasks a scan was asked for."""
-    for task in tasks:
-        if only and not any(matches(pattern, task.probe.probe_id) for pattern in only):
-            continue
-        if quick and not task.quick and not only:
-            continue
-        yield task
-
-
-def known_probe_ids() -> tuple[str, ...]:
-    """Every probe id there is on any machine, in the order of a scan."""
-    return tuple(dict.fromkeys(task.probe.probe_id for task in plan(_ANY_DEVICES)))
+    watched = [item.measurement.conditions for item in outcomes if item.measurement and item.measurement.conditions]
+    conditions = merge(watched) if watched else Conditions()
+    return replace(profile, outcomes=outcomes, links=links_of(outcomes), conditions=conditions, engines=engines)
 
 
 def merged(older: HardwareProfile | None, newer: HardwareProfile) -> HardwareProfile:
@@ -109,62 +84,104 @@ def merged(older: HardwareProfile | None, newer: HardwareProfile) -> HardwarePro
         return newer
     fresh = {(item.probe_id, item.device_id) for item in newer.outcomes}
     kept = [item for item in older.outcomes if (item.probe_id, item.device_id) not in fresh]
-    return replace(newer, outcomes=(*kept, *newer.outcomes))
+    return _complete(newer, (*kept, *newer.outcomes), newer.engines or older.engines)
 
 
-def matches(pattern: str, probe_id: str) -> bool:
-    """Whether a probe id is meant by a pattern: itself, its group, or a shell pattern."""
-    return probe_id == pattern or probe_id.startswith(f"{pattern}.") or fnmatch.fnmatchcase(probe_id, pattern)
-
-
-def wait_for_quiet(limit_s: float, clock: Clock) -> bool:
-    """Wait until half a second passes unpolluted; False if the limit came first."""
-    deadline_s = clock.now() + limit_s
-    while clock.now() < deadline_s:
-        with watch() as window:
+def wait_for_quiet(limit_s: float, clock: Clock, read: Callable[[], Counters] = read_counters) -> float:
+    """Wait until half a second passes unpolluted, at most the limit; returns the seconds waited."""
+    start_s = clock.now()
+    while clock.now() - start_s < limit_s:
+        with watch(read=read) as window:
             clock.sleep(_QUIET_WINDOW_S)
         if not window.conditions.polluted:
-            return True
-    return False
+            break
+    return clock.now() - start_s
 
 
-def _measure(
-    tasks: Sequence[Task], host: Host, *, deadline_s: float, quick: bool, clock: Clock, on_progress: Progress | None
-) -> tuple[tuple[ProbeOutcome, ...], Conditions]:
+def measure(
+    tasks: Sequence[Task],
+    host: Host,
+    *,
+    deadline_s: float,
+    quick: bool = False,
+    clock: Clock,
+    on_progress: Progress | None = None,
+) -> tuple[ProbeOutcome, ...]:
+    """Run tasks one after the other, each with its share of the time that is left.
+
+    A device whose driver stops answering is not asked again.
+    """
+    from probes.products import TORCH_BYTES
     from probes.team import Team
 
+    total_s = deadline_s - clock.now()
+    if any(task.needs_torch for task in tasks) and _memory_bytes(host) >= TORCH_BYTES:
+        _report(on_progress, "loading PyTorch", 0, len(tasks))
+        _load_torch()
     outcomes: list[ProbeOutcome] = []
+    stuck: set[str] = set()
     with Team(host.usable_threads_count or 1) as team:
         for index, task in enumerate(tasks):
-            if on_progress:
-                on_progress(task.label, index, len(tasks))
-            left_s = deadline_s - clock.now()
-            weights = sum(later.weight for later in tasks[index:])
-            bench = Bench(
-                budget_s=left_s * task.weight / weights,
-                memory_bytes=_memory_bytes(host),
-                team=team,
-                quick=quick,
-                clock=clock,
-            )
-            if left_s <= 0:
-                outcomes.append(_out_of_time(task))
-                continue
-            outcomes.append(run_probe(task.probe, task.device, bench))
-    if on_progress:
-        on_progress("done", len(tasks), len(tasks))
-    measured = [item.measurement.conditions for item in outcomes if item.measurement and item.measurement.conditions]
-    return tuple(outcomes), merge(measured)
+            _report(on_progress, task.label, index, len(tasks))
+            budget_s = share_s(tasks[index:], deadline_s - clock.now(), total_s)
+            bench = Bench(budget_s=budget_s, memory_bytes=_memory_bytes(host), team=team, quick=quick, clock=clock)
+            if task.device.device_id in stuck:
+                outcomes.append(_waived(task, "the device stopped answering earlier in this scan", "sudo dmesg | tail"))
+            elif budget_s < _LEAST_BUDGET_S:
+                outcomes.append(
+                    _waived(
+                        task, "the scan's time was spent before its turn", f"advisor scan --only {task.probe.probe_id}"
+                    )
+                )
+            else:
+                outcomes.append(_run(task, bench, stuck))
+    _report(on_progress, "done", len(tasks), len(tasks))
+    return tuple(outcomes)
 
 
-def _out_of_time(task: Task) -> ProbeOutcome:
+def share_s(tasks: Sequence[Task], left_s: float, total_s: float) -> float:
+    """Seconds for the first of the tasks: its weight's share of what is left, up to a sixth of the whole per weight."""
+    share = left_s * tasks[0].weight / sum(task.weight for task in tasks)
+    return min(share, total_s * _LARGEST_SHARE * tasks[0].weight, left_s)
+
+
+def _run(task: Task, bench: Bench, stuck: set[str]) -> ProbeOutcome:
+    """Run a task; one on a GPU from a thread that can be abandoned."""
+    if task.device.kind == "cpu":
+        return run_probe(task.probe, task.device, bench)
+    try:
+        limit_s = bench.budget_s + _STUCK_AFTER_S
+        return within(
+            limit_s, lambda: run_probe(task.probe, task.device, bench), f"{task.label} on {task.device.device_id}"
+        )
+    except StuckError as error:
+        stuck.add(task.device.device_id)
+        return _outcome(task, ProbeStatus.FAILED, str(error), "sudo dmesg | tail")
+
+
+def _load_torch() -> None:
+    """Import PyTorch before anything is timed; where it is missing or broken the probes say so themselves."""
+    with suppress(Exception):
+        import torch  # noqa: F401
+
+
+def _report(on_progress: Progress | None, label: str, done: int, count: int) -> None:
+    if on_progress is not None:
+        on_progress(label, done, count)
+
+
+def _waived(task: Task, reason: str, fix: str) -> ProbeOutcome:
+    return _outcome(task, ProbeStatus.WAIVED, reason, fix)
+
+
+def _outcome(task: Task, status: ProbeStatus, reason: str, fix: str) -> ProbeOutcome:
     return ProbeOutcome(
         probe_id=task.probe.probe_id,
         device_id=task.device.device_id,
         dtype=task.probe.dtype,
-        status=ProbeStatus.WAIVED,
-        reason="the scan's time was spent before its turn",
-        fix=f"advisor scan --only {task.probe.probe_id}",
+        status=status,
+        reason=reason,
+        fix=fix,
     )
 
 

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import IO, TypeVar
 
-from probes.errors import ProbeError
+from probes.errors import ProbeError, StuckError
 
 LIMIT_S = 5.0
 _MAX_OUTPUT_BYTES = 4 << 20
@@ -112,7 +112,7 @@ def within(limit_s: float, call: Callable[[], Result], what: str) -> Result:
     in the kernel cannot be interrupted.
 
     Raises:
-        ToolError: if the call takes longer than ``limit_s``.
+        StuckError: if the call takes longer than ``limit_s``.
         Exception: whatever the call raised.
     """
     results: list[Result] = []
@@ -130,5 +130,5 @@ def within(limit_s: float, call: Callable[[], Result], what: str) -> Result:
     if errors:
         raise errors[0]
     if not results:
-        raise ToolError(f"{what} did not answer within {limit_s:g} s; the driver may be stuck, reboot and scan again")
+        raise StuckError(f"{what} did not answer within {limit_s:g} s; the driver may be stuck, reboot and scan again")
     return results[0]

@@ -110,7 +110,7 @@ class Measurement:
     """
 
     quantity: str  # "read", "copy", "matmul", ...
-    unit: str  # "bytes_per_s" | "flop_per_s" | "s" | "j"
+    unit: str  # "bytes_per_s" | "flop_per_s" | "s" | "j" | "w"
     value: float
     median_value: float
     dtype: str | None = None
@@ -124,6 +124,7 @@ class Measurement:
     conditions: Conditions | None = None
     warnings: tuple[ScanWarning, ...] = ()
     details: Mapping[str, tuple[float, ...]] = field(default_factory=dict)  # curves: sizes, threads, values
+    peer_device_id: str | None = None  # the other end of a link between devices
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,6 +142,29 @@ class ProbeOutcome:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class EngineDevice:
+    """A device as an installed engine lists it."""
+
+    name: str  # "CPU", "CUDA0"
+    description: str
+    backend: str  # "CPU", "CUDA", "Metal", "Vulkan", ...
+    kind: str  # cpu | gpu | igpu | accel
+    memory_total_bytes: int | None = None
+    memory_free_bytes: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineReport:
+    """An installed engine: how it was built, and what it can use on this machine."""
+
+    engine_id: str
+    version: str | None = None
+    backends: tuple[str, ...] = ()
+    devices: tuple[EngineDevice, ...] = ()
+    features: tuple[str, ...] = ()  # instruction sets and options compiled in
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class HardwareProfile:
     """Everything a scan found. ``profile_id`` is a hash of what identifies the machine."""
 
@@ -152,6 +176,7 @@ class HardwareProfile:
     links: tuple[Link, ...] = ()
     outcomes: tuple[ProbeOutcome, ...] = ()
     conditions: Conditions = Conditions()
+    engines: tuple[EngineReport, ...] = ()
     schema_version: int = SCHEMA_VERSION
     kind: str = "profile"
 

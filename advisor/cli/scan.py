@@ -45,7 +45,7 @@ def command(
 
 
 def _check_only(only: Sequence[str]) -> None:
-    from probes.scan import known_probe_ids, matches
+    from probes.plan import known_probe_ids, matches
 
     known = known_probe_ids()
     for pattern in only:

@@ -1,0 +1,301 @@
+"""Bandwidth, matmul and transfers of GPUs through PyTorch: CUDA, ROCm, XPU and Metal behind one class."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from probes.base import Bench, Waiver
+from probes.errors import NotSupportedError, ProbeError
+from probes.matmul import largest_dim, measure_product
+from probes.products import TorchProduct, has_torch, tensor_float_32
+from probes.sampling import rate_measurement, sample
+from probes.types import Device, Measurement, ScanWarning
+
+TORCH_KINDS = ("cuda", "rocm", "xpu", "metal")
+_BUILDS = {"cuda": "CUDA", "rocm": "ROCm", "xpu": "XPU", "metal": "Metal"}
+_TORCH_GUIDE = "install the right build of PyTorch: https://pytorch.org/get-started/locally"
+_BUFFER_BYTES = 512 << 20  # beyond the last-level cache of every GPU (256 MiB on AMD's largest)
+_MIN_BUFFER_BYTES = 16 << 20
+_MEMORY_SHARE = 0.25
+_REPEAT_S = 0.01
+_LAST_DIM = 16384
+_PHYSICS_SLACK = 1.05  # data sheets round
+_PLANTED = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Accelerator:
+    """A device as PyTorch addresses it, such as ``cuda:1``, and the module that waits for it."""
+
+    torch: Any
+    module: Any
+    where: str
+
+    def wait(self) -> None:
+        """Return when everything started on the device is done."""
+        if self.where.partition(":")[0] in ("cuda", "xpu"):
+            self.module.synchronize(self.where)
+        else:
+            self.module.synchronize()
+
+
+def waiver(device: Device) -> Waiver | None:
+    """Why PyTorch cannot measure a device, or None."""
+    if device.kind not in TORCH_KINDS:
+        return Waiver("measured through PyTorch on CUDA, ROCm, XPU and Metal devices only")
+    if not has_torch():
+        return Waiver("needs PyTorch, which is not installed", _TORCH_GUIDE)
+    import torch
+
+    name = _BUILDS[device.kind]
+    if not _built_for(torch, device.kind):
+        return Waiver(f"the installed PyTorch {torch.__version__} was built without {name}", _TORCH_GUIDE)
+    if not _module(torch, device.kind).is_available():
+        return Waiver(
+            f"PyTorch {torch.__version__} finds no usable {name} device: driver too old, or hidden", "advisor doctor"
+        )
+    if _index(torch, device) is None:
+        return Waiver(
+            "hidden from programs, or a PyTorch that numbers devices differently", "unset CUDA_VISIBLE_DEVICES"
+        )
+    return None
+
+
+def _built_for(torch: Any, kind: str) -> bool:
+    if kind == "cuda":
+        return getattr(torch.version, "cuda", None) is not None
+    if kind == "rocm":
+        return getattr(torch.version, "hip", None) is not None
+    if kind == "xpu":
+        return hasattr(torch, "xpu") and getattr(torch.version, "xpu", None) is not None
+    return bool(torch.backends.mps.is_built())
+
+
+def _module(torch: Any, kind: str) -> Any:
+    if kind == "metal":
+        return torch.backends.mps
+    return torch.xpu if kind == "xpu" else torch.cuda  # ROCm answers under CUDA's name
+
+
+def _index(torch: Any, device: Device) -> int | None:
+    """PyTorch's number for a device.
+
+    Drivers number by bus address, PyTorch by speed or by what is visible: the identity or the bus
+    address decides, then the only device of that name.
+    """
+    number = int(device.device_id.rpartition(":")[2])
+    if device.kind == "metal":
+        return 0 if number == 0 else None
+    module = _module(torch, device.kind)
+    found = [module.get_device_properties(index) for index in range(module.device_count())]
+    uuid = device.properties.get("uuid", "").lower().removeprefix("gpu-")
+    for index, seen in enumerate(found):
+        if uuid and str(getattr(seen, "uuid", "")).lower().removeprefix("gpu-") == uuid:
+            return index
+    address = device.properties.get("pci_address")
+    for index, seen in enumerate(found):
+        if address and _address(seen) == address:
+            return index
+    if any(_address(seen) for seen in found) and address:
+        return None
+    return number if number < len(found) else None
+
+
+def _address(seen: Any) -> str | None:
+    bus = getattr(seen, "pci_bus_id", None)
+    if not isinstance(bus, int):
+        return None
+    return f"{getattr(seen, 'pci_domain_id', 0):04x}:{bus:02x}:{getattr(seen, 'pci_device_id', 0):02x}.0"
+
+
+def open_accelerator(device: Device) -> Accelerator:
+    """The device, ready to use. Call only where `waiver` is None.
+
+    Raises:
+        ProbeError: if it disappeared since.
+    """
+    import torch
+
+    index = _index(torch, device)
+    if index is None:
+        raise ProbeError("the device is no longer visible to PyTorch")
+    if device.kind == "metal":
+        return Accelerator(torch, torch.mps, "mps")
+    if device.kind == "xpu":
+        return Accelerator(torch, torch.xpu, f"xpu:{index}")
+    return Accelerator(torch, torch.cuda, f"cuda:{index}")
+
+
+def buffer_bytes(device: Device, buffers_count: int) -> int:
+    """Bytes of one buffer: well beyond any cache, within a quarter of the free memory for all.
+
+    Raises:
+        ProbeError: if too little is free.
+    """
+    free = device.memory_free_bytes or device.memory_total_bytes
+    allowed = int((free or 4 * _BUFFER_BYTES) * _MEMORY_SHARE) // buffers_count
+    if allowed < _MIN_BUFFER_BYTES:
+        raise ProbeError("too little free device memory to measure; close what uses it and scan again", "nvidia-smi")
+    return min(_BUFFER_BYTES, allowed)
+
+
+def _read(torch: Any, buffers: list[Any]) -> None:
+    buffers[-1] = torch.amax(buffers[0])
+
+
+def _copy(torch: Any, buffers: list[Any]) -> None:  # noqa: ARG001 - one signature for all kernels
+    buffers[0].copy_(buffers[1])
+
+
+def _triad(torch: Any, buffers: list[Any]) -> None:
+    torch.add(buffers[1], buffers[2], alpha=3, out=buffers[0])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GpuKernel:
+    """A streaming kernel on a device: what its int32 buffers hold (target first), and its target afterwards."""
+
+    name: str
+    run: Callable[[Any, list[Any]], None]
+    fills: tuple[int, ...]
+    flop_per_element: int
+    expected: int
+
+
+KERNELS = (
+    GpuKernel(name="read", run=_read, fills=(1,), flop_per_element=0, expected=_PLANTED),
+    GpuKernel(name="copy", run=_copy, fills=(0, 1), flop_per_element=0, expected=1),
+    GpuKernel(name="triad", run=_triad, fills=(0, 1, 2), flop_per_element=2, expected=7),
+)
+
+
+@contextmanager
+def released(gpu: Accelerator) -> Iterator[None]:
+    """Give cached device memory back afterwards, so that engines find it free."""
+    try:
+        yield
+    finally:
+        empty = getattr(gpu.module, "empty_cache", None)
+        if empty is not None:
+            empty()
+
+
+def launches_for(work: Callable[[], None], wait: Callable[[], None], bench: Bench, repeat_s: float = _REPEAT_S) -> int:
+    """How many launches make one repeat long enough to time, waiting once at its end."""
+    work()
+    wait()
+    start_s = bench.clock.now()
+    work()
+    wait()
+    return max(1, min(10_000, round(repeat_s / max(bench.clock.now() - start_s, 1e-6))))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GpuStreamProbe:
+    """One streaming kernel over a GPU's memory."""
+
+    probe_id: str
+    kernel: GpuKernel
+    dtype: str | None = None
+
+    def waiver(self, device: Device) -> Waiver | None:
+        """Where PyTorch cannot use the device."""
+        return waiver(device)
+
+    def run(self, device: Device, bench: Bench) -> Measurement:
+        """Best and median bytes per second.
+
+        Raises:
+            ProbeError: if the data does not check out, or memory is short.
+        """
+        gpu = open_accelerator(device)
+        with released(gpu):
+            return self._measure(gpu, device, bench)
+
+    def _measure(self, gpu: Accelerator, device: Device, bench: Bench) -> Measurement:
+        kernel, torch = self.kernel, gpu.torch
+        count = buffer_bytes(device, len(kernel.fills)) // 4
+        buffers = [torch.full((count,), fill, dtype=torch.int32, device=gpu.where) for fill in kernel.fills]
+        if kernel.name == "read":
+            buffers[0][count * 5 // 7] = _PLANTED
+            buffers.append(None)  # where the maximum lands
+        launch = partial(kernel.run, torch, buffers)
+        launches_count = launches_for(launch, gpu.wait, bench)
+
+        def repeat() -> None:
+            for _ in range(launches_count):
+                launch()
+            gpu.wait()
+
+        samples = sample(repeat, bench)
+        self._verify(buffers)
+        work_bytes = launches_count * count * 4 * len(kernel.fills)
+        return rate_measurement(
+            samples,
+            quantity=kernel.name,
+            unit="bytes_per_s",
+            work_bytes=work_bytes,
+            work_flop=launches_count * count * kernel.flop_per_element,
+            shape=(len(kernel.fills), count),
+            warnings=physics_warnings(device, work_bytes / samples.best_s),
+        )
+
+    def _verify(self, buffers: list[Any]) -> None:
+        target = buffers[-1] if self.kernel.name == "read" else buffers[0]
+        if not bool((target == self.kernel.expected).all()):
+            raise ProbeError(f"the {self.kernel.name} kernel left wrong values; the GPU's memory may be faulty")
+
+
+def physics_warnings(device: Device, bytes_per_s: float) -> tuple[ScanWarning, ...]:
+    """A figure above the data sheet is a fault of the method or the timer, never a fact."""
+    try:
+        peak = float(device.properties["datasheet_bytes_per_s"])
+    except (KeyError, ValueError):
+        return ()
+    return (ScanWarning.ABOVE_PHYSICS,) if bytes_per_s > peak * _PHYSICS_SLACK else ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GpuMatmulProbe:
+    """Rate of a square matrix product on a GPU in one number format."""
+
+    probe_id: str
+    dtype: str
+
+    def waiver(self, device: Device) -> Waiver | None:
+        """Where PyTorch cannot use the device."""
+        return waiver(device)
+
+    def run(self, device: Device, bench: Bench) -> Measurement:
+        """Best and median flop per second; a sparse product counts the flop of the dense one it stands for.
+
+        Raises:
+            NotSupportedError: if this GPU has no such format.
+            ProbeError: if the product is wrong.
+        """
+        if self.dtype == "tf32" and device.kind != "cuda":
+            raise NotSupportedError("tf32 is a format of NVIDIA's tensor cores")
+        gpu = open_accelerator(device)
+        free = device.memory_free_bytes or device.memory_total_bytes or _BUFFER_BYTES
+        with released(gpu), tensor_float_32(allowed=self.dtype == "tf32"):
+            return measure_product(
+                lambda dim: TorchProduct(self.dtype, dim, gpu.where),
+                self.dtype,
+                bench,
+                last_dim=largest_dim(self.dtype, int(free * _MEMORY_SHARE), _LAST_DIM),
+                wait=gpu.wait,
+            )
+
+
+def gpu_probes(kind: str) -> tuple[GpuStreamProbe | GpuMatmulProbe, ...]:
+    """The probes of one kind of GPU."""
+    names = {"read": "read_bandwidth", "copy": "stream_copy", "triad": "stream_triad"}
+    streams = [GpuStreamProbe(probe_id=f"{kind}.{names[kernel.name]}", kernel=kernel) for kernel in KERNELS]
+    formats = (
+        ("fp32", "fp16", "bf16", "int8")
+        if kind != "cuda"
+        else ("fp32", "tf32", "fp16", "bf16", "fp8", "int8", "fp16_sparse")
+    )
+    return (*streams, *(GpuMatmulProbe(probe_id=f"{kind}.matmul", dtype=dtype) for dtype in formats))
