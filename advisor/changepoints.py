@@ -29,7 +29,7 @@ _NOISE_FLOOR = 0.002
 
 def _noise(logs: Sequence[float]) -> float:
     """Standard deviation of one point, from differences of neighbours, which a few steps cannot inflate."""
-    return max(ranks.spread(np.diff(logs)) / math.sqrt(2), _NOISE_FLOOR)
+    return max(ranks.spread([b - a for a, b in itertools.pairwise(logs)]) / math.sqrt(2), _NOISE_FLOOR)
 
 
 def _cost(piece: Sequence[float]) -> float:

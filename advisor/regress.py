@@ -306,5 +306,6 @@ def regress(
         tool_version=tool_version,
         environment_changes=environment_changes(baseline.environment, current.environment),
         allowed=allowed,
+        fail_on=tuple(sorted(gate.fail_on)),
         notes=_notes(baseline, current, between),
     )

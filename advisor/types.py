@@ -420,6 +420,8 @@ class Rates:
     attention_s_per_flop: float
     decode_s_per_layer: float = 0.0
     decode_s_per_moe_layer: float = 0.0
+    cached_bytes: float = 0.0  # weights that stay in the last-level cache from one token to the next
+    decode_s_per_operation: float = 0.0  # graph node: a launch on a GPU, a barrier on a CPU
     decode_s_per_token: float = 0.0
     decode_s_per_flop: float = 0.0
     decode_expert_factor: float = 1.0  # time of a routed-expert byte relative to a dense one
@@ -605,6 +607,7 @@ class Regression:
     tool_version: str
     environment_changes: tuple[EnvironmentChange, ...] = ()
     allowed: tuple[str, ...] = ()  # differences that would have been refused
+    fail_on: tuple[Verdict, ...] = (Verdict.SLOWER,)  # verdicts that make it fail
     notes: tuple[str, ...] = ()
     schema_version: int = SCHEMA_VERSION
     kind: str = "regression"

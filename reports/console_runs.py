@@ -1,0 +1,163 @@
+"""Console output of recordings: runs, comparisons, self-tests and the history."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from advisor.types import (
+    Finding,
+    HistoryDocument,
+    MetricSeries,
+    Regression,
+    Run,
+    RunCase,
+    RunReference,
+    SelfTest,
+    Trend,
+    ValidationStatus,
+    Verdict,
+)
+from reports import findings, phrases, terminal, wording
+from reports import format as fmt
+from reports.text import plain
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+_STYLES = {Verdict.SLOWER: "bold red", Verdict.NOISIER: "yellow", Verdict.FASTER: "green"}
+_SPARKS = "▁▂▃▄▅▆▇█"
+_SPARKS_COUNT = 24
+
+
+def print_run(run: Run, console: "Console") -> None:
+    """Every case with the typical value and the spread of each metric."""
+    state = "" if run.complete else " (incomplete)"
+    rounds = phrases.counted(run.rounds_count, "round")
+    terminal.heading(console, f"{plain(run.suite_name)}{state}", f"{plain(run.environment.hardware)} · {rounds}")
+    table = terminal.table("case", "metric", "middle", "lowest", "highest", "disturbed", right=(2, 3, 4, 5), folds=(0,))
+    for case in run.cases:
+        _add_case(table, case)
+    console.print(table)
+    terminal.bullets(console, run.notes)
+
+
+def _add_case(table: "Table", case: RunCase) -> None:
+    if case.status is not ValidationStatus.OK:
+        status = f"{wording.VALIDATION_STATUSES[case.status]}: {plain(case.reason or '')}"
+        table.add_row(terminal.text(case.subject), terminal.text(status, "red"), "", "", "", "")
+        return
+    for index, series in enumerate(case.series):
+        table.add_row(terminal.text("" if index else case.subject), *_series_cells(series))
+
+
+def _series_cells(series: MetricSeries) -> tuple[str, ...]:
+    ordered = sorted(series.values)
+    shown = (ordered[len(ordered) // 2], ordered[0], ordered[-1])
+    disturbed = f"{sum(series.polluted)} of {len(series.values)}" if series.polluted else ""
+    return (wording.metric(series.metric), *(phrases.metric_value(series.metric, v) for v in shown), disturbed)
+
+
+def print_regression(regression: Regression, console: "Console") -> None:
+    """The outcome, what moved, what cannot be compared, and what else changed."""
+    terminal.heading(
+        console,
+        findings.headline(regression),
+        _reference("baseline", regression.baseline),
+        _reference("new run", regression.current),
+    )
+    moved = [f for f in regression.findings if f.significant]
+    if moved:
+        console.print(_findings_table(moved))
+    rest = [f for f in regression.findings if not f.significant and f.verdict is not Verdict.NOT_COMPARABLE]
+    if rest:
+        terminal.section(console, f"No change beyond noise and threshold ({len(rest)})")
+        console.print(_findings_table(rest))
+    unlike = [f for f in regression.findings if f.verdict is Verdict.NOT_COMPARABLE]
+    if unlike:
+        terminal.section(console, "Not comparable")
+        terminal.bullets(console, (f"{findings.name(f)}: {plain(f.reason or '')}" for f in unlike), "yellow")
+    if regression.environment_changes:
+        terminal.section(console, "What else changed")
+        terminal.bullets(console, map(findings.suspect, regression.environment_changes))
+    notes = [f"compared although the {name} differs" for name in regression.allowed] + list(regression.notes)
+    terminal.bullets(console, notes)
+
+
+def _reference(name: str, run: RunReference) -> str:
+    engine = run.engine
+    build = " ".join(part for part in (engine.id, engine.version) if part) if engine else "no engine"
+    return f"{name}: {fmt.clock(run.created_at)}, {plain(build)}"
+
+
+def _findings_table(rows: Sequence[Finding]) -> "Table":
+    table = terminal.table(
+        "subject", "metric", "baseline to new run", "change (95 %)", "verdict", right=(3,), folds=(0,)
+    )
+    for finding in rows:
+        style = _STYLES.get(finding.verdict, "") if finding.significant else ""
+        table.add_row(
+            terminal.text(finding.subject),
+            wording.metric(finding.metric),
+            findings.values(finding),
+            findings.spread(finding),
+            terminal.text(wording.verdict(finding.verdict), style),
+        )
+    return table
+
+
+def print_selftest(test: SelfTest, console: "Console") -> None:
+    """False alarms of like against like, and the smallest change each metric can show."""
+    alarms = f"{test.false_alarms_count} false alarms in {phrases.counted(test.comparisons_count, 'comparison')}"
+    runs = phrases.counted(test.runs_count, "run")
+    terminal.heading(console, f"{plain(test.suite_name)}: {alarms}", f"{plain(test.hardware)} · {runs}")
+    caught = f"caught {fmt.percent(test.power_frac)}"
+    table = terminal.table(
+        "subject", "metric", "rounds", "noise in a run", "between runs", caught, right=(2, 3, 4, 5), folds=(0,)
+    )
+    for line in test.resolutions:
+        table.add_row(
+            terminal.text(line.subject),
+            wording.metric(line.metric),
+            fmt.count(line.rounds_count),
+            fmt.percent(line.within_frac),
+            fmt.percent(line.between_frac),
+            fmt.percent(line.smallest_change_frac),
+        )
+    console.print(table)
+    terminal.bullets(console, test.notes)
+
+
+def print_history(document: HistoryDocument, console: "Console", *, entries_count: int) -> None:
+    """The newest documents, and every trend with its lasting steps."""
+    terminal.heading(console, f"{phrases.counted(len(document.entries), 'document')} remembered")
+    table = terminal.table("when", "kind", "what", "digest", folds=(2,))
+    for entry in document.entries[-entries_count:]:
+        table.add_row(fmt.clock(entry.created_at), entry.kind, terminal.text(entry.summary), entry.digest[:10])
+    console.print(table)
+    trends = [trend for trend in document.trends if len(trend.points) > 1]
+    if trends:
+        terminal.section(console, "Trends")
+        console.print(_trends_table(trends))
+
+
+def _trends_table(trends: Sequence[Trend]) -> "Table":
+    table = terminal.table("subject", "metric", "runs", "trend", "last", "steps", right=(2, 4), folds=(0, 5))
+    for trend in trends:
+        values = [point.value for point in trend.points]
+        table.add_row(
+            terminal.text(trend.subject),
+            wording.metric(trend.metric),
+            fmt.count(len(values)),
+            sparkline(values[-_SPARKS_COUNT:]),
+            phrases.metric_value(trend.metric, values[-1]),
+            ", ".join(f"{fmt.change(c.change_frac)} on {c.created_at[:10]}" for c in trend.change_points),
+        )
+    return table
+
+
+def sparkline(values: Sequence[float]) -> str:
+    """Values as a line of blocks, the lowest and highest at the ends of the scale."""
+    low, span = min(values), max(values) - min(values)
+    if span <= 0:
+        return _SPARKS[0] * len(values)
+    return "".join(_SPARKS[min(int((v - low) / span * len(_SPARKS)), len(_SPARKS) - 1)] for v in values)
