@@ -96,6 +96,13 @@ def constant(type_name: str, value: float, count: int) -> bytes:
     return _as_type(np.full(count, value, dtype=np.float32), type_name)
 
 
+def ids(count: int, below: int, seed: int = 0) -> bytes:
+    """``count`` random 32-bit indices below a limit, for tables that name experts."""
+    import numpy as np
+
+    return np.random.default_rng(seed).integers(0, below, count, dtype=np.int32).astype("<i4").tobytes()
+
+
 def _normal_tile(type_name: str, seed: int) -> bytes:
     import numpy as np
 

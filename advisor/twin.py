@@ -117,7 +117,10 @@ def _fill_value(tensor: TwinTensor) -> float | None:
     return None
 
 
-def _tensor_chunks(tensor: TwinTensor, seed: int) -> Iterable[bytes | memoryview]:
+def _tensor_chunks(tensor: TwinTensor, seed: int, experts_count: int) -> Iterable[bytes | memoryview]:
+    if tensor.type_name == "I32":  # a table of expert numbers
+        yield synthetic.ids(tensor.size_bytes // 4, experts_count, seed)
+        return
     value = _fill_value(tensor)
     if value is not None and tensor.type_name in _FLOAT_TYPES:
         count = tensor.size_bytes // ggml_types.TYPES[tensor.type_name].block_bytes
@@ -131,13 +134,18 @@ def _tensor_chunks(tensor: TwinTensor, seed: int) -> Iterable[bytes | memoryview
         left -= len(tile)
 
 
-def _write(file: BinaryIO, header: bytes, tensors: Sequence[TwinTensor], seed: int) -> int:
+def _write(file: BinaryIO, header: bytes, tensors: Sequence[TwinTensor], seed: int, experts_count: int) -> int:
     written = file.write(header)
     for tensor in tensors:
-        for chunk in _tensor_chunks(tensor, seed):
+        for chunk in _tensor_chunks(tensor, seed, experts_count):
             written += file.write(chunk)
         written += file.write(bytes(_padding(tensor.size_bytes)))
     return written
+
+
+def _experts_count(metadata: Mapping[str, MetadataValue]) -> int:
+    count = metadata.get(f"{metadata.get('general.architecture')}.expert_count", 1)
+    return count if isinstance(count, int) and count > 0 else 1
 
 
 def write_gguf(
@@ -156,7 +164,7 @@ def write_gguf(
     _require_disk(target, needed)
     try:
         with target.open("wb") as file:
-            return _write(file, header, tensors, seed)
+            return _write(file, header, tensors, seed, _experts_count(metadata))
     except OSError as error:
         with contextlib.suppress(OSError):
             target.unlink()

@@ -178,6 +178,7 @@ class NativeModel:
             "vocab_count": self.vocab_count,
             "context_tokens": int(lib.llama_n_ctx(self._context)),
             "threads_count": int(lib.llama_n_threads(self._context)),
+            "decodes": self.decodes,
             "description": text.value.decode("utf-8", "replace"),
             "memory_bytes": self.memory_bytes,
         }
@@ -197,10 +198,12 @@ class NativeModel:
     def warm_up(self) -> None:
         """Touch every weight once, all experts included, and leave the context empty."""
         lib = self._lib
+        started = time.perf_counter()
         lib.llama_set_warmup(self._context, True)
         self._step([0, 1 % self.vocab_count])
         lib.llama_set_warmup(self._context, False)
         self._clear()
+        self.load_s += time.perf_counter() - started
 
     def prefill(self, tokens_count: int) -> dict[str, Any]:
         """Seconds per logical batch of a synthetic prompt behind what the context holds."""
@@ -361,7 +364,8 @@ class NativeModel:
         for batch in self._batches(tokens):
             self._step(batch)
         prefilled = clock()
-        produced, moments, finish = self._greedy(max_tokens)
+        produced, moments, finish = self._greedy(max_tokens, stop_at_end=isinstance(prompt, str))
+        self._depth_tokens = -1  # unknown to `seek`: it must start afresh
         detokenize_started = clock()
         text = self.detokenize(produced) if isinstance(prompt, str) and produced else None
         return {
@@ -376,7 +380,7 @@ class NativeModel:
             "finish_reason": finish,
         }
 
-    def _greedy(self, max_tokens: int) -> tuple[list[int], list[float], str]:
+    def _greedy(self, max_tokens: int, *, stop_at_end: bool) -> tuple[list[int], list[float], str]:
         import numpy as np
 
         produced: list[int] = []
@@ -387,7 +391,7 @@ class NativeModel:
             moments.append(time.perf_counter())
             if not np.isfinite(logits[token]):
                 return produced, moments, "nonfinite"
-            if self._lib.llama_vocab_is_eog(self._vocab, token):
+            if stop_at_end and self._lib.llama_vocab_is_eog(self._vocab, token):
                 return produced, moments, "stop"
             produced.append(token)
             if len(produced) < max_tokens:

@@ -21,8 +21,8 @@ MAX_LINE_BYTES = 8 * 1024**2
 Reply = dict[str, Any]
 
 
-def peak_memory_bytes() -> dict[str, int]:
-    """Peak resident memory of this process and what of it is its own, not file-backed, right now."""
+def process_memory_bytes() -> dict[str, int]:
+    """Resident memory of this process: its peak, now, and what of it is its own rather than a file's."""
     try:
         with open("/proc/self/status", encoding="ascii", errors="replace") as file:  # noqa: PTH123 - hot path
             rows = dict(line.split(":", 1) for line in file if ":" in line)
@@ -113,10 +113,11 @@ class Service:
         from advisor.engines._native import NativeModel
 
         lib = self._engine()
-        chosen = LoadOptions(**options)
+        chosen, before = LoadOptions(**options), process_memory_bytes()
         model = NativeModel(lib, self._log, path, chosen)
         if not chosen.dry_run:
             model.warm_up()
+        model.memory_bytes["process.before"] = before["process.resident"]
         handle, self._next_handle = self._next_handle, self._next_handle + 1
         self._models[handle] = model
         return {"handle": handle, **model.describe()}
@@ -157,7 +158,7 @@ class Service:
 
     def memory(self, handle: int) -> Reply:
         """Buffers of one model and the process's peak."""
-        return {"memory_bytes": {**self._models[handle].memory_bytes, **peak_memory_bytes()}}
+        return {"memory_bytes": {**self._models[handle].memory_bytes, **process_memory_bytes()}}
 
 
 def _reply_to(service: Service, line: bytes) -> Reply:

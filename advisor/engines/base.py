@@ -131,7 +131,10 @@ class Stream:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Loaded:
-    """What the engine says about a model it has loaded."""
+    """What the engine says about a model it has loaded.
+
+    ``load_s`` lasts until the model can answer: every weight has been touched once by then.
+    """
 
     load_s: float
     weights_bytes: int
@@ -140,6 +143,7 @@ class Loaded:
     vocab_count: int
     context_tokens: int
     threads_count: int | None
+    decodes: bool = True  # False: an encoder, which only embeds
     description: str = ""
     memory_bytes: Mapping[str, int] = field(default_factory=dict)  # "cpu.weights", "cpu.kv", "cpu.compute"
     notes: tuple[str, ...] = ()
@@ -158,8 +162,11 @@ class Session(Protocol):
         """Produce synthetic tokens one by one behind ``depth_tokens`` of context, for one user or several."""
         ...
 
-    def generate(self, prompt: str | Sequence[int], max_tokens: int) -> Stream:
-        """Answer a prompt greedily; the real path, tokeniser included."""
+    def generate(self, prompt: str | Sequence[int], max_tokens: int, *, chat: bool = False) -> Stream:
+        """Answer a prompt greedily: the real path, a text's tokeniser and chat template included.
+
+        Token ids are answered to the full length, end tokens or not.
+        """
         ...
 
     def memory_bytes(self) -> Mapping[str, int]:

@@ -1,8 +1,9 @@
 """llama.cpp through llama-cpp-python, in a worker process."""
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from advisor.engines._process import Limits, WorkerProcess
@@ -14,11 +15,21 @@ ENGINE_ID = "llama.cpp"
 _BACKENDS = ("cpu", "cuda", "metal", "rocm", "vulkan", "sycl")
 
 
+def usable_threads_count() -> int:
+    """Physical cores this process may use: llama.cpp's threads spin, so a hyper-thread each only hurts."""
+    import psutil
+
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min(allowed, psutil.cpu_count(logical=False) or allowed))
+
+
 class LlamaCppSession:
     """One model held by a worker; several may be open at once and be timed in turn."""
 
     def __init__(self, process: WorkerProcess, path: str, options: LoadOptions) -> None:
         self._process = process
+        if options.threads_count is None:
+            options = replace(options, threads_count=usable_threads_count())
         reply = process.request("open", path=path, options=asdict(options))
         self._handle: int | None = int(reply.pop("handle"))
         self.loaded = Loaded(**reply)
