@@ -20,6 +20,7 @@ from catalog.types import Role
 
 #: What the cost model leaves unexplained on shapes it has not seen, beside the noise of the samples.
 _MODEL_SIGMA = 0.04
+_CACHED_BYTES_OPTIONS = tuple(size * 2.0 * 1024**2 for size in range(17))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,8 +127,31 @@ def _types_in(observations: Iterable[Observation]) -> list[str]:
     return sorted(found)
 
 
-_DENSE = ("wide", "narrow", "tiny", "attention", "full-heads")
 _MIXTURES = ("experts", "small-experts")
+_ATTENTION = ("attention", "full-heads")
+_LIKE_REAL = ("wide", "narrow", "long", "recurrent", *_MIXTURES)
+
+
+def _depth_deltas(observations: Sequence[Observation], phase: str) -> list[Observation]:
+    """What depth adds to the attention twins: their small weights stay in cache and must not count."""
+    deltas = []
+    for name in _ATTENTION:
+        found = sorted(_select(observations, phase, name), key=lambda item: item.work.attention_flop)
+        if len(found) < 2 or found[-1].time_s <= found[0].time_s:
+            continue
+        near, deep = found[0], found[-1]
+        added = replace(
+            deep.work,
+            weights=(),
+            kv_bytes=deep.work.kv_bytes - near.work.kv_bytes,
+            attention_flop=deep.work.attention_flop - near.work.attention_flop,
+            scores_count=deep.work.scores_count - near.work.scores_count,
+            layers_count=0.0,
+            operations_count=0.0,
+            activations_count=0.0,
+        )
+        deltas.append(replace(deep, work=added, time_s=deep.time_s - near.time_s))
+    return deltas
 
 
 def fit(
@@ -147,8 +171,8 @@ def fit(
     rates = _fit_decode(_zero_rates(device_id, backend), observations)
     rates = _fit_prefill(rates, observations)
     rates = _with_any_type(rates)
-    decode_sigma = _residual_sigma(_decode_s, rates, [item for item in observations if item.phase == "decode"])
-    prefill_sigma = _residual_sigma(_prefill_s, rates, [item for item in observations if item.phase == "prefill"])
+    decode_sigma = _residual_sigma(_decode_s, rates, _select(observations, "decode", *_LIKE_REAL))
+    prefill_sigma = _residual_sigma(_prefill_s, rates, _select(observations, "prefill", *_LIKE_REAL))
     return replace(
         rates,
         decode_sigma=decode_sigma,
@@ -167,11 +191,11 @@ def _expert_types(observations: Iterable[Observation]) -> list[str]:
 
 
 def _fit_decode(rates: Rates, observations: Sequence[Observation]) -> Rates:
-    dense = _select(observations, "decode", *_DENSE)
-    types = [_Coefficient("decode_s_per_byte", name) for name in _types_in(dense)]
-    overhead = [_Coefficient("decode_s_per_layer"), _Coefficient("decode_s_per_token")]
     attention = [_Coefficient("kv_s_per_byte"), _Coefficient("decode_attention_s_per_flop")]
-    rates = _solve(_decode_s, rates, [*types, *overhead, *attention], dense)
+    deltas = _depth_deltas(observations, "decode")
+    if deltas:
+        rates = _solve(_decode_s, rates, attention, deltas)
+    rates = _fit_decode_weights(rates, _select(observations, "decode", "wide", "narrow", "long"))
     mixtures = _select(observations, "decode", *_MIXTURES)
     if mixtures:
         experts = [_Coefficient("decode_s_per_byte", name) for name in _expert_types(mixtures)]
@@ -183,11 +207,21 @@ def _fit_decode(rates: Rates, observations: Sequence[Observation]) -> Rates:
     return replace(rates, decode_expert_factor=_expert_factor(rates.decode_s_per_byte))
 
 
+def _fit_decode_weights(rates: Rates, dense: Sequence[Observation]) -> Rates:
+    """Rates of types and operations, for the amount of cached weights that explains short and long twins best."""
+    wanted = [_Coefficient("decode_s_per_byte", name) for name in _types_in(dense)]
+    wanted.append(_Coefficient("decode_s_per_operation"))
+    options = [_solve(_decode_s, replace(rates, cached_bytes=size), wanted, dense) for size in _CACHED_BYTES_OPTIONS]
+    return min(options, key=lambda option: _residual_sigma(_decode_s, option, dense))
+
+
 def _fit_prefill(rates: Rates, observations: Sequence[Observation]) -> Rates:
-    dense = _select(observations, "prefill", *_DENSE)
+    deltas = _depth_deltas(observations, "prefill")
+    if deltas:
+        rates = _solve(_prefill_s, rates, [_Coefficient("attention_s_per_flop")], deltas)
+    dense = _select(observations, "prefill", "wide", "narrow", "long")
     types = [_Coefficient("prefill_s_per_flop", name) for name in _types_in(dense)]
-    shared = [_Coefficient("attention_s_per_flop"), _Coefficient("prefill_s_per_activation")]
-    rates = _solve(_prefill_s, rates, [*types, *shared], dense)
+    rates = _solve(_prefill_s, rates, [*types, _Coefficient("prefill_s_per_activation")], dense)
     mixtures = _select(observations, "prefill", *_MIXTURES)
     if mixtures:
         experts = [_Coefficient("prefill_s_per_flop", name) for name in _expert_types(mixtures)]

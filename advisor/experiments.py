@@ -1,6 +1,6 @@
 """The twins a calibration times: small weightless models that between them show every rate.
 
-One per weight type at a common shape, a narrow and a tiny one for the overhead of layers and tokens, one
+One per weight type at a common shape, a narrow one for the overhead of many small operations, one
 that is mostly attention, two mixtures of experts and one recurrent. ``advisor.rehearse`` times them,
 ``advisor.calibrate`` recovers the rates.
 """
@@ -188,14 +188,14 @@ def experiments(types: Sequence[str] = TYPES) -> tuple[Experiment, ...]:
     )
     one = _REFERENCE_TYPE
     shapes = [
-        _experiment("narrow", _shape(16, 1024, 3072, 16, 4, head_dim=64), weight_type)
+        _experiment("narrow", _shape(20, 1024, 3072, 16, 4, head_dim=64), weight_type)
         for weight_type in _OVERHEAD_TYPES
     ]
     shapes += [
-        _experiment("tiny", _shape(3, 512, 1024, 8, 2, head_dim=64), one),
+        _experiment("long", _shape(14, 2048, 6144, 16, 4), one),
         _experiment("attention", _shape(4, 1024, 1024, 16, 4), one, *at_depth),
         _experiment("full-heads", _shape(4, 1024, 1024, 8, 8), one, *at_depth),
-        _experiment("small-experts", _mixture(6, 1024, 256, 32, 8), one, architecture="qwen3moe"),
+        _experiment("small-experts", _mixture(6, 1024, 512, 32, 8), one, architecture="qwen3moe"),
         _experiment("recurrent", _recurrent(8, 1024, 3072, 16), one, architecture="qwen35"),
     ]
     by_type = [_experiment("wide", _shape(4, 2048, 6144, 16, 4), weight_type) for weight_type in types]

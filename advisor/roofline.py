@@ -5,7 +5,8 @@ predicts, explains itself line by line, and is fitted by linear least squares (`
 on this machine, the data-sheet fit on published runs)::
 
     decode  = Σ_type bytes·s_per_byte + flop·s_per_flop + KV bytes·s_per_kv_byte + attention flop·s_per_flop
-              + state bytes·s_per_byte + layers·s_per_layer + MoE layers·s_per_moe_layer + s_per_token
+              + state bytes·s_per_byte + layers·s_per_layer + MoE layers·s_per_moe_layer
+              + operations·s_per_operation + s_per_token
     prefill = Σ_type [flop·s_per_flop·(1 + half/rows) + passes·bytes·s_per_byte] + attention flop·s_per_flop
               + scores·s_per_score + state flop·s_per_flop + activations·s_per_activation
               + passes·(layers·s_per_layer + MoE layers·s_per_moe_layer)
@@ -22,6 +23,8 @@ from catalog.types import Role
 
 ANY_TYPE = "*"
 EXPERTS = "experts:"
+#: However small a model, it is not taken to run from cache alone: what it shares the cache with is unknown.
+_LEAST_MISSED_FRAC = 0.5
 
 
 def rate_key(weight: WeightWork) -> str:
@@ -69,11 +72,18 @@ def _weights_name(phase: str, weight: WeightWork) -> str:
     return f"{phase}.{part}.{weight.tensor_type}"
 
 
+def _missed_frac(work: Work, rates: Rates) -> float:
+    """Share of the weights that a token must fetch from memory because the cache does not hold them."""
+    weight_bytes = work.weight_bytes
+    return max(_LEAST_MISSED_FRAC, 1.0 - rates.cached_bytes / weight_bytes) if weight_bytes else 1.0
+
+
 def _decode_weights(work: Work, rates: Rates, weight: WeightWork) -> Term:
     per_byte = _rate(rates.decode_s_per_byte, weight, rates.decode_expert_factor)
     per_flop = _rate(rates.prefill_s_per_flop, weight, rates.prefill_moe_factor)
     first_token_flop = weight.flop / work.tokens_count
-    memory_s = max(weight.bytes * per_byte, _memory_floor_s(rates, weight.bytes))
+    missed_bytes = weight.bytes * _missed_frac(work, rates)
+    memory_s = max(missed_bytes * per_byte, _memory_floor_s(rates, missed_bytes))
     # users beyond the first ride along on the same bytes and pay for their arithmetic only
     compute_s = first_token_flop * rates.decode_s_per_flop + (weight.flop - first_token_flop) * per_flop
     bound = Bound.COMPUTE if compute_s > memory_s else Bound.MEMORY
@@ -94,6 +104,7 @@ def price_decode(work: Work, rates: Rates) -> tuple[Term, ...]:
         terms.append(_term(rates, "decode.state", time_s, Bound.MEMORY, moved=work.state_bytes, flop=work.state_flop))
     overhead_s = work.layers_count * rates.decode_s_per_layer + rates.decode_s_per_token
     overhead_s += work.moe_layers_count * rates.decode_s_per_moe_layer
+    overhead_s += work.operations_count * rates.decode_s_per_operation
     if overhead_s:
         terms.append(_term(rates, "decode.overhead", overhead_s, Bound.OVERHEAD))
     return tuple(terms)

@@ -12,6 +12,7 @@ absorbed form.
 
 import math
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from catalog.types import ArtifactSpec, Ffn, Geometry, Mixer, Role
 
@@ -19,6 +20,21 @@ RECURRENT_MIXERS = frozenset(
     {Mixer.GATED_DELTA, Mixer.KDA, Mixer.MAMBA1, Mixer.MAMBA2, Mixer.SHORT_CONV, Mixer.LIGHTNING}
 )
 _SKIPPED_ROLES = frozenset({Role.EMBEDDING, Role.TOWER})
+#: Kernels that a kind of layer launches beyond a plain transformer layer's (about seventeen), relative to those:
+#: counted on llama.cpp's graphs (``src/models``).
+_RECURRENT_LAUNCHES = 0.8  # projections, convolution, decay, normalised state update, gate
+_MLA_LAUNCHES = 0.4  # compressed projections and the absorbed products around attention
+_FOUR_NORMS_LAUNCHES = 0.2
+_BIAS_LAUNCHES = 0.1
+_QK_NORM_LAUNCHES = 0.1
+_RECURRENT_OPERATIONS = {
+    Mixer.GATED_DELTA: 30,
+    Mixer.KDA: 34,
+    Mixer.MAMBA2: 18,
+    Mixer.MAMBA1: 18,
+    Mixer.SHORT_CONV: 10,
+    Mixer.LIGHTNING: 16,
+}
 _STATE_BYTES_PER_ELEMENT = 4  # recurrent states are kept in F32
 _CACHE_PADDING_CELLS = 256
 _FLOP_PER_STATE_ELEMENT = 6  # decay, outer-product update and read-out: a multiply and an add each
@@ -42,6 +58,7 @@ class WeightWork:
 class Work:
     """One step: a decoded token for each of ``batch_count`` users, or one prompt.
 
+    ``layers_count`` is in plain transformer layers' worth of kernel launches.
     ``passes_count`` is how often the weights are swept (micro-batches of a prompt);
     ``tokens_per_pass`` how many tokens share one sweep.
     """
@@ -54,6 +71,7 @@ class Work:
     state_flop: float
     layers_count: float
     moe_layers_count: float
+    operations_count: float  # graph nodes evaluated one after another, each with a launch or a barrier
     activations_count: float  # hidden values that pass element-wise work: tokens x layers x hidden dimension
     tokens_count: float
     tokens_per_pass: float
@@ -129,6 +147,51 @@ def experts_touched_frac(geometry: Geometry, tokens_count: float) -> float:
 def moe_layers_count(geometry: Geometry) -> int:
     """Layers with routed experts."""
     return sum(ffn in (Ffn.MOE, Ffn.DENSE_AND_MOE) for ffn in geometry.ffns)
+
+
+def launch_layers_count(geometry: Geometry) -> float:
+    """Layers in units of a plain transformer layer's kernel launches, routed experts aside."""
+    common = 1.0 + _FOUR_NORMS_LAUNCHES * (geometry.norms_per_layer >= 4)
+    common += _BIAS_LAUNCHES * geometry.qkv_bias + _QK_NORM_LAUNCHES * (geometry.qk_norm is not None)
+    recurrent = sum(mixer in RECURRENT_MIXERS for mixer in geometry.mixers)
+    compressed = geometry.mixers.count(Mixer.MLA)
+    return common * geometry.layers_count + _RECURRENT_LAUNCHES * recurrent + _MLA_LAUNCHES * compressed
+
+
+@lru_cache(maxsize=4096)
+def operations_count(geometry: Geometry) -> int:
+    """Graph nodes of all layers in llama.cpp's terms: what a token costs however small its matrices are.
+
+    A norm is two (normalise, scale), a rotation, a cache write, a matrix product or an addition one each.
+    """
+    return sum(
+        _mixer_operations(geometry, mixer) + _ffn_operations(geometry, ffn)
+        for mixer, ffn in zip(geometry.mixers, geometry.ffns, strict=True)
+    )
+
+
+def _mixer_operations(geometry: Geometry, mixer: str) -> int:
+    if mixer == Mixer.NONE:
+        return 0
+    post_norm = 2 if geometry.norms_per_layer >= 4 else 0
+    if mixer in RECURRENT_MIXERS:
+        return _RECURRENT_OPERATIONS.get(mixer, 16) + post_norm
+    operations = 12 + post_norm  # norm 2, q k v, rotate 2, write 2, attend, project, add
+    operations += 4 * (geometry.qk_norm is not None) + 3 * geometry.qkv_bias + 2 * geometry.attention_output_gate
+    operations += 6 * (mixer == Mixer.MLA)  # low-rank projections and their norms
+    return operations + _RECURRENT_OPERATIONS[Mixer.MAMBA2] * (mixer == Mixer.ATTENTION_MAMBA2)
+
+
+def _ffn_operations(geometry: Geometry, ffn: str) -> int:
+    if ffn == Ffn.NONE:
+        return 0
+    post_norm = 2 if geometry.norms_per_layer >= 4 else 0
+    dense = 6 + geometry.ffn_gated + post_norm  # norm 2, up, gate, activate, down, add
+    if ffn == Ffn.DENSE:
+        return dense
+    shared = 5 if geometry.shared_expert_count else 0
+    routed = 13 + geometry.expert_used_count  # route 8, three products, weigh, and one addition per expert
+    return routed + shared + dense * (ffn == Ffn.DENSE_AND_MOE)
 
 
 def kv_read_bytes(geometry: Geometry, depth_tokens: float, bytes_per_element: float) -> float:
@@ -234,6 +297,7 @@ def decode_work(
         state_flop=0.0,
         layers_count=0.0,
         moe_layers_count=0.0,
+        operations_count=0.0,
         activations_count=0.0,
         tokens_count=batch_count,
         tokens_per_pass=batch_count,
@@ -256,8 +320,9 @@ def decode_work(
         scores_count=(shape.full_heads_count * depth_tokens + shape.sliding_heads_count * reach) * held,
         state_bytes=2.0 * _STATE_BYTES_PER_ELEMENT * state,
         state_flop=_FLOP_PER_STATE_ELEMENT * state,
-        layers_count=geometry.layers_count * share.layers_frac,
+        layers_count=launch_layers_count(geometry) * share.layers_frac,
         moe_layers_count=moe_layers_count(geometry) * share.layers_frac,
+        operations_count=operations_count(geometry) * share.layers_frac,
         activations_count=batch_count * geometry.layers_count * share.layers_frac * geometry.hidden_dim,
     )
 
@@ -285,6 +350,7 @@ def prefill_work(
         state_flop=0.0,
         layers_count=0.0,
         moe_layers_count=0.0,
+        operations_count=0.0,
         activations_count=0.0,
         tokens_count=prompt_tokens,
         tokens_per_pass=tokens_per_pass,
@@ -302,7 +368,8 @@ def prefill_work(
         scores_count=(shape.full_heads_count * full_pairs + shape.sliding_heads_count * near_pairs) * share.layers_frac,
         state_bytes=2.0 * _STATE_BYTES_PER_ELEMENT * state * passes_count,
         state_flop=_FLOP_PER_STATE_ELEMENT * state * prompt_tokens,
-        layers_count=geometry.layers_count * share.layers_frac,
+        layers_count=launch_layers_count(geometry) * share.layers_frac,
         moe_layers_count=moe_layers_count(geometry) * share.layers_frac,
+        operations_count=operations_count(geometry) * share.layers_frac * passes_count,
         activations_count=prompt_tokens * geometry.layers_count * share.layers_frac * geometry.hidden_dim,
     )
