@@ -74,6 +74,11 @@ class CacheSetup:
     engine_id: str = LLAMA_CPP
     flash_attention: bool = True
 
+    @property
+    def quantised(self) -> bool:
+        """Whether keys are stored in blocks, which llama.cpp rotates first."""
+        return self.key_bytes_per_32 not in (_BYTES_PER_32["f16"], _BYTES_PER_32["f32"])
+
 
 def cache_setup(
     context_tokens: int,
