@@ -3,13 +3,14 @@
 A report has no catalog and no machine, only the document. `tabulate` therefore asks the estimator
 about a few workloads and keeps what is needed to answer about the others:
 
-* memory on each device at a ladder of contexts: for one user, and what each further one adds;
+* memory on each device at a ladder of contexts, for each number of users of a ladder;
 * prompt time at a ladder of prompt lengths;
-* seconds per decoded token at a ladder of user counts, as ``fixed + full·depth + window·min(depth, window)``,
-  because KV-cache traffic is linear in the tokens that a layer can see.
+* seconds per decoded token for each number of users, as a sum over `depth_shares`: a fixed part,
+  and parts that grow with the cached tokens which full and sliding-window layers read.
 
-Values on the ladders are the estimator's own to `_DIGITS` digits, which a property test holds it to.
-With tensor parallelism (a maximum of sums) decode is exact only at the depths asked about.
+On the ladders, and for decoding at every depth, the answers are the estimator's own to `_DIGITS`
+digits, which a property test holds it to. With tensor parallelism (a maximum of sums) decoding is
+exact only at the depths asked about.
 """
 
 import bisect
@@ -17,13 +18,20 @@ import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from advisor.estimate import estimate
+from advisor.machine import CPU_DEVICE_ID, Machine
 from advisor.types import Estimate, MemoryPlan, Workload
+from advisor.work import busiest_depth_tokens
+from catalog.types import ArtifactSpec, ModelSpec
 
 CONTEXT_LADDER_TOKENS = (2048, 4096, 8192, 16384, 32768, 65536, 131072)
 PROMPT_LADDER_TOKENS = (128, 512, 1024, 2048, 4096, 8192, 16384, 32768, 65536, 131072)
-USERS_LADDER_COUNT = (1, 2, 4, 8, 16)
+USERS_LADDER_COUNT = (1, 2, 4, 8)
+SHARES_COUNT = 5
 _DIGITS = 7
 _FARTHEST_DEPTH_TOKENS = 65536
+_BLOCK_TOKENS = 256  # the step in which `busiest_depth_tokens` grows
+_NEGLIGIBLE = 1e-9
 
 Evaluate = Callable[[Workload], Estimate]
 Table = Mapping[str, tuple[float, ...]]
@@ -38,6 +46,24 @@ class Answer:
     first_token_s: float
 
 
+def with_whatif(made: Estimate, model: ModelSpec, artifact: ArtifactSpec, machine: Machine) -> Estimate:
+    """An estimate with its table of other workloads."""
+    geometry = model.geometry
+    threads_count = machine.device(CPU_DEVICE_ID).rates.threads_count if _uses_cpu(made) else None
+    table = tabulate(
+        lambda workload: estimate(model, artifact, machine, workload, made.deployment),
+        made.workload,
+        window_tokens=geometry.sliding_window_tokens if geometry else None,
+        threads_count=threads_count,
+        max_context_tokens=model.max_context_tokens,
+    )
+    return replace(made, whatif=table)
+
+
+def _uses_cpu(made: Estimate) -> bool:
+    return any(term.device_id == CPU_DEVICE_ID for term in made.terms)
+
+
 def ladder(steps: Sequence[int], own: int, limit: int | None) -> tuple[int, ...]:
     """The steps with the workload's own value among them, none beyond the limit."""
     return tuple(sorted(step for step in {*steps, own} if limit is None or step <= limit))
@@ -48,8 +74,23 @@ def depth_tokens(workload: Workload) -> float:
     return workload.prompt_tokens + workload.output_tokens / 2.0
 
 
+def depth_shares(depth: float, window_tokens: float, threads_count: int | None) -> tuple[float, ...]:
+    """What the time of a decoded token is linear in: 1, and the tokens read by each kind of layer.
+
+    Bytes grow with the tokens themselves, arithmetic with the tokens on a CPU's busiest thread.
+    """
+    reach = min(depth, window_tokens)
+    busiest, busiest_reach = (busiest_depth_tokens(tokens, threads_count) for tokens in (depth, reach))
+    return 1.0, depth, busiest, reach, busiest_reach
+
+
 def tabulate(
-    evaluate: Evaluate, workload: Workload, *, window_tokens: int | None = None, max_context_tokens: int | None = None
+    evaluate: Evaluate,
+    workload: Workload,
+    *,
+    window_tokens: int | None = None,
+    threads_count: int | None = None,
+    max_context_tokens: int | None = None,
 ) -> dict[str, tuple[float, ...]]:
     """Ask the estimator about a ladder of workloads for one deployment.
 
@@ -57,6 +98,7 @@ def tabulate(
         evaluate: the estimator, closed over model, machine and deployment.
         workload: the workload of the document; its own values are put on the ladders.
         window_tokens: the reach of the model's sliding-window layers, if it has any.
+        threads_count: threads of the CPU, if any layer is on it.
         max_context_tokens: the longest context the estimator accepts.
     """
     contexts = ladder(CONTEXT_LADDER_TOKENS, workload.context_tokens, max_context_tokens)
@@ -67,75 +109,97 @@ def tabulate(
         "prompt_tokens": prompts,
         "users_count": users,
         "window_tokens": (float(window_tokens or 0),),
+        "threads_count": (float(threads_count or 0),),
     }
-    table |= _memory_columns(evaluate, workload, contexts)
-    longest = max(contexts)
-    asked = [evaluate(replace(workload, prompt_tokens=prompt, context_tokens=longest)) for prompt in prompts]
-    table["prefill_s"] = tuple(_rounded(estimate.first_token_s.mid) for estimate in asked)
+    asked = [evaluate(replace(workload, prompt_tokens=prompt)) for prompt in prompts]
+    table["prefill_s"] = tuple(_rounded(made.first_token_s.mid) for made in asked)
     depths = _depths(window_tokens, max_context_tokens)
-    lines = [_decode_line(evaluate, workload, count, depths, window_tokens) for count in users]
-    names = ("decode_fixed_s", "decode_s_per_token", "decode_s_per_window_token")
-    return table | dict(zip(names, zip(*lines, strict=True), strict=True))
+    for count in users:
+        # one question answers two: memory at a context, and decode at a depth; an empty answer is
+        # priced at the end of its prompt
+        made = [
+            evaluate(
+                replace(
+                    workload,
+                    context_tokens=context or contexts[-1],
+                    prompt_tokens=depth or depths[-1],
+                    output_tokens=0,
+                    concurrency_count=count,
+                )
+            )
+            for context, depth in itertools.zip_longest(contexts, depths)
+        ]
+        table |= _memory_columns(made[: len(contexts)], count)
+        table[f"decode_s.{count}"] = _decode_shares(made[: len(depths)], depths, table)
+    return table
 
 
 def _rounded(value: float) -> float:
     return float(f"{value:.{_DIGITS}g}")
 
 
-def _memory_columns(evaluate: Evaluate, workload: Workload, contexts: Sequence[int]) -> dict[str, tuple[float, ...]]:
-    def totals(context_tokens: int, users_count: int) -> dict[str, int]:
-        asked = replace(workload, context_tokens=context_tokens, concurrency_count=users_count)
-        return {device.device_id: device.total_bytes for device in evaluate(asked).memory.devices}
-
-    columns: dict[str, tuple[float, ...]] = {}
-    one = [totals(context, 1) for context in contexts]
-    two = [totals(context, 2) for context in contexts]
-    for device_id in sorted(set(itertools.chain(*one, *two))):
-        firsts = tuple(float(row.get(device_id, 0)) for row in one)
-        columns[f"memory_bytes.{device_id}"] = firsts
-        columns[f"memory_bytes_per_user.{device_id}"] = tuple(
-            row.get(device_id, 0) - first for row, first in zip(two, firsts, strict=True)
-        )
-    return columns
+def _memory_columns(made: Sequence[Estimate], users_count: int) -> dict[str, tuple[float, ...]]:
+    rows = [{device.device_id: device.total_bytes for device in each.memory.devices} for each in made]
+    device_ids = sorted({device_id for row in rows for device_id in row})
+    return {f"memory_bytes.{users_count}.{name}": tuple(float(row.get(name, 0)) for row in rows) for name in device_ids}
 
 
-def _depths(window_tokens: int | None, max_context_tokens: int | None) -> tuple[int, int, int]:
-    """Three depths: near zero, at the end of the window (or nowhere special), and far."""
-    far = min(_FARTHEST_DEPTH_TOKENS, (max_context_tokens or _FARTHEST_DEPTH_TOKENS) - 1)
+def _depths(window_tokens: int | None, max_context_tokens: int | None) -> tuple[int, ...]:
+    """Depths that tell the parts apart: two in one block, others in other blocks, on both sides of the window."""
+    far = min(_FARTHEST_DEPTH_TOKENS, max_context_tokens or _FARTHEST_DEPTH_TOKENS) - _BLOCK_TOKENS
     window = window_tokens or 0
-    middle = window if 1 < window < far else (1 + far) // 2
-    return 1, middle, far
+    near = _BLOCK_TOKENS + 1
+    wanted = {near, near + _BLOCK_TOKENS // 2, far // 2, far, far + _BLOCK_TOKENS // 2}
+    if 1 < window < far:
+        wanted |= {window // 3, window // 2, window // 2 + 1, window, window + 1}
+    return tuple(sorted(depth for depth in wanted if depth >= 1))
 
 
-def _decode_line(
-    evaluate: Evaluate, workload: Workload, users_count: int, depths: tuple[int, int, int], window_tokens: int | None
-) -> tuple[float, float, float]:
-    """Fixed seconds per token, seconds per cached token, and those of cached tokens within the window."""
-    near, middle, far = depths
-    times_s = []
-    for depth in depths:
-        # an empty answer is priced at the end of its prompt
-        asked = replace(
-            workload, prompt_tokens=depth, output_tokens=0, context_tokens=depth, concurrency_count=users_count
-        )
-        times_s.append(1.0 / evaluate(asked).decode_tokens_per_s.mid)
-    within = (times_s[1] - times_s[0]) / (middle - near)
-    beyond = (times_s[2] - times_s[1]) / (far - middle) if window_tokens else within
-    fixed_s = times_s[0] - within * near
-    return _rounded(fixed_s), _rounded(beyond), _rounded(within - beyond)
+def _decode_shares(made: Sequence[Estimate], depths: Sequence[int], table: Table) -> tuple[float, ...]:
+    """Seconds per unit of each of `depth_shares`, from estimates at as many depths as it takes."""
+    rows = [
+        (*depth_shares(depth, table["window_tokens"][0], _threads(table)), 1.0 / each.decode_tokens_per_s.mid)
+        for depth, each in zip(depths, made, strict=True)
+    ]
+    return tuple(map(_rounded, _solved(rows)))
+
+
+def _threads(table: Table) -> int | None:
+    return int(table["threads_count"][0]) or None
+
+
+def _solved(rows: Sequence[tuple[float, ...]]) -> tuple[float, ...]:
+    """Coefficients of a consistent linear system by Gauss-Jordan elimination; what repeats another part gets 0."""
+    scales = [max(abs(row[column]) for row in rows) or 1.0 for column in range(SHARES_COUNT)]
+    work = [[value / scale for value, scale in zip(row, scales, strict=False)] + [row[-1]] for row in rows]
+    pivots: list[int] = []
+    for column in range(SHARES_COUNT):
+        start = len(pivots)
+        if start == len(work):
+            break
+        best = max(range(start, len(work)), key=lambda index: abs(work[index][column]))
+        if abs(work[best][column]) < _NEGLIGIBLE:
+            continue
+        work[start], work[best] = work[best], work[start]
+        pivot = work[start][column]
+        work[start] = [value / pivot for value in work[start]]
+        for index, row in enumerate(work):
+            if index != start and row[column]:
+                factor = row[column]
+                work[index] = [value - factor * own for value, own in zip(row, work[start], strict=True)]
+        pivots.append(column)
+    found = dict.fromkeys(range(SHARES_COUNT), 0.0)
+    found |= {column: work[row][-1] / scales[column] for row, column in enumerate(pivots)}
+    return tuple(found.values())
 
 
 def decode_s(table: Table, depth: float, users_count: int = 1) -> float | None:
     """Seconds per decoded token at a cache depth, or None if that many users were not asked about."""
-    if users_count not in table.get("users_count", ()):
+    coefficients = table.get(f"decode_s.{users_count}")
+    if coefficients is None:
         return None
-    column = table["users_count"].index(users_count)
-    seen = min(depth, table["window_tokens"][0])
-    return (
-        table["decode_fixed_s"][column]
-        + table["decode_s_per_token"][column] * depth
-        + table["decode_s_per_window_token"][column] * seen
-    )
+    shares = depth_shares(depth, table["window_tokens"][0], _threads(table))
+    return sum(coefficient * share for coefficient, share in zip(coefficients, shares, strict=True))
 
 
 def prefill_s(table: Table, prompt_tokens: int) -> float | None:
@@ -152,12 +216,11 @@ def prefill_s(table: Table, prompt_tokens: int) -> float | None:
 
 
 def memory_bytes(table: Table, device_id: str, context_tokens: int, users_count: int = 1) -> float | None:
-    """Bytes on a device at a context of the ladder, or None for one that was not asked about."""
-    column = f"memory_bytes.{device_id}"
-    if column not in table or context_tokens not in table["context_tokens"]:
+    """Bytes on a device at a context and a number of users of the ladders, or None for others."""
+    column = table.get(f"memory_bytes.{users_count}.{device_id}")
+    if column is None or context_tokens not in table["context_tokens"]:
         return None
-    index = table["context_tokens"].index(context_tokens)
-    return table[column][index] + (users_count - 1) * table[f"memory_bytes_per_user.{device_id}"][index]
+    return column[table["context_tokens"].index(context_tokens)]
 
 
 def fits(table: Table, plan: MemoryPlan, context_tokens: int, users_count: int = 1) -> bool | None:

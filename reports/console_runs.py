@@ -65,17 +65,20 @@ def print_regression(regression: Regression, console: "Console") -> None:
         _reference("baseline", regression.baseline),
         _reference("new run", regression.current),
     )
-    moved = [f for f in regression.findings if f.significant]
+    moved = [f for f in regression.findings if f.significant and f.verdict is not Verdict.NOT_COMPARABLE]
     if moved:
         console.print(_findings_table(moved))
     rest = [f for f in regression.findings if not f.significant and f.verdict is not Verdict.NOT_COMPARABLE]
     if rest:
         terminal.section(console, f"No change beyond noise and threshold ({len(rest)})")
         console.print(_findings_table(rest))
-    unlike = [f for f in regression.findings if f.verdict is Verdict.NOT_COMPARABLE]
-    if unlike:
-        terminal.section(console, "Not comparable")
-        terminal.bullets(console, (f"{findings.name(f)}: {plain(f.reason or '')}" for f in unlike), "yellow")
+    for title, significant, style in (("Broken", True, "bold red"), ("Not comparable", False, "yellow")):
+        unlike = [
+            f for f in regression.findings if f.verdict is Verdict.NOT_COMPARABLE and f.significant == significant
+        ]
+        if unlike:
+            terminal.section(console, title)
+            terminal.bullets(console, (f"{findings.name(f)}: {plain(f.reason or '')}" for f in unlike), style)
     if regression.environment_changes:
         terminal.section(console, "What else changed")
         terminal.bullets(console, map(findings.suspect, regression.environment_changes))

@@ -10,7 +10,12 @@ _PREDICTION = "prediction_error"
 
 def failing(regression: Regression) -> tuple[Finding, ...]:
     """The findings that make the comparison fail."""
-    return tuple(finding for finding in regression.findings if finding.verdict in regression.fail_on)
+    return tuple(f for f in regression.findings if f.verdict in regression.fail_on or _broke(f))
+
+
+def _broke(finding: Finding) -> bool:
+    """A case that worked before and fails now cannot be compared, and that is what is wrong with it."""
+    return finding.verdict is Verdict.NOT_COMPARABLE and finding.significant
 
 
 def name(finding: Finding) -> str:

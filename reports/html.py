@@ -56,6 +56,7 @@ def render(documents: Sequence[object]) -> bytes:
         hero_columns=_hero_columns(page),
         documents=[_embedded(document, origin) for document, origin in zip(documents, page.footer, strict=True)],
         words=_safe(_json(_words(documents))),
+        navigation=_navigation(page),
         sliders=_SLIDERS,
         pick_fields=PICK_FIELDS,
         tone_words=_TONE_WORDS,
@@ -198,6 +199,15 @@ def _rules(recommendation: Recommendation) -> dict[str, float | None]:
 
 
 # Headline -------------------------------------------------------------------------------------
+
+
+def _navigation(page: Page) -> list[tuple[str, str]]:
+    """The first section of each name."""
+    first: dict[str, str] = {}
+    for section in page.sections:
+        if section.nav:
+            first.setdefault(section.nav, section.section_id)
+    return [(section_id, name) for name, section_id in first.items()]
 
 
 def _hero_columns(page: Page) -> list[dict[str, Any]]:

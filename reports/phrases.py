@@ -117,6 +117,12 @@ def hardware(profile: HardwareProfile) -> str:
     return " · ".join(parts)
 
 
+def machine_name(profile: HardwareProfile) -> str:
+    """What a machine is called in a legend or a column: its accelerators, or its processor."""
+    chips = [plain(device.name or device.device_id) for device in profile.devices if device.kind != "cpu"]
+    return " + ".join(chips) or plain(profile.host.cpu_name or profile.host.machine or "unknown processor")
+
+
 def memory_state(host: Host) -> str:
     """Memory in all and free, and the limit a container sets."""
     parts = [fmt.gib(host.memory_total_bytes), f"{fmt.gib(host.memory_available_bytes)} free"]

@@ -36,7 +36,12 @@ def render(documents: Sequence[object], *, chart: str | None = None, dark: bool 
 
 def chart_png(chart: Chart, theme: Theme = LIGHT) -> bytes:
     """One chart with its title, about 1400 pixels wide."""
-    return _encoded(to_pixels(chart, theme))
+    return _encoded(_stacked([_titled(chart, theme)], theme))
+
+
+def _titled(chart: Chart, theme: Theme) -> "Pixels":
+    title = text_pixels([(chart.title, 13.0, True)], chart.width_in, theme)
+    return _joined([title, to_pixels(chart, theme)], theme, gap_px=0)
 
 
 def sheet_png(title: str, lead: str, charts: Sequence[Chart], theme: Theme = LIGHT) -> bytes:
@@ -44,7 +49,7 @@ def sheet_png(title: str, lead: str, charts: Sequence[Chart], theme: Theme = LIG
     if not charts:
         lead = f"{lead} The documents hold nothing to draw.".strip()
     columns_count = min(_COLUMNS_COUNT, max(1, len(charts)))
-    drawn = [to_pixels(chart, theme) for chart in charts]
+    drawn = [_titled(chart, theme) for chart in charts]
     width_in = max((chart.width_in for chart in charts), default=WIDTH_IN) * columns_count
     heading = text_pixels([(title, 17.0, True), (lead, 10.5, False)], width_in, theme)
     rows = [drawn[start : start + columns_count] for start in range(0, len(drawn), columns_count)]
@@ -69,14 +74,24 @@ def _side_by_side(row: "Sequence[Pixels]", columns_count: int, theme: Theme) -> 
     return canvas
 
 
-def _stacked(images: "Sequence[Pixels]", theme: Theme) -> "Pixels":
-    width = max(image.shape[1] for image in images) + 2 * _GAP_PX
-    height = sum(image.shape[0] + _GAP_PX for image in images) + _GAP_PX
+def _joined(images: "Sequence[Pixels]", theme: Theme, gap_px: int) -> "Pixels":
+    """Images below each other, flush left."""
+    width = max(image.shape[1] for image in images)
+    height = sum(image.shape[0] for image in images) + gap_px * (len(images) - 1)
     canvas = _canvas(height, width, theme)
-    top = _GAP_PX
+    top = 0
     for image in images:
-        canvas[top : top + image.shape[0], _GAP_PX : _GAP_PX + image.shape[1]] = image
-        top += image.shape[0] + _GAP_PX
+        canvas[top : top + image.shape[0], : image.shape[1]] = image
+        top += image.shape[0] + gap_px
+    return canvas
+
+
+def _stacked(images: "Sequence[Pixels]", theme: Theme) -> "Pixels":
+    """Images below each other with a margin around."""
+    joined = _joined(images, theme, _GAP_PX)
+    height, width = joined.shape[:2]
+    canvas = _canvas(height + 2 * _GAP_PX, width + 2 * _GAP_PX, theme)
+    canvas[_GAP_PX:-_GAP_PX, _GAP_PX:-_GAP_PX] = joined
     return canvas
 
 

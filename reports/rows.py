@@ -16,7 +16,7 @@ from advisor.types import (
     Validation,
 )
 from probes.types import HardwareProfile
-from reports.errors import ReportError
+from reports.errors import ReportRequestError
 from reports.text import plain
 
 Cell = str | int | float | bool | None
@@ -28,12 +28,12 @@ def render(documents: Sequence[object]) -> bytes:
     """Rows of documents of one kind, with the number of the document where there are several.
 
     Raises:
-        ReportError: if the documents are of several kinds, or of one that has no rows.
+        ReportRequestError: if the documents are of several kinds, or of one that has no rows.
     """
     kinds = list(dict.fromkeys(str(getattr(document, "kind", "unknown")) for document in documents))
     if len(kinds) > 1:
         listed = " and ".join(map(plain, kinds))
-        raise ReportError(f"CSV holds one kind of document, got {listed}; render each kind by itself")
+        raise ReportRequestError(f"CSV holds one kind of document, got {listed}; render each kind by itself")
     rows = [
         ({"document": number} if len(documents) > 1 else {}) | dict(row)
         for number, document in enumerate(documents, 1)
@@ -73,7 +73,7 @@ def _rows(document: object) -> Iterable[Row]:
             return _history_rows(document)
         case Run():
             return _run_rows(document)
-    raise ReportError(
+    raise ReportRequestError(
         f"a {plain(getattr(document, 'kind', 'document'))} document has no rows for CSV; use .html or .md"
     )
 

@@ -71,21 +71,22 @@ def context_axis(axes: "Axes", tokens: Sequence[float]) -> None:
     axes.set_xlim(min(tokens) * 0.92, max(tokens) * 1.08)
 
 
-def legend(axes: "Axes", **options: object) -> None:
-    """A legend above the plot area, where it can hide nothing."""
+def legend(axes: "Axes", *, columns_count: int = 4) -> None:
+    """A legend above the axes, from the figure's left edge, where it can hide nothing."""
     handles, labels = axes.get_legend_handles_labels()
-    if handles:
-        defaults: dict[str, object] = {
-            "loc": "lower left",
-            "bbox_to_anchor": (0.0, 1.0),
-            "ncols": 4,
-            "borderaxespad": 0.2,
-            "handlelength": 1.4,
-            "columnspacing": 1.4,
-            "handletextpad": 0.5,
-            "frameon": False,
-        }
-        axes.legend(handles, labels, **(defaults | options))
+    figure = axes.get_figure(root=True)
+    if handles and figure is not None:
+        figure.legend(
+            handles,
+            labels,
+            loc="outside upper left",
+            ncols=columns_count,
+            borderaxespad=0.0,
+            handlelength=1.4,
+            columnspacing=1.4,
+            handletextpad=0.5,
+            frameon=False,
+        )
 
 
 @dataclass(frozen=True, slots=True)

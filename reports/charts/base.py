@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 WIDTH_IN = 6.2
 HEIGHT_IN = 4.3
 _PNG_DPI = 200
-_TITLE_IN = 0.3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,19 +86,15 @@ def _drawing(theme: Theme) -> Iterator[None]:
         yield
 
 
-def _figure(chart: Chart, theme: Theme, *, titled: bool = False) -> "Figure":
+def _figure(chart: Chart, theme: Theme) -> "Figure":
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
     from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-    height_in = chart.height_in + (_TITLE_IN if titled else 0.0)
     layout = ConstrainedLayoutEngine(w_pad=0.08, h_pad=0.08)
-    figure = Figure(figsize=(chart.width_in, height_in), layout=layout)
+    figure = Figure(figsize=(chart.width_in, chart.height_in), layout=layout)
     FigureCanvasAgg(figure)  # a renderer for text sizes, without pyplot's global state
-    axes = figure.add_subplot()
-    if titled:
-        figure.suptitle(chart.title, x=0.015, ha="left", fontsize=12.5, fontweight="bold", color=theme.ink)
-    chart.draw(axes, theme)
+    chart.draw(figure.add_subplot(), theme)
     return figure
 
 
@@ -112,9 +107,9 @@ def to_svg(chart: Chart) -> bytes:
 
 
 def to_pixels(chart: Chart, theme: Theme) -> "Pixels":
-    """The chart with its title as an array of (height, width, 4) bytes."""
+    """The chart as an array of (height, width, 4) bytes."""
     with _drawing(theme):
-        figure = _figure(chart, theme, titled=True)
+        figure = _figure(chart, theme)
         figure.set_dpi(_PNG_DPI)
         return _pixels(figure)
 

@@ -111,4 +111,4 @@ def _draw(lines: tuple[_Line, ...], axes: "Axes", theme: Theme) -> None:
         axes.plot(line.depths[cut:], line.tokens_per_s[cut:], color=color, lw=1.2, ls=(0, (3, 2)), alpha=0.75)
     axes.set_xlabel("Tokens in the context")
     axes.set_ylabel("Generation speed (tokens per second)")
-    legend(axes, ncols=2)
+    legend(axes, columns_count=2)

@@ -57,7 +57,7 @@ def _measured(profile: HardwareProfile) -> _Measured | None:
     if not found:
         return None
     fastest = max(found, key=lambda roof: roof.bytes_per_s)
-    return phrases.hardware(profile), fastest.bytes_per_s, fastest.flop_per_s[0][1]
+    return phrases.machine_name(profile), fastest.bytes_per_s, fastest.flop_per_s[0][1]
 
 
 def _measured_chart(measured: Sequence[_Measured]) -> Chart:
@@ -94,7 +94,7 @@ def _draw_measured(measured: tuple[_Measured, ...], axes: "Axes", theme: Theme) 
         )
     axes.set_xlabel("Memory read bandwidth (GB/s)")
     axes.set_ylabel("Peak arithmetic (TFLOP/s)")
-    legend(axes, ncols=1)
+    legend(axes, columns_count=1)
 
 
 def _speeds(recommendations: Sequence[Recommendation]) -> tuple[_Speeds, ...]:
@@ -155,4 +155,4 @@ def _draw_speeds(machines: tuple[str, ...], speeds: tuple[_Speeds, ...], axes: "
     axes.set_ylim(-0.6, len(speeds) - 0.4)
     axes.invert_yaxis()
     axes.set_xlabel("Generation speed (tokens per second)")
-    legend(axes, ncols=1)
+    legend(axes, columns_count=1)

@@ -128,6 +128,7 @@ def _draw(bars: tuple[_Bar, ...], axes: "Axes", theme: Theme) -> None:
             (end, row),
             xytext=(5, 0),
             textcoords="offset points",
+            bbox={"facecolor": theme.surface, "edgecolor": "none", "pad": 1.0},
             va="center",
             fontsize=10.0,
             color=theme.ink,
@@ -138,7 +139,7 @@ def _draw(bars: tuple[_Bar, ...], axes: "Axes", theme: Theme) -> None:
     axes.spines["left"].set_visible(False)
     axes.invert_yaxis()
     axes.set_xlabel("Memory (GiB)")
-    legend(axes, ncols=5)
+    legend(axes, columns_count=5)
 
 
 def _draw_limit(row: int, device: DeviceMemory, axes: "Axes", theme: Theme, *, labelled: bool) -> None:

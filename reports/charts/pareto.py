@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from functools import partial
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from advisor.types import Choice, Recommendation
@@ -53,7 +54,7 @@ def _chart(recommendation: Recommendation, index: int) -> Chart:
     )
     return Chart(
         chart_id=f"quality-speed-{index + 1}",
-        title=f"Quality against speed on {shortened(plain(recommendation.hardware), 34)}",
+        title=f"Quality against speed on {shortened(plain(recommendation.hardware), 26)}",
         caption="Up is better, right is faster; bars hold 80 % of outcomes. Hollow: quality inferred, not measured.",
         description=described,
         table=Grid(
@@ -92,7 +93,8 @@ def _draw(recommendation: Recommendation, axes: "Axes", theme: Theme) -> None:
     legend(axes)
     order = [ranked[0], *(c for c in ranked[1:] if c.pareto), *(c for c in ranked[1:] if not c.pareto)]
     labels = [Label(*_at(c), shortened(phrases.choice_name(c), LABEL_LIMIT)) for c in order[:_LABELLED_COUNT]]
-    place_labels(axes, labels, theme, [segment for choice in ranked[:_OBSTACLES_COUNT] for segment in _bars(choice)])
+    bars = [segment for choice in ranked[:_OBSTACLES_COUNT] for segment in _bars(choice)]
+    place_labels(axes, labels, theme, [*bars, *_front_segments(_front(ranked))])
 
 
 def _bars(choice: Choice) -> tuple[Segment, Segment]:
@@ -100,8 +102,21 @@ def _bars(choice: Choice) -> tuple[Segment, Segment]:
     return ((span.low, quality), (span.high, quality)), ((speed, choice.quality.low), (speed, choice.quality.high))
 
 
+def _front(ranked: Sequence[Choice]) -> list[tuple[float, float]]:
+    """Picks that no other beats in both, slowest first."""
+    return sorted(_at(choice) for choice in ranked if choice.pareto)
+
+
+def _front_segments(front: Sequence[tuple[float, float]]) -> list[Segment]:
+    """The steps of the front's line: down, then right."""
+    steps: list[Segment] = []
+    for (slower, better), (faster, worse) in pairwise(front):
+        steps += [((slower, better), (slower, worse)), ((slower, worse), (faster, worse))]
+    return steps
+
+
 def _draw_front(ranked: Sequence[Choice], axes: "Axes", theme: Theme) -> None:
-    front = sorted((_at(choice) for choice in ranked if choice.pareto), key=lambda point: point[0])
+    front = _front(ranked)
     if len(front) > 1:
         axes.step(*zip(*front, strict=True), where="pre", color=theme.green, lw=1.6, label="best trade-offs", zorder=2)
 

@@ -140,4 +140,4 @@ def _draw(pairs: tuple[Pair, ...], axes: "Axes", theme: Theme) -> None:
             )
     axes.set_xlabel("Measured (tokens per second)")
     axes.set_ylabel("Predicted (tokens per second)")
-    legend(axes, ncols=5)
+    legend(axes, columns_count=5)

@@ -93,7 +93,7 @@ def _estimates(documents: Sequence[object], profile: HardwareProfile) -> list[tu
     for document in documents:
         if isinstance(document, Recommendation) and document.profile_id == profile.profile_id:
             named: Iterable[tuple[str, Estimate]] = map(_named, document.ranked[:_MODELS_SHOWN])
-        elif isinstance(document, Validation):
+        elif isinstance(document, Validation) and document.profile_id in (None, profile.profile_id):
             named = ((phrases.short_name(r.estimate.model_id), r.estimate) for r in document.records)
         elif isinstance(document, Estimate):
             named = ((phrases.short_name(document.model_id), document),)

@@ -66,7 +66,7 @@ def _pick_words(choice: Choice) -> str:
 def _profiles(found: Sequence[HardwareProfile]) -> Section | None:
     if len(found) < 2:
         return None
-    names = _dated([phrases.hardware(p) for p in found], [p.created_at for p in found])
+    names = _dated([phrases.machine_name(p) for p in found], [p.created_at for p in found])
     columns = [_measurements(profile) for profile in found]
     keys = list(dict.fromkeys(key for column in columns for key in column))
     rows = []

@@ -82,7 +82,7 @@ const Details = (() => {
         element("span", {}, element("bdi", {}, termName(term.name, words)), element("span", { class: "visually-hidden" }, `, limited by ${bound}, ${basis}`)),
         bar, element("span", { class: "time" }, Format.duration(term.time_s)));
     });
-    return [element("h3", {}, words.phases[phase]), element("ul", { class: "keys terms" }, ...rows)];
+    return [element("h3", {}, words.phases[phase]), element("ul", { class: "terms" }, ...rows)];
   }
 
   function facts(choice) {
@@ -123,11 +123,11 @@ const Details = (() => {
       left.append(element("p", { class: "notice caution" }, words.warnings[warning] || plain(warning).replace(/_/g, " ")));
     }
     if (choice.alternatives.length) left.append(element("h3", {}, "Other settings of this model"), list(choice.alternatives));
-    left.append(element("h3", {}, "Facts"), facts(choice));
     const right = element("div", {}, element("h3", {}, "Memory as asked"),
       ...estimate.memory.devices.map((device) => memoryBar(device, words)),
       ...terms(estimate, "decode", words), ...terms(estimate, "prefill", words));
-    const grid = element("div", { class: "detail-grid" }, left, right, ...command(choice.command));
+    const wide = element("div", { class: "wide" }, element("h3", {}, "Facts"), facts(choice), ...command(choice.command));
+    const grid = element("div", { class: "detail-grid" }, left, right, wide);
     return element("tr", { class: "detail", role: "row" },
       element("td", { role: "cell", colspan: String(columnsCount) }, grid));
   }

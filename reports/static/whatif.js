@@ -1,14 +1,23 @@
 /* The same pick under another workload. Formulas and names follow advisor/whatif.py and advisor/score.py;
    a browser test compares the results with Python's. */
 const WhatIf = (() => {
+  const BLOCK_TOKENS = 256;
   const column = (table, name) => table[name] || [];
 
+  /* Cached tokens on a CPU's busiest thread: the cache is padded to blocks and cut among the threads. */
+  function busiestDepth(depth, threads) {
+    const cells = Math.ceil((depth + 1) / BLOCK_TOKENS) * BLOCK_TOKENS;
+    if (!threads || cells < 2 * BLOCK_TOKENS) return depth;
+    return threads * Math.min(depth, cells / threads);
+  }
+
   function decodeSeconds(table, depth, users) {
-    const index = column(table, "users_count").indexOf(users);
-    if (index < 0) return null;
-    const seen = Math.min(depth, table.window_tokens[0]);
-    return table.decode_fixed_s[index] + table.decode_s_per_token[index] * depth
-      + table.decode_s_per_window_token[index] * seen;
+    const coefficients = table[`decode_s.${users}`];
+    if (!coefficients) return null;
+    const [windowTokens, threads] = [table.window_tokens[0], table.threads_count[0]];
+    const reach = Math.min(depth, windowTokens);
+    const shares = [1, depth, busiestDepth(depth, threads), reach, busiestDepth(reach, threads)];
+    return shares.reduce((sum, share, index) => sum + coefficients[index] * share, 0);
   }
 
   function prefillSeconds(table, promptTokens) {
@@ -23,9 +32,8 @@ const WhatIf = (() => {
 
   function memoryBytes(table, deviceId, contextTokens, users) {
     const index = column(table, "context_tokens").indexOf(contextTokens);
-    const first = table[`memory_bytes.${deviceId}`];
-    if (index < 0 || !first) return null;
-    return first[index] + (users - 1) * table[`memory_bytes_per_user.${deviceId}`][index];
+    const bytes = table[`memory_bytes.${users}.${deviceId}`];
+    return index < 0 || !bytes ? null : bytes[index];
   }
 
   const depthTokens = (workload) => workload.prompt_tokens + workload.output_tokens / 2;
