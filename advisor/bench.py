@@ -28,7 +28,8 @@ from advisor.recording import (
     visit_to_entry,
 )
 from advisor.suite import Suite, SuiteCase
-from advisor.types import Deployment, EngineBuild, Run, RunEnvironment
+from advisor.types import Deployment, EngineBuild, Estimate, Run, RunEnvironment
+from catalog.types import ArtifactSpec, ModelSpec
 from probes.types import Conditions, ScanWarning
 
 _WARMUP_TOKENS = 2
@@ -52,6 +53,8 @@ class Weights:
     quant_id: str
     kind: str  # "real" | "twin" | "truncated_twin"
     weights_id: str
+    model: ModelSpec | None = None
+    artifact: ArtifactSpec | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,11 +116,31 @@ def _real_weights(case: SuiteCase, base_dir: Path) -> Weights:
     path = base_dir / str(case.file)
     if not path.is_file():
         raise AdvisorError(f"{path}: no such file; the suite names it relative to its own folder")
-    return Weights(path=path, model_id=path.stem, quant_id="file", kind="real", weights_id=_hash_file(path))
+    model, artifact = _described(path)
+    return Weights(
+        path=path,
+        model_id=path.stem,
+        quant_id=artifact.quant_id if artifact else "file",
+        kind="real",
+        weights_id=_hash_file(path),
+        model=model,
+        artifact=artifact,
+    )
+
+
+def _described(path: Path) -> tuple[ModelSpec, ArtifactSpec] | tuple[None, None]:
+    """What the file's header says; a file that only the engine understands is timed without a prediction."""
+    from catalog.errors import CatalogError
+    from catalog.gguf import read_gguf
+
+    try:
+        return read_gguf(path)
+    except CatalogError:
+        return None, None
 
 
 def _twin_weights(case: SuiteCase, directory: Path) -> Weights:
-    from advisor.experiments import Experiment
+    from advisor.experiments import Experiment, artifact_of
     from advisor.rehearse import write_experiment
     from catalog.load import load_catalog
     from catalog.recipes import tensor_types
@@ -137,7 +160,15 @@ def _twin_weights(case: SuiteCase, directory: Path) -> Weights:
     if not path.exists():
         write_experiment(Experiment(experiment_id=weights_id, model=model, tensor_types=types, timings=()), path)
     kind = "truncated_twin" if kept < whole_count else "twin"
-    return Weights(path=path, model_id=model.model_id, quant_id=quant.quant_id, kind=kind, weights_id=weights_id)
+    return Weights(
+        path=path,
+        model_id=model.model_id,
+        quant_id=quant.quant_id,
+        kind=kind,
+        weights_id=weights_id,
+        model=model,
+        artifact=artifact_of(model, tensors, types),
+    )
 
 
 def prepare(case: SuiteCase, directory: Path, base_dir: Path) -> Weights:
@@ -243,7 +274,7 @@ class Plan:
             return _visit(subject, number, (), failure=" ".join(str(error).split())[:400])
 
 
-Predict = Callable[[SuiteCase, Weights], Any]
+Predict = Callable[[SuiteCase, Weights], Estimate | None]
 
 
 def plan_suite(

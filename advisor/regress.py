@@ -54,7 +54,10 @@ class _Compared:
     over_limit: bool = False
 
 
-def _incomparable(key: Key, reason: str, baseline: float | None = None, current: float | None = None) -> _Compared:
+def _incomparable(
+    key: Key, reason: str, baseline: float | None = None, current: float | None = None, *, broken: bool = False
+) -> _Compared:
+    """A finding without a comparison. ``broken``: it worked before and fails now, which is a regression."""
     finding = Finding(
         metric=key[1],
         subject=key[0],
@@ -62,7 +65,7 @@ def _incomparable(key: Key, reason: str, baseline: float | None = None, current:
         current=current,
         change_frac=None,
         interval_frac=None,
-        significant=False,
+        significant=broken,
         verdict=Verdict.NOT_COMPARABLE,
         reason=reason,
     )
@@ -192,6 +195,17 @@ def _case_reason(base: RunCase | None, new: RunCase | None) -> str | None:
     return None
 
 
+def _broke(before: RunCase | None, after: RunCase | None) -> bool:
+    if before is None or after is None:
+        return False
+    return before.status is ValidationStatus.OK and after.status is ValidationStatus.FAILED
+
+
+def fails(finding: Finding, gate: Gate) -> bool:
+    """Whether a finding makes the comparison fail: a verdict the gate names, or a case that broke."""
+    return finding.verdict in gate.fail_on or (finding.verdict is Verdict.NOT_COMPARABLE and finding.significant)
+
+
 def _pairs(base: RunCase, new: RunCase) -> Iterator[tuple[str, MetricSeries | None, MetricSeries | None]]:
     old = {series.metric: series for series in base.series}
     current = {series.metric: series for series in new.series}
@@ -223,7 +237,7 @@ def _all_compared(baseline: Run, current: Run, gate: Gate, between: Mapping[Key,
         before, after = old.get(subject), new.get(subject)
         reason = _case_reason(before, after)
         if before is None or after is None or reason is not None:
-            compared.append(_incomparable((subject, "*"), reason or ""))
+            compared.append(_incomparable((subject, "*"), reason or "", broken=_broke(before, after)))
         else:
             compared += _compare_case(before, after, gate, between)
     return compared
@@ -300,7 +314,7 @@ def regress(
         baseline=reference(baseline),
         current=reference(current),
         findings=findings,
-        regressed=any(finding.verdict in gate.fail_on for finding in findings),
+        regressed=any(fails(finding, gate) for finding in findings),
         false_discovery_frac=gate.false_discovery_frac,
         created_at=created_at,
         tool_version=tool_version,
