@@ -101,6 +101,6 @@ def with_change_points(trend: Trend) -> Trend:
             engine_before=trend.points[start - 1].engine,
             engine_after=trend.points[start].engine,
         )
-        for start, before, after in zip(starts, levels, levels[1:], strict=True)
+        for start, (before, after) in zip(starts, itertools.pairwise(levels), strict=True)
     ]
     return replace(trend, change_points=tuple(marked))

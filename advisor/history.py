@@ -203,21 +203,31 @@ class History:
             for d, k, at, m, s, o in rows
         )
 
+    def find(self, digest_prefix: str) -> str:
+        """The whole digest that starts like this.
+
+        Raises:
+            HistoryError: if none or several do.
+        """
+        wanted = digest_prefix.lower() if set(digest_prefix.lower()) <= set("0123456789abcdef") else ""
+        rows = self._connection.execute(
+            "SELECT digest FROM documents WHERE substr(digest, 1, ?) = ? LIMIT 2", (len(wanted), wanted)
+        ).fetchall()
+        if not wanted or len(rows) != 1:
+            found = "several documents" if wanted and rows else "no document"
+            raise HistoryError(f"{self.path}: {found} with digest {digest_prefix[:64]!r}; see advisor history")
+        return str(rows[0][0])
+
     def document(self, digest_prefix: str) -> Any:
         """The document whose digest starts like this.
 
         Raises:
             HistoryError: if none or several do, or this version cannot read it.
         """
-        wanted = "".join(c for c in digest_prefix.lower() if c in "0123456789abcdef")
-        rows = self._connection.execute(
-            "SELECT body FROM documents WHERE substr(digest, 1, ?) = ? LIMIT 2", (len(wanted), wanted)
-        ).fetchall()
-        if not wanted or len(rows) != 1:
-            found = "several documents" if wanted and rows else "no document"
-            raise HistoryError(f"{self.path}: {found} with digest {digest_prefix[:64]!r}; see advisor history")
+        found = self.find(digest_prefix)
+        (body,) = self._connection.execute("SELECT body FROM documents WHERE digest = ?", (found,)).fetchone()
         try:
-            return codec.loads(rows[0][0], where=str(self.path))
+            return codec.loads(body, where=str(self.path))
         except codec.DocumentError as error:
             raise HistoryError(str(error)) from None
 

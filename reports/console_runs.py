@@ -1,15 +1,15 @@
 """Console output of recordings: runs, comparisons, self-tests and the history."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from advisor.types import (
     Finding,
     HistoryDocument,
     MetricSeries,
     Regression,
+    Resolution,
     Run,
-    RunCase,
     RunReference,
     SelfTest,
     Trend,
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
+T = TypeVar("T", Finding, Resolution, Trend)
+
 _STYLES = {Verdict.SLOWER: "bold red", Verdict.NOISIER: "yellow", Verdict.FASTER: "green"}
 _SPARKS = "▁▂▃▄▅▆▇█"
 _SPARKS_COUNT = 24
@@ -34,20 +36,31 @@ def print_run(run: Run, console: "Console") -> None:
     state = "" if run.complete else " (incomplete)"
     rounds = phrases.counted(run.rounds_count, "round")
     terminal.heading(console, f"{plain(run.suite_name)}{state}", f"{plain(run.environment.hardware)} · {rounds}")
-    table = terminal.table("case", "metric", "middle", "lowest", "highest", "disturbed", right=(2, 3, 4, 5), folds=(0,))
     for case in run.cases:
-        _add_case(table, case)
-    console.print(table)
+        terminal.section(console, case.subject)
+        if case.status is not ValidationStatus.OK:
+            status = wording.VALIDATION_STATUSES[case.status]
+            console.print(terminal.text(f"{status}: {plain(case.reason or '')}", "red"))
+            continue
+        table = _aligned(terminal.table("metric", "middle", "lowest", "highest", "disturbed", right=(1, 2, 3, 4)))
+        for series in case.series:
+            table.add_row(*_series_cells(series))
+        console.print(table)
     terminal.bullets(console, run.notes)
 
 
-def _add_case(table: "Table", case: RunCase) -> None:
-    if case.status is not ValidationStatus.OK:
-        status = f"{wording.VALIDATION_STATUSES[case.status]}: {plain(case.reason or '')}"
-        table.add_row(terminal.text(case.subject), terminal.text(status, "red"), "", "", "", "")
-        return
-    for index, series in enumerate(case.series):
-        table.add_row(terminal.text("" if index else case.subject), *_series_cells(series))
+def _aligned(table: "Table") -> "Table":
+    """Give the columns of one table after another the same widths."""
+    for index, column in enumerate(table.columns):
+        column.min_width = 24 if index == 0 else 12
+    return table
+
+
+def _grouped(rows: Sequence[T]) -> dict[str, list[T]]:
+    groups: dict[str, list[T]] = {}
+    for row in rows:
+        groups.setdefault(row.subject, []).append(row)
+    return groups
 
 
 def _series_cells(series: MetricSeries) -> tuple[str, ...]:
@@ -66,12 +79,11 @@ def print_regression(regression: Regression, console: "Console") -> None:
         _reference("new run", regression.current),
     )
     moved = [f for f in regression.findings if f.significant and f.verdict is not Verdict.NOT_COMPARABLE]
-    if moved:
-        console.print(_findings_table(moved))
+    _print_findings(console, moved)
     rest = [f for f in regression.findings if not f.significant and f.verdict is not Verdict.NOT_COMPARABLE]
     if rest:
         terminal.section(console, f"No change beyond noise and threshold ({len(rest)})")
-        console.print(_findings_table(rest))
+        _print_findings(console, rest)
     for title, significant, style in (("Broken", True, "bold red"), ("Not comparable", False, "yellow")):
         unlike = [
             f for f in regression.findings if f.verdict is Verdict.NOT_COMPARABLE and f.significant == significant
@@ -92,20 +104,19 @@ def _reference(name: str, run: RunReference) -> str:
     return f"{name}: {fmt.clock(run.created_at)}, {plain(build)}"
 
 
-def _findings_table(rows: Sequence[Finding]) -> "Table":
-    table = terminal.table(
-        "subject", "metric", "baseline to new run", "change (95 %)", "verdict", right=(3,), folds=(0,)
-    )
-    for finding in rows:
-        style = _STYLES.get(finding.verdict, "") if finding.significant else ""
-        table.add_row(
-            terminal.text(finding.subject),
-            wording.metric(finding.metric),
-            findings.values(finding),
-            findings.spread(finding),
-            terminal.text(wording.verdict(finding.verdict), style),
-        )
-    return table
+def _print_findings(console: "Console", rows: Sequence[Finding]) -> None:
+    for subject, group in _grouped(rows).items():
+        terminal.section(console, subject)
+        table = _aligned(terminal.table("metric", "baseline to new run", "change (95 %)", "verdict", right=(2,)))
+        for finding in group:
+            style = _STYLES.get(finding.verdict, "") if finding.significant else ""
+            table.add_row(
+                wording.metric(finding.metric),
+                findings.values(finding),
+                findings.spread(finding),
+                terminal.text(wording.verdict(finding.verdict), style),
+            )
+        console.print(table)
 
 
 def print_selftest(test: SelfTest, console: "Console") -> None:
@@ -114,19 +125,20 @@ def print_selftest(test: SelfTest, console: "Console") -> None:
     runs = phrases.counted(test.runs_count, "run")
     terminal.heading(console, f"{plain(test.suite_name)}: {alarms}", f"{plain(test.hardware)} · {runs}")
     caught = f"caught {fmt.percent(test.power_frac)}"
-    table = terminal.table(
-        "subject", "metric", "rounds", "noise in a run", "between runs", caught, right=(2, 3, 4, 5), folds=(0,)
-    )
-    for line in test.resolutions:
-        table.add_row(
-            terminal.text(line.subject),
-            wording.metric(line.metric),
-            fmt.count(line.rounds_count),
-            fmt.percent(line.within_frac),
-            fmt.percent(line.between_frac),
-            fmt.percent(line.smallest_change_frac),
+    for subject, group in _grouped(test.resolutions).items():
+        terminal.section(console, subject)
+        table = _aligned(
+            terminal.table("metric", "rounds", "noise in a run", "between runs", caught, right=range(1, 5))
         )
-    console.print(table)
+        for line in group:
+            table.add_row(
+                wording.metric(line.metric),
+                fmt.count(line.rounds_count),
+                fmt.percent(line.within_frac),
+                fmt.percent(line.between_frac),
+                fmt.percent(line.smallest_change_frac),
+            )
+        console.print(table)
     terminal.bullets(console, test.notes)
 
 
@@ -138,24 +150,23 @@ def print_history(document: HistoryDocument, console: "Console", *, entries_coun
         table.add_row(fmt.clock(entry.created_at), entry.kind, terminal.text(entry.summary), entry.digest[:10])
     console.print(table)
     trends = [trend for trend in document.trends if len(trend.points) > 1]
-    if trends:
-        terminal.section(console, "Trends")
-        console.print(_trends_table(trends))
+    for subject, group in _grouped(trends).items():
+        terminal.section(console, subject)
+        table = _aligned(terminal.table("metric", "runs", "trend", "last", "lasting steps", right=(1, 3), folds=(4,)))
+        for trend in group:
+            table.add_row(*_trend_cells(trend))
+        console.print(table)
 
 
-def _trends_table(trends: Sequence[Trend]) -> "Table":
-    table = terminal.table("subject", "metric", "runs", "trend", "last", "steps", right=(2, 4), folds=(0, 5))
-    for trend in trends:
-        values = [point.value for point in trend.points]
-        table.add_row(
-            terminal.text(trend.subject),
-            wording.metric(trend.metric),
-            fmt.count(len(values)),
-            sparkline(values[-_SPARKS_COUNT:]),
-            phrases.metric_value(trend.metric, values[-1]),
-            ", ".join(f"{fmt.change(c.change_frac)} on {c.created_at[:10]}" for c in trend.change_points),
-        )
-    return table
+def _trend_cells(trend: Trend) -> tuple[str, ...]:
+    values = [point.value for point in trend.points]
+    return (
+        wording.metric(trend.metric),
+        fmt.count(len(values)),
+        sparkline(values[-_SPARKS_COUNT:]),
+        phrases.metric_value(trend.metric, values[-1]),
+        ", ".join(f"{fmt.change(c.change_frac)} on {c.created_at[:10]}" for c in trend.change_points),
+    )
 
 
 def sparkline(values: Sequence[float]) -> str:
