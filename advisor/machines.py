@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from advisor.datasheet import rates_for_chip
 from advisor.errors import BadRequestError
 from advisor.machine import CPU_DEVICE_ID, Machine, MachineDevice
 from advisor.types import Calibration, Rates
@@ -55,6 +54,13 @@ def from_profile(
     )
 
 
+def _datasheet_rates(chip: ChipSpec, backend: str, *, device_id: str, threads_count: int | None = None) -> Rates:
+    # the fitted effects are read from a file: only where something was not calibrated
+    from advisor.datasheet import rates_for_chip
+
+    return rates_for_chip(chip, backend, device_id=device_id, threads_count=threads_count)
+
+
 def describe(profile: HardwareProfile) -> str:
     """A machine in a few words: its accelerators, processor and memory."""
     host = profile.host
@@ -68,7 +74,7 @@ def describe(profile: HardwareProfile) -> str:
 
 def _host_device(profile: HardwareProfile, calibrated: dict[str, Rates], *, unified: bool) -> MachineDevice:
     available = profile.host.memory_available_bytes or profile.host.memory_total_bytes or 0
-    rates = calibrated.get(CPU_DEVICE_ID) or rates_for_chip(
+    rates = calibrated.get(CPU_DEVICE_ID) or _datasheet_rates(
         measured_cpu(profile), "cpu", device_id=CPU_DEVICE_ID, threads_count=profile.host.usable_threads_count
     )
     return MachineDevice(
@@ -113,7 +119,7 @@ def _accelerator(
         chip = _measured_chip(profile, device, catalog)
         if chip is None or chip.memory_bytes_per_s is None:
             return None
-        rates = rates_for_chip(chip, own_backend, device_id=device.device_id)
+        rates = _datasheet_rates(chip, own_backend, device_id=device.device_id)
     free = device.memory_free_bytes if device.memory_free_bytes is not None else device.memory_total_bytes
     if free is None:
         return None
@@ -181,7 +187,7 @@ def _what_if_device(chip: ChipSpec, backend: str, index: int) -> MachineDevice:
         backend=backend,
         name=chip.chip_id,
         memory_available_bytes=round(available),
-        rates=rates_for_chip(chip, backend, device_id=device_id),
+        rates=_datasheet_rates(chip, backend, device_id=device_id),
         unified=chip.unified,
         vendor=chip.vendor,
     )
@@ -195,7 +201,7 @@ def _what_if_host(spec: HardwareSpec, catalog: Catalog, backend: str) -> Machine
         backend="cpu",
         name=chip.chip_id,
         memory_available_bytes=max(0, (memory_bytes or _ASSUMED_HOST_MEMORY_BYTES) - _SYSTEM_RESERVE_BYTES),
-        rates=rates_for_chip(chip, "cpu", device_id=CPU_DEVICE_ID),
+        rates=_datasheet_rates(chip, "cpu", device_id=CPU_DEVICE_ID),
         vendor=chip.vendor,
     )
 

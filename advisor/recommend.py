@@ -4,6 +4,7 @@ Hard limits come first (the right kind of model, licence, context, an obtainable
 the score of ``advisor.score``. Quantisations and settings of one model are folded into its best one.
 """
 
+import heapq
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -12,6 +13,7 @@ from advisor.eligibility import reject
 from advisor.errors import NothingFitsError
 from advisor.machine import Machine
 from advisor.predict import candidates
+from advisor.reasons import alternative, reasons
 from advisor.score import (
     ABOUT_EQUAL_CHANCE,
     ScoredEstimate,
@@ -23,7 +25,6 @@ from advisor.score import (
 from advisor.types import (
     Choice,
     Estimate,
-    EstimateWarning,
     Limits,
     Recommendation,
     Rejection,
@@ -95,37 +96,62 @@ def recommend(
     Raises:
         NothingFitsError: if no model passes every limit; names the nearest miss.
     """
-    local = _local_index(request.local_files)
-    candidates: list[_Candidate] = []
-    rejected: list[Rejection] = []
-    models = list(catalog.models.values())
-    for index, model in enumerate(models):
-        if on_progress is not None and index % 50 == 0:
-            on_progress(index, len(models))
-        refusal = reject(model, request.workload, request.limits)
-        found = _search(catalog, machine, model, request) if refusal is None else refusal
-        if isinstance(found, Rejection):
-            rejected.append(found)
-        else:
-            candidates.append(found)
-    ranked, slow = _rank(candidates, request)
+    found = _search_all(catalog, machine, request, on_progress)
+    ranked, slow = _rank(found.candidates, request)
     if not ranked:
-        raise NothingFitsError(_nearest_miss(rejected, slow, machine, request))
-    ranked_choices = _choices(ranked[: request.top_count], ranked, local)
+        raise NothingFitsError(_nearest_miss(found.rejected, slow, machine, request))
+    ranked_choices = _choices(ranked[: request.top_count], ranked, _local_index(request.local_files))
     return Recommendation(
         task=request.workload.task,
         workload=request.workload,
         limits=request.limits,
         ranked=ranked_choices,
-        rejected=_notable(catalog, rejected + slow, request),
+        rejected=_notable(catalog, found.rejected + slow, request),
         profile_id=machine.profile_id,
         catalog_version=catalog.version,
         created_at=created_at,
         tool_version=tool_version,
         hardware=machine.name,
-        considered_count=len(models),
+        considered_count=len(catalog.models),
         calibration_id=machine.calibration_id,
     )
+
+
+@dataclass(slots=True)
+class _Found:
+    candidates: list[_Candidate] = field(default_factory=list)
+    rejected: list[Rejection] = field(default_factory=list)
+
+
+def _search_all(
+    catalog: Catalog, machine: Machine, request: Request, on_progress: Callable[[int, int], None] | None
+) -> _Found:
+    """Search the catalog, best quality first, until no model left could reach the top.
+
+    A score is at most the conservative quality, so once enough usable picks score more than the next
+    model's quality, the rest cannot be ranked.
+    """
+    task = request.workload.task
+    bounds = {model_id: conservative(catalog.quality(model_id, task)) for model_id in catalog.models}
+    order = sorted(bounds, key=lambda model_id: (-bounds[model_id], model_id))
+    found = _Found()
+    best: list[float] = []  # scores of the usable picks within the limits, a heap of the top ones
+    for index, model_id in enumerate(order):
+        if len(best) == request.top_count and bounds[model_id] < best[0]:
+            break
+        if on_progress is not None and index % 50 == 0:
+            on_progress(index, len(order))
+        model = catalog.models[model_id]
+        refusal = reject(model, request.workload, request.limits)
+        outcome = _search(catalog, machine, model, request) if refusal is None else refusal
+        if isinstance(outcome, Rejection):
+            found.rejected.append(outcome)
+            continue
+        found.candidates.append(outcome)
+        if outcome.best.usable and _limit_broken(outcome.best, request.limits) is None:
+            keep = heapq.heappush if len(best) < request.top_count else heapq.heappushpop
+            keep(best, outcome.best.score)
+    return found
 
 
 def _local_index(files: Iterable[LocalFile]) -> dict[tuple[str, str], str]:
@@ -251,7 +277,7 @@ def _choice(candidate: _Candidate, rank: int, equal_to: int | None, pareto: bool
         score=candidate.best.score,
         quality=candidate.best.quality,
         estimate=made,
-        reasons=_reasons(candidate),
+        reasons=reasons(model, candidate.best),
         command=launch.llama_server_command(model, made.deployment, made.workload, local_path=local_path),
         display_name=model.display_name,
         license_id=model.license_id,
@@ -263,7 +289,7 @@ def _choice(candidate: _Candidate, rank: int, equal_to: int | None, pareto: bool
         repo=next(iter(model.repos.get("gguf", ())), None),
         pareto=pareto,
         about_equal_to_rank=equal_to,
-        alternatives=tuple(_alternative(option) for option in candidate.others),
+        alternatives=tuple(alternative(option) for option in candidate.others),
     )
 
 
@@ -280,52 +306,6 @@ def _pareto_ids(candidates: Sequence[_Candidate]) -> set[str]:
         if not any(other[1] >= own[1] and other[2] >= own[2] for other, _ in front):
             front.append((own, model_id))
     return {model_id for _, model_id in front}
-
-
-def _alternative(option: ScoredEstimate) -> str:
-    made = option.estimate
-    return (
-        f"{made.quant_id}: {made.decode_tokens_per_s.mid:.3g} tok/s, {made.memory.total_bytes / GIB:.1f} GiB, "
-        f"quality {option.quality.mid:.0f}"
-    )
-
-
-def _reasons(candidate: _Candidate) -> tuple[str, ...]:
-    option, made = candidate.best, candidate.best.estimate
-    basis = "imputed from its family, size and age" if option.quality.imputed else "from published benchmarks"
-    reasons = [f"{made.workload.task} quality {option.quality.mid:.0f} of 100, {basis}"]
-    reasons.append(f"decodes {made.decode_tokens_per_s.mid:.3g} tok/s ({_bottleneck(made)})")
-    reasons.append(_wait_reason(option))
-    reasons.append(_memory_reason(made))
-    geometry = candidate.model.geometry
-    if geometry is not None and geometry.expert_count:
-        reasons.append(f"mixture of experts: reads {geometry.expert_used_count} of {geometry.expert_count} per token")
-    if not option.usable:
-        reasons.append("slower than is comfortable for this task; nothing faster scores higher")
-    if EstimateWarning.SPILLS_TO_CPU in made.warnings:
-        reasons.append("part of it runs on the CPU because it does not fit the accelerator's memory")
-    return tuple(reasons)
-
-
-def _bottleneck(made: Estimate) -> str:
-    decode = [term for term in made.terms if term.name.startswith("decode.")]
-    slowest = max(decode, key=lambda term: term.time_s)
-    share = slowest.time_s / sum(term.time_s for term in decode)
-    return f"{share:.0%} of a token's time is {slowest.name.removeprefix('decode.')}, {slowest.bound}-bound"
-
-
-def _wait_reason(option: ScoredEstimate) -> str:
-    made = option.estimate
-    cold = f"first token after {made.first_token_s.mid:.3g} s for a new {made.workload.prompt_tokens}-token prompt"
-    if option.turn_wait_s < 0.99 * made.first_token_s.mid:
-        return f"{cold}, about {option.turn_wait_s:.2g} s with the prompt cache"
-    return cold
-
-
-def _memory_reason(made: Estimate) -> str:
-    available = sum(row.available_bytes or 0 for row in made.memory.devices)
-    used = made.memory.total_bytes / GIB
-    return f"takes {used:.1f} of {available / GIB:.1f} GiB with {made.workload.context_tokens} tokens of context"
 
 
 def _notable(catalog: Catalog, rejected: Sequence[Rejection], request: Request) -> tuple[Rejection, ...]:

@@ -42,7 +42,7 @@ def quality_after_loss(score: Score, weight_loss_frac: float, kv_loss_frac: floa
     return Quality(low=score.low * kept, mid=score.mid * kept, high=score.high * kept, imputed=score.imputed)
 
 
-def conservative(quality: Quality) -> float:
+def conservative(quality: Quality | Score) -> float:
     """The quality a careful adviser counts on."""
     return quality.mid - CAUTION * (quality.mid - quality.low)
 
