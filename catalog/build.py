@@ -17,25 +17,23 @@ from catalog.facts.model_names import name_tiers
 from catalog.facts.models import model_records
 from catalog.facts.packing import pack_sources
 from catalog.facts.quants import quant_records
-from catalog.facts.scores import score_records
+from catalog.facts.scores import Scores, score_models
 from catalog.facts.sources import SOURCES_DIR, read_models, read_plain_table, read_table
 
 DATA_DIR = Path(__file__).resolve().parent / "data"
 FACTS_DATE = "2026-10"
+TODAY_YEAR = 2026.75
 
 
 def build(sources_dir: Path = SOURCES_DIR, data_dir: Path = DATA_DIR) -> str:
     """Write every packaged data file; returns the catalog's version (a date and a content hash)."""
-    benchmarks = list(read_table("benchmarks", sources_dir))
-    models = model_records(
-        read_models(sources_dir), read_plain_table("corrections", sources_dir), benchmarks, FACTS_DATE
-    )
+    models = read_model_records(sources_dir)
     quants = quant_records(read_table("quants", sources_dir), read_table("quant_quality_summary", sources_dir))
     chips = _chips(sources_dir)
     files = {
         "models.jsonl": _lines(models),
         "names.json": _document(name_tiers(models)),
-        "scores.json": _document(score_records(models, benchmarks)),
+        "scores.json": _document(_packed_scores(fit_scores(sources_dir, models))),
         "quants.jsonl": _lines(quants),
         "chips.jsonl": _lines(chips),
     }
@@ -53,12 +51,42 @@ def build(sources_dir: Path = SOURCES_DIR, data_dir: Path = DATA_DIR) -> str:
     return version
 
 
+def read_model_records(sources_dir: Path = SOURCES_DIR) -> list[dict[str, Any]]:
+    """Every model's packaged record."""
+    corrections = read_plain_table("corrections", sources_dir)
+    benchmarks = read_table("benchmarks", sources_dir)
+    return model_records(read_models(sources_dir), corrections, benchmarks, FACTS_DATE)
+
+
+def fit_scores(sources_dir: Path = SOURCES_DIR, models: Sequence[Mapping[str, Any]] | None = None) -> Scores:
+    """Quality scores of every model, and the fit they come from."""
+    return score_models(
+        models or read_model_records(sources_dir),
+        read_table("benchmarks", sources_dir),
+        read_table("bench_conflicts", sources_dir),
+        TODAY_YEAR,
+    )
+
+
 def _chips(sources_dir: Path) -> list[dict[str, Any]]:
     rows = [*read_table("chips", sources_dir), *read_plain_table("chips_more", sources_dir)]
     aliases, pci_ids, apple = (
         read_plain_table(name, sources_dir) for name in ("chip_aliases", "pci_ids", "apple_memory")
     )
     return chip_records(rows, aliases, pci_ids, apple, FACTS_DATE)
+
+
+def _packed_scores(scores: Scores) -> dict[str, Any]:
+    """Scores with each evidence text stored once."""
+    texts = sorted({text for tasks in scores.records.values() for record in tasks.values() for text in record[4]})
+    number = {text: position for position, text in enumerate(texts)}
+    models = {
+        model_id: {
+            task: [*record[:3], int(record[3]), [number[text] for text in record[4]]] for task, record in tasks.items()
+        }
+        for model_id, tasks in scores.records.items()
+    }
+    return {"evidence": texts, "fallback": scores.fallback, "models": models}
 
 
 def _document(value: Any) -> bytes:

@@ -99,11 +99,21 @@ class Catalog:
 
     def quality(self, model_id: str, task: str) -> Score:
         """Expected quality at a task, 0-100 with an 80 % interval; all zero for a model of another kind."""
-        found = self._scores.get(model_id, {}).get(task)
+        found = self._scores["models"].get(model_id, {}).get(task)
         if found is None:
-            return Score(low=0.0, mid=0.0, high=0.0, imputed=True, evidence=("not a model for this task",))
+            return self._unscored(model_id, task)
         low, mid, high, imputed, evidence = found
-        return Score(low=low, mid=mid, high=high, imputed=imputed, evidence=tuple(evidence))
+        texts = tuple(self._scores["evidence"][number] for number in evidence)
+        return Score(low=low, mid=mid, high=high, imputed=bool(imputed), evidence=texts)
+
+    def _unscored(self, model_id: str, task: str) -> Score:
+        """The score of a model of another kind, or of one that joined after the scores were fitted."""
+        model = self.models.get(model_id)
+        if model is None or task not in model.tasks:
+            return Score(low=0.0, mid=0.0, high=0.0, imputed=True, evidence=("not a model for this task",))
+        from catalog.quality import impute
+
+        return impute(model, self._scores["fallback"][task])
 
     def quant_loss_frac(self, quant_id: str, params_count: int, task: str) -> float:
         """Relative loss of task quality by storing weights in a quantisation."""

@@ -1,0 +1,35 @@
+"""A quality score for a model that joined the catalog after the scores were fitted."""
+
+import math
+from collections.abc import Sequence
+
+from catalog.types import ModelSpec, Score
+
+_Z80 = 1.2816
+
+
+def impute(model: ModelSpec, weights: Sequence[float]) -> Score:
+    """Impute a score from size, date and kind alone.
+
+    Args:
+        model: the model.
+        weights: intercept, one slope per feature of `features`, and the standard deviation, in nats.
+    """
+    intercept, *slopes, sd = weights
+    mid = intercept + sum(slope * value for slope, value in zip(slopes, features(model), strict=True))
+    low, middle, high = (round(_points(nats), 1) for nats in (mid - _Z80 * sd, mid, mid + _Z80 * sd))
+    return Score(low=low, mid=middle, high=high, imputed=True, evidence=("imputed from size and date",))
+
+
+def features(model: ModelSpec, default_date: str = "2025-01") -> tuple[float, ...]:
+    """log10 of total and active parameters from 10 billion, years from 2025, and what it is tuned for."""
+    total = max(model.params_total_count, 5e7)
+    active = max(model.params_active_count or total, 5e7)
+    date = model.release_date or default_date
+    year = int(date[:4]) + (int(date[5:7]) - 0.5) / 12 - 2025
+    kinds = (float(kind in model.capabilities) for kind in ("reasoning", "coding", "vision"))
+    return (math.log10(total) - 10, math.log10(active) - 10, year, *kinds, float(not model.official))
+
+
+def _points(nats: float) -> float:
+    return 100 / (1 + math.exp(-nats))
