@@ -1,0 +1,91 @@
+import random
+
+import pytest
+
+from advisor import roofline
+from advisor.calibrate import Observation, fit, observe
+from advisor.experiments import Timing, experiments, uniform_types, work_of
+from advisor.types import Basis, Rates
+from catalog.tensors import list_tensors
+
+TRUE_RATES = Rates(
+    device_id="cpu",
+    backend="cpu",
+    basis=Basis.CALIBRATED,
+    decode_s_per_byte={"*": 4e-11, "Q4_K": 2.5e-11, "Q6_K": 2.8e-11, "experts:Q4_K": 3e-11},
+    prefill_s_per_flop={"*": 3e-12, "Q4_K": 2.2e-12, "experts:Q4_K": 5e-12},
+    kv_s_per_byte=4e-11,
+    attention_s_per_flop=8e-12,
+    decode_attention_s_per_flop=2e-11,
+    decode_s_per_operation=5e-6,
+    prefill_s_per_activation=1e-8,
+    state_s_per_byte=5e-11,
+    state_s_per_flop=4e-11,
+    cached_bytes=8.0 * 1024**2,
+)
+
+
+def observations(noise: float = 0.0, seed: int = 0) -> list[Observation]:
+    rng = random.Random(seed)
+    made = []
+    for experiment in experiments():
+        for timing in experiment.timings:
+            work = work_of(experiment, timing, threads_count=2)
+            price = roofline.price_decode if timing.phase == "decode" else roofline.price_prefill
+            time_s = roofline.total_s(price(work, TRUE_RATES))
+            samples = [time_s * rng.lognormvariate(0.0, noise) for _ in range(5)]
+            made.append(observe(experiment, timing, samples, threads_count=2))
+    return made
+
+
+def test_the_fit_recovers_the_rates_that_made_the_times():
+    rates = fit(observations(), device_id="cpu", backend="cpu", threads_count=2)
+    assert rates.decode_s_per_byte["Q4_K"] == pytest.approx(2.5e-11, rel=0.02)
+    assert rates.decode_s_per_byte["Q6_K"] == pytest.approx(2.8e-11, rel=0.02)
+    assert rates.decode_s_per_byte["experts:Q4_K"] == pytest.approx(3e-11, rel=0.05)
+    assert rates.prefill_s_per_flop["Q4_K"] == pytest.approx(2.2e-12, rel=0.02)
+    assert rates.attention_s_per_flop == pytest.approx(8e-12, rel=0.02)
+    assert rates.decode_s_per_operation == pytest.approx(5e-6, rel=0.1)
+    assert rates.basis == Basis.CALIBRATED
+
+
+def test_noise_widens_the_interval_and_moves_the_rates_little():
+    quiet = fit(observations(), device_id="cpu", backend="cpu")
+    noisy = fit(observations(noise=0.08, seed=3), device_id="cpu", backend="cpu")
+    assert noisy.decode_sigma > quiet.decode_sigma
+    assert noisy.decode_s_per_byte["Q4_K"] == pytest.approx(2.5e-11, rel=0.15)
+
+
+def test_a_type_that_was_not_timed_is_taken_to_be_slow():
+    rates = fit(observations(), device_id="cpu", backend="cpu")
+    dense = [value for name, value in rates.decode_s_per_byte.items() if not name.startswith("experts:")]
+    assert rates.decode_s_per_byte["*"] == max(dense)
+
+
+def test_a_calibration_without_mixtures_still_prices_experts():
+    few = [item for item in observations() if "experts" not in item.experiment_id]
+    rates = fit(few, device_id="cpu", backend="cpu")
+    assert rates.decode_expert_factor == 1.0
+    assert rates.prefill_moe_factor == 1.0
+
+
+def test_every_experiment_fits_its_context_and_quantises_matrices_only():
+    for experiment in experiments():
+        tensors = list_tensors(experiment.model)
+        for tensor, name in zip(tensors, experiment.tensor_types, strict=True):
+            assert (name == "F32") == (len(tensor.shape) == 1 or tensor.role == "norm")
+        assert all(t.depth_tokens + t.tokens_count <= experiment.context_tokens for t in experiment.timings)
+        assert experiment.weights_bytes < 800 * 1024**2
+
+
+def test_observe_takes_the_middle_and_the_spread():
+    experiment = experiments()[0]
+    timing = Timing(phase="decode", tokens_count=8)
+    seen = observe(experiment, timing, [1.0, 1.1, 1.2, 1.3, 9.0])
+    assert seen.time_s == 1.2
+    assert seen.spread_frac > 0
+
+
+def test_uniform_types_leaves_norms_alone():
+    tensors = list_tensors(experiments()[0].model)
+    assert set(uniform_types(tensors, "Q5_K")) == {"F32", "Q5_K"}

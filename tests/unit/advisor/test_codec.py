@@ -1,0 +1,108 @@
+import json
+from dataclasses import replace
+
+import pytest
+
+from advisor import codec
+from probes.types import Device, HardwareProfile, Host
+
+PROFILE = HardwareProfile(
+    profile_id="p",
+    created_at="2026-01-01T00:00:00Z",
+    tool_version="0",
+    host=Host(os="Linux"),
+    devices=(Device(device_id="cpu", kind="cpu"),),
+)
+
+
+def test_a_document_survives_the_round_trip(tmp_path):
+    path = tmp_path / "deep" / "profile.json"
+    codec.save(PROFILE, path)
+    assert codec.load(path, kind="profile") == PROFILE
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("{", "not valid JSON"),
+        ("[" * 100_000, "not valid JSON"),
+        ("[]", "not a JSON object"),
+        ('{"kind": "zebra"}', "field kind"),
+        ('{"kind": "profile"}', "field schema_version"),
+        ('{"kind": "profile", "schema_version": 99}', "reads up to"),
+        ('{"kind": "profile", "schema_version": 0}', "too old"),
+        ('{"kind": "profile", "schema_version": true}', "field schema_version"),
+        ('{"kind": "profile", "schema_version": 1, "profile_id": 3}', "field profile_id"),
+        ('{"kind": "profile", "schema_version": 1, "surprise": 3}', "field"),
+    ],
+)
+def test_a_bad_document_is_one_line_that_names_file_and_field(tmp_path, text, said):
+    path = tmp_path / "profile.json"
+    path.write_text(text)
+    with pytest.raises(codec.DocumentError) as caught:
+        codec.load(path)
+    message = str(caught.value)
+    assert said in message
+    assert "\n" not in message
+    assert str(path) in message
+
+
+def test_the_wrong_kind_is_refused(tmp_path):
+    path = tmp_path / "p.json"
+    codec.save(PROFILE, path)
+    with pytest.raises(codec.DocumentError, match="a recommendation document is needed"):
+        codec.load(path, kind="recommendation")
+
+
+def test_a_missing_or_binary_file_is_one_line(tmp_path):
+    with pytest.raises(codec.DocumentError, match="cannot be read"):
+        codec.load(tmp_path / "none.json")
+    (tmp_path / "b.json").write_bytes(b"\xff\xfe\x00\x01")
+    with pytest.raises(codec.DocumentError, match="not UTF-8"):
+        codec.load(tmp_path / "b.json")
+
+
+def test_a_failed_write_keeps_the_old_file(tmp_path, monkeypatch):
+    path = tmp_path / "profile.json"
+    codec.save(PROFILE, path)
+
+    def broken(*_args):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", broken)
+    with pytest.raises(codec.DocumentError, match="No space left"):
+        codec.save(replace(PROFILE, profile_id="new"), path)
+    assert codec.load(path) == PROFILE
+    assert [item.name for item in tmp_path.iterdir()] == ["profile.json"]
+
+
+def test_an_interrupted_write_keeps_the_old_file(tmp_path, monkeypatch):
+    path = tmp_path / "profile.json"
+    codec.save(PROFILE, path)
+
+    def interrupted(*_args):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("os.fsync", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        codec.save(replace(PROFILE, profile_id="new"), path)
+    assert codec.load(path) == PROFILE
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_infinite_numbers_are_not_json():
+    broken = replace(PROFILE, conditions=replace(PROFILE.conditions, steal_frac=float("inf")))
+    with pytest.raises(ValueError, match="JSON compliant"):
+        codec.dump(broken)
+
+
+def test_an_old_version_is_migrated(monkeypatch):
+    monkeypatch.setitem(
+        codec.MIGRATIONS,
+        ("profile", 0),
+        lambda old: {"profile_id" if key == "id" else key: value for key, value in old.items()},
+    )
+    old = json.loads(codec.dump(PROFILE))
+    old["id"] = old.pop("profile_id")
+    old["schema_version"] = 0
+    assert codec.from_mapping(old) == PROFILE
