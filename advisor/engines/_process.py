@@ -20,6 +20,8 @@ from advisor.engines import base
 MAX_REPLY_BYTES = 64 * 1024**2
 _POLL_S = 0.2
 _GRACE_S = 5.0
+_LAST_WORDS_S = 1.0
+_KILLED = -9
 _STDERR_TAIL_BYTES = 4096
 _BOOTSTRAP = "import sys; sys.path.append(sys.argv[1]); from advisor.engines._worker import main; main()"
 
@@ -161,20 +163,22 @@ class WorkerProcess:
             )
 
     def _ended(self, op: str) -> base.EngineError:
-        """Why the worker is gone: killed for memory, or crashed with what it last said."""
-        code = self._wait()
-        tail = self._stderr_tail()
-        if code == -9:
+        """Why the worker is gone: killed for memory, crashed with what it last said, or no longer making sense."""
+        if not self._wait(_LAST_WORDS_S):
+            self.kill()
+            return base.EngineCrashedError(f"the engine's worker answered {op!r} with nonsense and was stopped")
+        code = self._process.returncode
+        if code == _KILLED:
             return base.OutOfMemoryError(f"the engine was killed during {op!r}, most likely for lack of memory")
+        tail = self._stderr_tail()
         said = f": {tail}" if tail else ""
         return base.EngineCrashedError(f"the engine ended during {op!r} (exit {code}){said}")
 
-    def _wait(self) -> int:
-        try:
-            return self._process.wait(_GRACE_S)
-        except subprocess.TimeoutExpired:
-            self.kill()
-            return self._process.returncode
+    def _wait(self, limit_s: float) -> bool:
+        """Whether the worker ended within the limit."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(limit_s)
+        return self._process.poll() is not None
 
     def _stderr_tail(self) -> str:
         with contextlib.suppress(OSError, ValueError):
@@ -196,7 +200,8 @@ class WorkerProcess:
         if self._process.stdin is not None:
             with contextlib.suppress(OSError):
                 self._process.stdin.close()
-        self._wait()
+        if not self._wait(_GRACE_S):
+            self.kill()
         if self._process.stdout is not None:
             self._process.stdout.close()
         self._stderr.close()

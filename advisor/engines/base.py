@@ -209,3 +209,15 @@ def options_for(deployment: Deployment, context_tokens: int, **changes: object) 
         experts_on_cpu_layers_count=deployment.experts_on_cpu_layers_count,
         **changes,  # type: ignore[arg-type]
     )
+
+
+def options_fit(options: LoadOptions, tokens: int) -> None:
+    """Refuse work beyond the context a model was loaded with.
+
+    Raises:
+        EngineError: if ``tokens`` do not fit.
+    """
+    if tokens > options.context_tokens:
+        raise EngineError(
+            f"{tokens} tokens do not fit in the context of {options.context_tokens}; load it with a larger one"
+        )

@@ -17,7 +17,7 @@ _FAILURE = re.compile(
 _CAUSE = re.compile(r"error loading model: (?:error loading model \w+: )?(?P<cause>.+)")
 _DESCRIPTION = re.compile(r"^(?:print_info|llama_model_loader: - )")
 _ALLOCATION = re.compile(r"(?:alloc\w*|out of memory|cudaMalloc)", re.IGNORECASE)
-_SIZE = re.compile(r"of size ([0-9]+)|allocating ([0-9.]+) MiB|allocate\D{0,40}?([0-9]{6,})")
+_SIZE = re.compile(r"(?:of size|allocating|allocate) ([0-9]+(?:\.[0-9]+)?)( MiB)?")
 
 
 def parse_buffers(lines: Iterable[str]) -> Mapping[str, int]:
@@ -65,6 +65,6 @@ def failed_allocation_bytes(lines: Iterable[str]) -> int | None:
         size = _SIZE.search(line)
         if size is None:
             return 0
-        exact, mib, digits = size.groups()
-        return round(float(mib) * _MIB) if mib else int(exact or digits)
+        number, mib = size.groups()
+        return round(float(number) * (_MIB if mib else 1))
     return None

@@ -7,7 +7,7 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from advisor.engines._process import Limits, WorkerProcess
-from advisor.engines.base import Loaded, LoadOptions, Phase, Stream, Window
+from advisor.engines.base import Loaded, LoadOptions, Phase, Stream, Window, options_fit
 from advisor.types import Deployment, EngineBuild
 from probes.guard import watch
 
@@ -38,11 +38,13 @@ class LlamaCppSession:
 
     def prefill(self, tokens_count: int, *, depth_tokens: int = 0) -> Window:
         """Work through a synthetic prompt behind ``depth_tokens`` of context."""
+        options_fit(self.options, depth_tokens + tokens_count)
         self._seek(depth_tokens, 1)
         return self._window("prefill", depth_tokens, tokens_count=tokens_count)
 
     def decode(self, tokens_count: int, *, depth_tokens: int = 0, streams_count: int = 1) -> Window:
         """Produce synthetic tokens one by one behind ``depth_tokens`` of context, for one user or several."""
+        options_fit(self.options, depth_tokens + tokens_count)
         self._seek(depth_tokens, streams_count)
         return self._window("decode", depth_tokens, tokens_count=tokens_count, streams_count=streams_count)
 
