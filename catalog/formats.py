@@ -6,7 +6,7 @@ weights along a row, plus what is stored once per row or per input.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from catalog.types import FileFormat, Role
 
@@ -51,26 +51,20 @@ def _mlx(bits: int) -> Scheme:
     return Scheme(file_format=FileFormat.MLX, bits=bits, group_columns=64, group_bytes=4, roles=_EVERY_MATRIX)
 
 
-def _safetensors(bits: int, group_columns: int | None = None, group_bytes: float = 0.0, **more: int) -> Scheme:
-    return Scheme(
-        file_format=FileFormat.SAFETENSORS,
-        bits=bits,
-        group_columns=group_columns,
-        group_bytes=group_bytes,
-        **more,
-    )
+def _linear(bits: int, group_columns: int | None = None, group_bytes: float = 0.0) -> Scheme:
+    return Scheme(file_format=FileFormat.SAFETENSORS, bits=bits, group_columns=group_columns, group_bytes=group_bytes)
 
 
 SCHEMES: Mapping[str, Scheme] = {
-    "AWQ-4bit": _safetensors(4, 128, 2.5),
-    "GPTQ-4bit": _safetensors(4, 128, 2.5, column_bytes=4),
-    "GPTQ-8bit": _safetensors(8, 128, 3.0, column_bytes=4),
-    "W4A16": _safetensors(4, 128, 2.0),
-    "FP8": _safetensors(8, row_bytes=2),
-    "FP8-block": _safetensors(8, 128, 4.0, group_rows=128),
-    "INT8": _safetensors(8, row_bytes=2),
-    "NVFP4": _safetensors(4, 16, 1.0),
-    "BNB-nf4": _safetensors(4, 64, 4.0),
+    "AWQ-4bit": _linear(4, 128, 2.5),
+    "GPTQ-4bit": replace(_linear(4, 128, 2.5), column_bytes=4),
+    "GPTQ-8bit": replace(_linear(8, 128, 3.0), column_bytes=4),
+    "W4A16": _linear(4, 128, 2.0),
+    "FP8": replace(_linear(8), row_bytes=2),
+    "FP8-block": replace(_linear(8, 128, 4.0), group_rows=128),
+    "INT8": replace(_linear(8), row_bytes=2),
+    "NVFP4": _linear(4, 16, 1.0),
+    "BNB-nf4": _linear(4, 64, 4.0),
     "MXFP4": Scheme(
         file_format=FileFormat.SAFETENSORS, bits=4, group_columns=32, group_bytes=1.0, roles=frozenset({Role.EXPERT})
     ),

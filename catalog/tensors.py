@@ -2,15 +2,69 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import lru_cache
+from typing import NamedTuple
 
 from catalog.architectures.blocks import Layout, lay_out
+from catalog.architectures.caches import with_cache_sizes
 from catalog.architectures.keys import hyper_parameters
 from catalog.architectures.layout import MetadataValue
 from catalog.errors import CatalogError
 from catalog.types import Geometry, Mixer, ModelSpec, TensorSpec
 
 _DEFAULT_CONTEXT_TOKENS = 4096
+_STORED_AT_LEAST_FRAC = 0.9  # of a prediction block's weights: less, and the block is not there
+_MATRIX_SLACK_FRAC = 0.05
 _UNPREFIXED = "xielu."  # Apertus' activation has keys of its own name
+
+
+class LayoutKey(NamedTuple):
+    """What decides a model's tensors: the arguments of `lay_out`."""
+
+    architecture: str | None
+    geometry: Geometry
+    context_tokens: int
+    nextn_matrices_count: int | None = None
+
+
+def layout_key(model: ModelSpec) -> LayoutKey:
+    """The model's key into everything that is computed once per shape.
+
+    Raises:
+        CatalogError: if the model's geometry is unknown.
+    """
+    if model.geometry is None:
+        reason = model.geometry_note or "its configuration was not published in a form that was read"
+        raise CatalogError(f"{model.model_id}: no tensor list, because {reason}; add its config.json")
+    key = LayoutKey(gguf_architecture(model), model.geometry, context_tokens(model))
+    if not model.geometry.mtp_layers_count or model.extra_params_count is None:
+        return key
+    stored = model.params_total_count + model.extra_params_count
+    return _with_stored_predictions(key, stored, model.extra_params_kind == "mtp")
+
+
+@lru_cache(maxsize=512)
+def _with_stored_predictions(key: LayoutKey, stored_count: int, only_predictions: bool) -> LayoutKey:
+    """The key with those prediction blocks that the model's stored weights leave room for."""
+    geometry, layout = key.geometry, lay_out(*key[:3], 0)
+    room = stored_count - _params_count(layout, nextn=False)
+    count = _params_count(layout, nextn=True)
+    if room < count * _STORED_AT_LEAST_FRAC:
+        return key._replace(geometry=replace(geometry, mtp_layers_count=0))
+    if not count or not only_predictions:
+        return key
+    matrix = geometry.hidden_dim * geometry.vocab_count * geometry.mtp_layers_count
+    matrices = int((room - count) / matrix + _MATRIX_SLACK_FRAC)
+    return key._replace(nextn_matrices_count=max(0, min(2, matrices)))
+
+
+def _params_count(layout: Layout, *, nextn: bool) -> int:
+    """Weights of the prediction blocks, or of all that is not one."""
+    total = 0 if nextn else sum(_size(t.shape) for t in layout.top)
+    for block in layout.blocks:
+        if block.layer.nextn is nextn:
+            total += len(block.indices) * sum(_size(t.shape) for t in block.tensors)
+    return total
 
 
 def layout_of(model: ModelSpec) -> Layout:
@@ -19,10 +73,7 @@ def layout_of(model: ModelSpec) -> Layout:
     Raises:
         CatalogError: if the model's geometry is unknown.
     """
-    if model.geometry is None:
-        reason = model.geometry_note or "its configuration was not published in a form that was read"
-        raise CatalogError(f"{model.model_id}: no tensor list, because {reason}; add its config.json")
-    return lay_out(gguf_architecture(model), model.geometry, context_tokens(model))
+    return lay_out(*layout_key(model))
 
 
 def context_tokens(model: ModelSpec) -> int:
@@ -82,12 +133,7 @@ def params_count(model: ModelSpec) -> int:
     Raises:
         CatalogError: if the model's geometry is unknown.
     """
-    layout = layout_of(model)
-    total = sum(_size(t.shape) for t in layout.top)
-    for block in layout.blocks:
-        if not block.layer.nextn:
-            total += len(block.indices) * sum(_size(t.shape) for t in block.tensors)
-    return total
+    return _params_count(layout_of(model), nextn=False)
 
 
 def _size(shape: tuple[int, ...]) -> int:
@@ -113,7 +159,7 @@ def truncate(model: ModelSpec, layers: Sequence[int]) -> ModelSpec:
 
 def _truncated(geometry: Geometry, layers: Sequence[int]) -> Geometry:
     first_shared = geometry.layers_count - geometry.kv_shared_layers_count
-    return replace(
+    kept = replace(
         geometry,
         mixers="".join(geometry.mixers[i] for i in layers),
         ffns="".join(geometry.ffns[i] for i in layers),
@@ -122,3 +168,4 @@ def _truncated(geometry: Geometry, layers: Sequence[int]) -> Geometry:
         kv_shared_layers_count=sum(i >= first_shared for i in layers),
         mtp_layers_count=0,
     )
+    return with_cache_sizes(kept)

@@ -21,7 +21,7 @@ from catalog.recipes import (
     turns_of,
     types_along,
 )
-from catalog.tensors import context_tokens, gguf_architecture
+from catalog.tensors import LayoutKey, layout_key
 from catalog.types import (
     ArtifactSpec,
     FileFormat,
@@ -87,7 +87,7 @@ def weigh(model: ModelSpec, quant_id: str) -> ArtifactSpec:
     """
     if model.geometry is None:
         return _weigh_by_count(model, quant_id)
-    plan = _plan(gguf_architecture(model), model.geometry, context_tokens(model))
+    plan = _plan(layout_key(model))
     scheme = SCHEMES.get(quant_id)
     if scheme is not None:
         return _weigh_packed(model, quant_id, plan, scheme)
@@ -97,8 +97,8 @@ def weigh(model: ModelSpec, quant_id: str) -> ArtifactSpec:
 
 
 @lru_cache(maxsize=2048)
-def _plan(architecture: str | None, geometry: Geometry, context: int) -> _Plan:
-    layout = lay_out(architecture, geometry, context)
+def _plan(key: LayoutKey) -> _Plan:
+    layout = lay_out(*key)
     name = layout.architecture.name
     subjects = {
         (block.layer, tensor.name): subject_of(tensor.name, tensor.shape, name)

@@ -12,6 +12,7 @@ from catalog.types import Ffn, Geometry, Mixer, Role
 
 # GLM-5.2 and later, told by their million-token context, share one indexer among four layers.
 _SHARED_INDEXER_CONTEXT_TOKENS = 1 << 20
+Key = tuple[str, str, int, int, bool, bool, bool]  # what tells layers apart
 _ATTENTION = frozenset({Mixer.FULL, Mixer.SLIDING})
 
 
@@ -39,10 +40,18 @@ def find_architecture(name: str | None) -> Architecture:
     return ARCHITECTURES.get(name or "", GENERIC)
 
 
-@lru_cache(maxsize=2048)
-def lay_out(architecture: str | None, geometry: Geometry, context_tokens: int) -> Layout:
-    """The tensors of a geometry under an architecture's names."""
+@lru_cache(maxsize=4096)
+def lay_out(
+    architecture: str | None, geometry: Geometry, context_tokens: int, nextn_matrices_count: int | None = None
+) -> Layout:
+    """The tensors of a geometry under an architecture's names.
+
+    ``nextn_matrices_count`` says how many matrices of the vocabulary's size each prediction block has of its
+    own: 0, 1 (output) or 2 (embedding too); None: what is usual for the architecture.
+    """
     arch = find_architecture(architecture)
+    if nextn_matrices_count is not None:
+        arch = replace(arch, nextn_matrices_count=nextn_matrices_count)
     site = Site(arch=arch, geometry=geometry, context_tokens=context_tokens)
     blocks = [
         Block(layer=layer, indices=tuple(indices), tensors=tuple(_layer_tensors(replace(site, layer=layer))))
@@ -52,7 +61,7 @@ def lay_out(architecture: str | None, geometry: Geometry, context_tokens: int) -
 
 
 def _layer_kinds(arch: Architecture, geometry: Geometry, context_tokens: int) -> dict[Layer, list[int]]:
-    by_key: dict[tuple[object, ...], list[int]] = {}
+    by_key: dict[Key, list[int]] = {}
     for index, key in enumerate(_layer_keys(arch, geometry, context_tokens)):
         by_key.setdefault(key, []).append(index)
     kinds = {_layer_of(key): indices for key, indices in by_key.items()}
@@ -62,7 +71,7 @@ def _layer_kinds(arch: Architecture, geometry: Geometry, context_tokens: int) ->
     return kinds
 
 
-def _layer_keys(arch: Architecture, geometry: Geometry, context_tokens: int) -> list[tuple[object, ...]]:
+def _layer_keys(arch: Architecture, geometry: Geometry, context_tokens: int) -> list[Key]:
     """One hashable key per layer; equal keys mean equal tensors."""
     count = geometry.layers_count
     widths = geometry.ffn_dims or (geometry.ffn_dim or 0,) * count
@@ -84,16 +93,16 @@ def _layer_keys(arch: Architecture, geometry: Geometry, context_tokens: int) -> 
     ]
 
 
-def _layer_of(key: tuple[object, ...]) -> Layer:
+def _layer_of(key: Key) -> Layer:
     mixer, ffn, width, ratio, hashed, first, indexed = key
     return Layer(
         mixer=Mixer(mixer),
         ffn=Ffn(ffn),
-        ffn_dim=width,  # type: ignore[arg-type]
-        compress_ratio=ratio,  # type: ignore[arg-type]
-        hashed_router=bool(hashed),
-        first=bool(first),
-        indexed=bool(indexed),
+        ffn_dim=width,
+        compress_ratio=ratio,
+        hashed_router=hashed,
+        first=first,
+        indexed=indexed,
     )
 
 
@@ -155,12 +164,8 @@ def _nextn_tensors(site: Site) -> list[Tensor]:
         vector("nextn.hnorm", hidden),
         vector(site.arch.nextn_output_norm, hidden),
     ]
-    if site.arch.nextn_embeds:
-        tensors += [
-            matrix("nextn.embed_tokens", hidden, vocab, Role.TOWER),
-            matrix("nextn.shared_head_head", hidden, vocab, Role.TOWER),
-        ]
-    return tensors
+    matrices = ("nextn.shared_head_head", "nextn.embed_tokens")[: site.arch.nextn_matrices_count]
+    return tensors + [matrix(name, hidden, vocab, Role.TOWER) for name in matrices]
 
 
 def _top_tensors(site: Site) -> list[Tensor]:

@@ -62,7 +62,7 @@ class Architecture:
         encoder: no output matrix is used: embeddings come out.
         nextn: files carry the multi-token-prediction blocks.
         nextn_ffn, nextn_slides, nextn_norms, nextn_output_norm: how those blocks depart from the layers.
-        nextn_embeds: they carry an embedding and an output matrix of their own.
+        nextn_matrices_count: vocabulary-sized matrices of their own (output, embedding) that they carry.
         mixers: builders of the token mixers that are not plain attention.
         rope_frac: share of a head that is rotated.
         layer_extras, top_extras: builders of what only this family has.
@@ -96,7 +96,7 @@ class Architecture:
     nextn_slides: bool = False
     nextn_norms: tuple[str, ...] = ()
     nextn_output_norm: str = "nextn.shared_head_norm"
-    nextn_embeds: bool = False
+    nextn_matrices_count: int = 0
     rope_frac: float = 1.0
     mixers: Mapping[Mixer, Builder] = field(default_factory=dict)
     layer_extras: Builder | None = None
