@@ -39,9 +39,13 @@ def number(value: float | None) -> str:
     return _fixed(value, 0 if value == int(value) else decimals_of(value))
 
 
+def _finite(span: Interval) -> bool:
+    return all(math.isfinite(edge) for edge in (span.low, span.mid, span.high))
+
+
 def interval(span: Interval | None, factor: float = 1.0) -> str:
     """An 80 % interval as ``8.7 (8.2–9.2)``: all three with the middle's decimals."""
-    if span is None or not all(math.isfinite(edge) for edge in (span.low, span.mid, span.high)):
+    if span is None or not _finite(span):
         return UNKNOWN
     decimals = decimals_of(span.mid * factor)
     low, mid, high = (_fixed(edge * factor, decimals) for edge in (span.low, span.mid, span.high))
@@ -50,18 +54,25 @@ def interval(span: Interval | None, factor: float = 1.0) -> str:
 
 def edges(span: Interval, factor: float = 1.0) -> str:
     """Only the ends of an interval, such as ``8.2–9.2``."""
+    if not _finite(span):
+        return UNKNOWN
     decimals = decimals_of(span.mid * factor)
     return f"{_fixed(span.low * factor, decimals)}–{_fixed(span.high * factor, decimals)}"
 
 
+def points(score: float) -> str:
+    """A quality on the 0-100 scale in whole points."""
+    return f"{score:.0f}" if math.isfinite(score) else UNKNOWN
+
+
 def score_range(low: float, high: float) -> str:
     """The ends of a quality interval in whole points."""
-    return f"{low:.0f}–{high:.0f}"
+    return f"{points(low)}–{points(high)}"
 
 
 def score_interval(low: float, mid: float, high: float) -> str:
     """A quality on the 0-100 scale with its interval, in whole points."""
-    return f"{mid:.0f} ({score_range(low, high)})"
+    return f"{points(mid)} ({score_range(low, high)})"
 
 
 def gib(size_bytes: float | None) -> str:
@@ -121,7 +132,7 @@ def duration_parts(value_s: float | None) -> tuple[str, str]:
 
 def duration_interval(span: Interval | None) -> str:
     """A time with its interval, such as ``12.3 (11.1–13.9) s``."""
-    if span is None or not math.isfinite(span.mid):
+    if span is None or not _finite(span):
         return UNKNOWN
     scale_s, unit = _scaled_time(span.mid)
     return f"{interval(span, 1.0 / scale_s)} {unit}"
@@ -129,6 +140,8 @@ def duration_interval(span: Interval | None) -> str:
 
 def duration_edges(span: Interval) -> str:
     """The ends of a time's interval in the unit that suits its middle, such as ``11.1–13.9 s``."""
+    if not _finite(span):
+        return UNKNOWN
     scale_s, unit = _scaled_time(span.mid)
     return f"{edges(span, 1.0 / scale_s)} {unit}"
 

@@ -115,6 +115,7 @@ _PROBES = {
     "latency": "Memory latency",
     "cache_curve": "Bandwidth by buffer size",
     "thread_sweep": "Bandwidth by thread count",
+    "devices": "Devices",
 }
 
 

@@ -16,6 +16,7 @@ LABEL_LIMIT = 24
 _CHAR_WIDTH = 6.0  # points of one character of a label, on average
 _LINE_HEIGHT = 12.0
 _CLEARANCE = 2.5
+_SMALLEST = 1e-30  # a logarithmic axis shows nothing below, nor above its inverse
 
 Segment = tuple[tuple[float, float], tuple[float, float]]
 
@@ -46,7 +47,7 @@ def decades(low: float, high: float) -> float:
 
 def log_axis(axes: "Axes", which: str, values: Iterable[float], *, pad: float = 1.3) -> None:
     """A logarithmic axis around the values, with plain tick labels."""
-    finite = [value for value in values if value > 0 and math.isfinite(value)]
+    finite = [value for value in values if _SMALLEST < value < 1.0 / _SMALLEST]
     low, high = (min(finite), max(finite)) if finite else (1.0, 10.0)
     if which == "x":
         axes.set_xscale("log")
@@ -119,9 +120,12 @@ _OFFSETS = (
 )
 
 
-def place_labels(axes: "Axes", labels: Sequence[Label], theme: Theme, obstacles: Sequence[Segment] = ()) -> None:
+def place_labels(
+    axes: "Axes", labels: Sequence[Label], theme: Theme, obstacles: Sequence[Segment] = (), *, boxed: bool = False
+) -> None:
     """Write labels beside their points where they cover neither each other nor an obstacle; skip the rest.
 
+    ``boxed`` labels have a ground of their own, for charts too dense to keep clear of everything.
     Call it last, after the limits and all other texts are set: distances are measured on the page.
     """
     figure = axes.get_figure(root=True)
@@ -150,6 +154,8 @@ def place_labels(axes: "Axes", labels: Sequence[Label], theme: Theme, obstacles:
                     va="center",
                     fontsize=10.0,
                     color=label.color or theme.ink,
+                    bbox={"facecolor": theme.surface, "edgecolor": "none", "pad": 1.0} if boxed else None,
+                    zorder=6,
                 )
                 break
 

@@ -21,16 +21,18 @@ _RANGES_SHOWN = 12
 _LABELLED_COUNT = 9
 _ROWS_SHOWN = 40
 _OBSTACLES_COUNT = 12
+_MARKERS_SHOWN = 120
 _FAR_LIMIT_FACTOR = 4.0
 
 
 def build(documents: Sequence[object]) -> tuple[Chart, ...]:
     """One chart per recommendation that ranks anything."""
     found = [document for document in documents if isinstance(document, Recommendation) and document.ranked]
-    return tuple(_chart(recommendation, index) for index, recommendation in enumerate(found))
+    suffixes = [""] if len(found) == 1 else [f" on {shortened(plain(one.hardware), 26)}" for one in found]
+    return tuple(_chart(one, index, suffix) for index, (one, suffix) in enumerate(zip(found, suffixes, strict=True)))
 
 
-def _chart(recommendation: Recommendation, index: int) -> Chart:
+def _chart(recommendation: Recommendation, index: int, suffix: str) -> Chart:
     ranked = recommendation.ranked
     front = [phrases.choice_name(choice) for choice in ranked if choice.pareto]
     task = wording.task(recommendation.task)
@@ -54,8 +56,8 @@ def _chart(recommendation: Recommendation, index: int) -> Chart:
     )
     return Chart(
         chart_id=f"quality-speed-{index + 1}",
-        title=f"Quality against speed on {shortened(plain(recommendation.hardware), 26)}",
-        caption="Up is better, right is faster; bars hold 80 % of outcomes. Hollow: quality inferred, not measured.",
+        title=f"Quality against speed{suffix}",
+        caption="Up is better, right is faster; bars hold 80 % of outcomes. Hollow or pale: quality inferred.",
         description=described,
         table=Grid(
             caption=f"Quality at {task} and generation speed",
@@ -94,7 +96,8 @@ def _draw(recommendation: Recommendation, axes: "Axes", theme: Theme) -> None:
     order = [ranked[0], *(c for c in ranked[1:] if c.pareto), *(c for c in ranked[1:] if not c.pareto)]
     labels = [Label(*_at(c), shortened(phrases.choice_name(c), LABEL_LIMIT)) for c in order[:_LABELLED_COUNT]]
     bars = [segment for choice in ranked[:_OBSTACLES_COUNT] for segment in _bars(choice)]
-    place_labels(axes, labels, theme, [*bars, *_front_segments(_front(ranked))])
+    obstacles = [*bars, *_front_segments(_front(ranked))]
+    place_labels(axes, labels, theme, obstacles, boxed=len(ranked) > _MARKERS_SHOWN)
 
 
 def _bars(choice: Choice) -> tuple[Segment, Segment]:
@@ -126,14 +129,15 @@ def _draw_picks(ranked: Sequence[Choice], axes: "Axes", theme: Theme) -> None:
         speed, quality = choice.estimate.decode_tokens_per_s, choice.quality
         axes.plot([speed.low, speed.high], [quality.mid] * 2, color=theme.sky, lw=1.1, alpha=0.6, zorder=2.5)
         axes.plot([speed.mid] * 2, [quality.low, quality.high], color=theme.sky, lw=1.1, alpha=0.6, zorder=2.5)
-    size = 34 if len(ranked) <= 60 else 9
     for imputed in (False, True):
-        own = [choice for choice in ranked[1:] if choice.quality.imputed == imputed]
-        if own:
+        own = [_at(choice) for choice in ranked[1:] if choice.quality.imputed == imputed]
+        if len(ranked) > _MARKERS_SHOWN:
+            _draw_dots(own, theme.sky if imputed else theme.blue, axes)
+        elif own:
             axes.scatter(
-                [_at(choice)[0] for choice in own],
-                [_at(choice)[1] for choice in own],
-                s=size,
+                [speed for speed, _ in own],
+                [quality for _, quality in own],
+                s=34,
                 facecolor=theme.surface if imputed else theme.blue,
                 edgecolor=theme.blue if imputed else theme.surface,
                 linewidth=1.2 if imputed else 0.8,
@@ -142,3 +146,16 @@ def _draw_picks(ranked: Sequence[Choice], axes: "Axes", theme: Theme) -> None:
     axes.scatter(
         *_at(ranked[0]), s=150, marker="*", color=theme.red, edgecolor=theme.surface, label="first pick", zorder=5
     )
+
+
+def _draw_dots(points: Sequence[tuple[float, float]], color: str, axes: "Axes") -> None:
+    """Many small dots as one path: a marker each would make a page of the whole shelf heavy."""
+    from matplotlib.patches import PathPatch
+    from matplotlib.path import Path
+
+    if points:
+        # as short a line as a renderer will not drop
+        vertices = [vertex for speed, quality in points for vertex in ((speed, quality), (speed * 1.004, quality))]
+        codes = [Path.MOVETO, Path.LINETO] * len(points)
+        patch = PathPatch(Path(vertices, codes), fill=False, edgecolor=color, linewidth=3.0, capstyle="round", zorder=3)
+        axes.add_patch(patch)

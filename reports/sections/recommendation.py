@@ -79,7 +79,7 @@ def _stats(choice: Choice) -> Stats:
         (
             Stat(label="Speed", value=fmt.number(decode.mid), unit="tok/s", note=fmt.edges(decode)),
             Stat(label="First token", value=first_value, unit=first_unit, note=fmt.duration_edges(first)),
-            Stat(label="Quality", value=f"{choice.quality.mid:.0f}", note=quality_note),
+            Stat(label="Quality", value=fmt.points(choice.quality.mid), note=quality_note),
             Stat(
                 label="Memory",
                 value=fmt.gib(estimate.memory.total_bytes).removesuffix(" GiB"),
