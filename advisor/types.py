@@ -252,6 +252,75 @@ class Recommendation:
     kind: str = "recommendation"
 
 
+class MachineClass(StrEnum):
+    """Kinds of machine people buy or rent for this."""
+
+    GAMING = "gaming GPU in a PC"
+    WORKSTATION = "workstation GPU"
+    DATACENTER = "data-centre GPU"
+    UNIFIED = "unified-memory computer"
+    APPLE = "Apple silicon"
+    CPU = "CPU only"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanRow:
+    """One machine that runs the model, with its price and running cost where known."""
+
+    hardware: str
+    machine_class: MachineClass
+    chips_count: int
+    memory_bytes: int
+    estimate: Estimate
+    price_usd: float | None = None
+    power_w: float | None = None
+    launch_year: int | None = None
+    usd_per_million_tokens: float | None = None
+    electricity_usd_per_million_tokens: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """Machines that run one model within the limits; ``here`` is this one, if it does."""
+
+    model_id: str
+    workload: Workload
+    limits: Limits
+    rows: tuple[PlanRow, ...]
+    rejected: tuple[Rejection, ...]
+    created_at: str
+    tool_version: str
+    catalog_version: str
+    here: Estimate | None = None
+    schema_version: int = SCHEMA_VERSION
+    kind: str = "plan"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ComparisonColumn:
+    """One machine of a comparison: its best picks for the task, or the model that was asked about."""
+
+    hardware: str
+    picks: tuple[Choice, ...] = ()
+    estimate: Estimate | None = None
+    reason: str | None = None  # why there is no answer
+    price_usd: float | None = None
+    power_w: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MachineComparison:
+    """Machines side by side for one task or one model."""
+
+    machines: tuple[ComparisonColumn, ...]
+    workload: Workload
+    created_at: str
+    tool_version: str
+    model_id: str | None = None
+    schema_version: int = SCHEMA_VERSION
+    kind: str = "machine_comparison"
+
+
 class ValidationStatus(StrEnum):
     """What became of one validation."""
 
