@@ -26,19 +26,19 @@ _DISTRIBUTIONS = {
     "mlx": "mlx-lm",
     "tensorrt-llm": "tensorrt-llm",
 }
-#: kind of device -> ggml back ends that can use it, best first, with the build option of the first
+#: kind of device -> ggml back ends that can use it, best first, with the definition that builds the first
 _BACKENDS = {
-    "cuda": (("CUDA", "Vulkan"), "GGML_CUDA"),
-    "rocm": (("ROCm", "HIP", "CUDA", "Vulkan"), "GGML_HIP"),
-    "metal": (("Metal", "MTL"), "GGML_METAL"),
-    "xpu": (("SYCL", "Vulkan"), "GGML_SYCL"),
-    "vulkan": (("Vulkan",), "GGML_VULKAN"),
+    "cuda": (("CUDA", "Vulkan"), "GGML_CUDA=on"),
+    "rocm": (("ROCm", "HIP", "CUDA", "Vulkan"), "GGML_HIP=on"),
+    "metal": (("Metal", "MTL"), "GGML_METAL=on"),
+    "xpu": (("SYCL", "Vulkan"), "GGML_SYCL=on"),
+    "vulkan": (("Vulkan",), "GGML_VULKAN=on"),
 }
 
 
-def build_command(option: str) -> str:
-    """The command that builds llama.cpp's Python binding with an option on."""
-    return f'CMAKE_ARGS="-D{option}=on" {REBUILD_LLAMA_CPP}'
+def build_command(definition: str) -> str:
+    """The command that builds llama.cpp's Python binding with a definition such as ``GGML_CUDA=on``."""
+    return f'CMAKE_ARGS="-D{definition}" {REBUILD_LLAMA_CPP}'
 
 
 def survey(devices: Sequence[Device]) -> tuple[tuple[EngineReport, ...], tuple[ProbeOutcome, ...]]:
@@ -135,11 +135,11 @@ def judge(report: EngineReport, devices: Sequence[Device]) -> ProbeOutcome:
         names = ", ".join(f"{device.name} ({device.description})" for device in report.devices)
         return _outcome(ProbeStatus.OK, f"llama.cpp {report.version} can use {names}")
     device = unused[0]
-    backends, option = _BACKENDS[device.kind]
+    backends, definition = _BACKENDS[device.kind]
     return _outcome(
         ProbeStatus.FAILED,
         f"you have {device.name}, but the installed llama.cpp {report.version} was built without {backends[0]}",
-        build_command(option),
+        build_command(definition),
     )
 
 

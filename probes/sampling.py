@@ -13,7 +13,7 @@ from probes.types import Conditions, Measurement, ScanWarning
 
 _WINDOW_S = 0.1  # ten ticks of the coarsest common counter
 _STEADY_GAIN_FRAC = 0.01  # stop once a window no longer beats the best by more than this
-_MIN_CLEAN_WINDOWS = 3
+_MIN_CLEAN_WINDOWS = 5
 _QUICK_CLEAN_WINDOWS = 2
 _MAX_CLEAN_WINDOWS = 12
 _MAX_REPEATS_PER_WINDOW = 1000

@@ -194,12 +194,17 @@ def _memory_bytes(host: Host) -> int:
 def _profile(machine: Machine) -> HardwareProfile:
     return HardwareProfile(
         profile_id=profile_id(machine.host, machine.devices),
-        created_at=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        created_at=utc_now(),
         tool_version=_tool_version(),
         host=machine.host,
         devices=machine.devices,
         outcomes=machine.outcomes,
     )
+
+
+def utc_now() -> str:
+    """The time as documents write it."""
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _tool_version() -> str:
