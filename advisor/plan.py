@@ -29,7 +29,27 @@ _COUNTS: Mapping[MachineClass, tuple[int, ...]] = {
     MachineClass.CPU: (1,),
 }
 _DATACENTER_NAMES = frozenset(
-    "A100 A10 A30 A40 B100 B200 B300 GB200 GH200 H100 H200 H800 L4 L40 L40S T4 V100 P100 P40".split()
+    {
+        "A100",
+        "A10",
+        "A30",
+        "A40",
+        "B100",
+        "B200",
+        "B300",
+        "GB200",
+        "GH200",
+        "H100",
+        "H200",
+        "H800",
+        "L4",
+        "L40",
+        "L40S",
+        "T4",
+        "V100",
+        "P100",
+        "P40",
+    }
 )
 _WORKSTATION_NAMES = ("Quadro", "RTX A", "RTX PRO", "PRO", "Ada")
 _SECONDS_PER_HOUR = 3600.0

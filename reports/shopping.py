@@ -91,7 +91,7 @@ def _comparison_rows(column: ComparisonColumn, model_id: str | None) -> list[tup
         return [(column.hardware, model_id or made.model_id, made.quant_id, "", speed, wait, memory)]
     if not column.picks:
         return [(column.hardware, column.reason or "nothing fits", "", "", "", "", "")]
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for index, choice in enumerate(column.picks[:_PICKS_SHOWN]):
         made = choice.estimate
         rows.append(
