@@ -20,6 +20,7 @@ from advisor.types import MetricSeries, Run
 
 CONFIDENCE_FRAC = 0.95
 _Z = statistics.NormalDist().inv_cdf(0.5 + CONFIDENCE_FRAC / 2)
+_LARGEST_LOG = 50.0
 #: The assumed between-run spread counts as much as this many observed differences of like runs.
 _PRIOR_WEIGHT = 3.0
 
@@ -42,13 +43,19 @@ class BetweenRuns:
 NO_HISTORY = BetweenRuns(squares_sum=0.0, differences_count=0)
 
 
+def _usable(series: MetricSeries) -> list[tuple[float, int]]:
+    """Undisturbed windows with a meaningful value, each with its round."""
+    flags = series.polluted or (False,) * len(series.values)
+    windows = zip(series.values, series.rounds, flags, strict=True)
+    return [(value, number) for value, number, polluted in windows if 0 < value < math.inf and not polluted]
+
+
 def round_values(series: MetricSeries) -> tuple[float, ...]:
     """The best undisturbed window of each round, in order; rounds without one are left out."""
     best: dict[int, float] = {}
     pick = max if higher_is_better(series.metric) else min
-    for index, (value, number) in enumerate(zip(series.values, series.rounds, strict=True)):
-        if value > 0 and not (series.polluted and series.polluted[index]):
-            best[number] = pick(best.get(number, value), value)
+    for value, number in _usable(series):
+        best[number] = pick(best.get(number, value), value)
     return tuple(best[number] for number in sorted(best))
 
 
@@ -59,8 +66,8 @@ def log_costs(series: MetricSeries) -> tuple[float, ...]:
 
 
 def window_deviations(series: MetricSeries) -> tuple[float, ...]:
-    """Per round, the mean absolute log deviation of its windows from the run's median window."""
-    logs = [(math.log(v), number) for v, number in zip(series.values, series.rounds, strict=True) if v > 0]
+    """Per round, the mean absolute log deviation of its undisturbed windows from the run's middle one."""
+    logs = [(math.log(value), number) for value, number in _usable(series)]
     if not logs:
         return ()
     centre = statistics.median(value for value, _ in logs)
@@ -68,6 +75,11 @@ def window_deviations(series: MetricSeries) -> tuple[float, ...]:
     for value, number in logs:
         by_round.setdefault(number, []).append(abs(value - centre))
     return tuple(statistics.fmean(values) for values in by_round.values())
+
+
+def fraction(log_change: float) -> float:
+    """A change of the logarithm as a fraction; what no machine can show is cut off before it overflows."""
+    return math.expm1(min(max(log_change, -_LARGEST_LOG), _LARGEST_LOG))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -158,6 +158,8 @@ class History:
             raise HistoryError(
                 f"a {type(document).__name__} is not remembered; record a validation, calibration or run"
             )
+        if isinstance(document, Run):
+            series.require_sound(document, "run")
         mapping = codec.to_mapping(document)
         row = (
             digest(mapping),

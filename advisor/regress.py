@@ -10,6 +10,7 @@ from advisor.comparison import (
     NO_HISTORY,
     BetweenRuns,
     Key,
+    fraction,
     log_costs,
     round_values,
     shift,
@@ -96,13 +97,13 @@ def _compare(
         return _incomparable(key, reason, before, after)
     found = shift(log_costs(base), log_costs(new), sigma)
     up = -1.0 if higher_is_better(key[1]) else 1.0
-    edges = sorted((math.expm1(up * found.low), math.expm1(up * found.high)))
+    edges = sorted((fraction(up * found.low), fraction(up * found.high)))
     finding = Finding(
         metric=key[1],
         subject=key[0],
         baseline=before,
         current=after,
-        change_frac=math.expm1(up * found.mid),
+        change_frac=fraction(up * found.mid),
         interval_frac=FractionInterval(low=edges[0], high=edges[1]),
         significant=False,
         verdict=Verdict.UNCHANGED,
@@ -113,7 +114,7 @@ def _compare(
     ratio = statistics.median(y) / max(statistics.median(x), 1e-9)
     noisy = ratio >= NOISIER_RATIO and statistics.median(y) >= NOISIER_FRAC
     noise_p = ranks.p_value(x, y) if noisy else 1.0
-    return _Compared(finding=finding, worse_frac=math.expm1(found.mid), noisier_p_value=noise_p, noisier_ratio=ratio)
+    return _Compared(finding=finding, worse_frac=fraction(found.mid), noisier_p_value=noise_p, noisier_ratio=ratio)
 
 
 #: Which prediction each measured metric is held against: the estimate's field of the same name.
@@ -154,8 +155,8 @@ def _drift(
     finding = Finding(
         metric=key[1],
         subject=key[0],
-        baseline=math.expm1(before),
-        current=math.expm1(after),
+        baseline=fraction(before),
+        current=fraction(after),
         change_frac=grown,
         interval_frac=FractionInterval(low=grown + found.low - found.mid, high=grown + found.high - found.mid),
         significant=False,
@@ -163,7 +164,7 @@ def _drift(
         p_value=found.p_value,
         threshold_frac=threshold.change_frac,
     )
-    over = threshold.limit_frac is not None and abs(math.expm1(after)) > threshold.limit_frac
+    over = threshold.limit_frac is not None and abs(fraction(after)) > threshold.limit_frac
     return _Compared(finding=finding, worse_frac=grown, over_limit=over)
 
 

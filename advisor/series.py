@@ -7,6 +7,7 @@ need to know one. Pure.
 import statistics
 from collections.abc import Iterator
 
+from advisor.errors import BadRequestError
 from advisor.types import (
     EngineBuild,
     MetricSeries,
@@ -122,6 +123,22 @@ def run_from_validation(document: Validation) -> Run:
         profile_id=document.profile_id,
         hardware=document.hardware,
     )
+
+
+def require_sound(run: Run, where: str) -> None:
+    """Check what a schema cannot: that every value of every series has its round.
+
+    Raises:
+        BadRequestError: naming the case and metric that do not.
+    """
+    for case in run.cases:
+        for series in case.series:
+            lengths = {len(series.values), len(series.rounds), len(series.polluted or series.values)}
+            if len(lengths) > 1:
+                raise BadRequestError(
+                    f"{where}: case {case.subject[:80]!r}, {series.metric[:40]!r}: values, rounds and polluted"
+                    " differ in length; the document was altered, record it again"
+                )
 
 
 def points(document: object) -> Iterator[tuple[str, str, float, float, float]]:

@@ -87,12 +87,13 @@ def _read_gate(path: str | None) -> "Gate":
 
 
 def _as_run(document: Any, where: str) -> "Run":
-    from advisor.series import run_from_validation
+    from advisor.series import require_sound, run_from_validation
     from advisor.types import Run, Validation
 
     if isinstance(document, Validation):
         return run_from_validation(document)
     if isinstance(document, Run):
+        require_sound(document, where)
         return document
     raise BadRequestError(f"{where}: a {document.kind} document; regress compares run or validation documents")
 
