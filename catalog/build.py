@@ -28,7 +28,7 @@ TODAY_YEAR = 2026.75
 def build(sources_dir: Path = SOURCES_DIR, data_dir: Path = DATA_DIR) -> str:
     """Write every packaged data file; returns the catalog's version (a date and a content hash)."""
     models = read_model_records(sources_dir)
-    quants = quant_records(read_table("quants", sources_dir), read_table("quant_quality_summary", sources_dir))
+    quants = quant_records(read_table("quants", sources_dir), FACTS_DATE)
     chips = _chips(sources_dir)
     files = {
         "models.jsonl": _lines(models),

@@ -52,18 +52,24 @@ class ChipIndex:
     def find(self, text: str, memory_bytes: int | None = None) -> ChipSpec:
         """The chip of a name or PCI id (``10de:2684``); a memory size picks among its variants.
 
+        A size that no variant is sold with changes nothing for a name that fits one chip: drivers
+        report odd sizes (a slice of a card, a modified one). Written into the name, it is an error.
+
         Raises:
-            UnknownNameError: if the name fits no chip or several, or no variant has that memory.
+            UnknownNameError: if the name fits no chip or several.
+            CatalogError: if no variant has the memory written into the name.
         """
         found = self._named(text)
         if not found and memory_bytes is None:
-            text, memory_bytes = _split_memory(text)
+            text, written_bytes = _split_memory(text)
             found = self._named(text)
+            if found and written_bytes is not None:
+                return self._variant(text, found, written_bytes, strict=True)
         if not found:
             raise UnknownNameError("chip", text, nearest=self._nearest(text))
         if memory_bytes is None:
             return _only(text, found)
-        return self._variant(text, found, memory_bytes)
+        return self._variant(text, found, memory_bytes, strict=False)
 
     def knows(self, text: str) -> bool:
         """Whether a text as a whole is some chip's name."""
@@ -79,11 +85,13 @@ class ChipIndex:
         keys = [":".join(pci.groups()).lower()] if pci else [_key(text), _key(_DECORATION.sub(" ", text))]
         return next((tier[key] for key in keys for tier in self._tiers if key in tier), ())
 
-    def _variant(self, text: str, found: Sequence[ChipSpec], memory_bytes: int) -> ChipSpec:
+    def _variant(self, text: str, found: Sequence[ChipSpec], memory_bytes: int, *, strict: bool) -> ChipSpec:
         siblings = {chip.chip_id: chip for one in found for chip in self._variants[one.bare_name]}
         pool = [*found, *(chip for chip in siblings.values() if chip not in found)]
         fitting = [chip for chip in pool if _has_memory(chip, memory_bytes)]
         preferred = [chip for chip in fitting if chip in found] or fitting
+        if not preferred and not strict:
+            return _only(text, found)
         if not preferred:
             sold = "; ".join(f"{chip.chip_id}: {_sizes(chip)}" for chip in pool)
             raise CatalogError(f"chip {text!r} does not come with {memory_bytes / GIB:.4g} GiB; it is sold as {sold}")

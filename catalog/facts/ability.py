@@ -86,9 +86,8 @@ class Posterior:
         prior_shared, prior_own = _prior_variances(subjects, self.variances)
         prior = prior_shared * mixture.sum() ** 2 + prior_own * (mixture**2).sum()
         variance = prior - np.einsum("ij,ij->i", cross @ self.inverse, cross)
-        mean: Array = cross @ self.weights
-        sd: Array = np.sqrt(np.maximum(variance, 1e-6))
-        return mean, sd
+        sd = np.sqrt(np.maximum(variance, 1e-6)).astype(np.float64)
+        return cross @ self.weights, sd
 
     def left_out(self, rows: Index) -> tuple[Array, Array]:
         """Errors of these cells when all of them are predicted from the rest, and the errors' covariance."""
@@ -125,7 +124,7 @@ def _solve(
 ) -> Posterior:
     noise = cell_noise(cells, variances.measured_noise, variances.reported_noise, factor)
     covariance = prior + np.diag(noise)
-    inverse: Array = np.linalg.inv(covariance)
+    inverse: Array = np.asarray(np.linalg.inv(covariance), dtype=np.float64)
     weights: Array = inverse @ values
     half_log_determinant = np.log(np.diag(np.linalg.cholesky(covariance))).sum()
     return Posterior(

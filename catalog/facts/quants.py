@@ -1,74 +1,97 @@
-"""Raw quantisation rows as packaged `catalog.types.QuantSpec` records."""
+"""Quantisations as packaged `catalog.types.QuantSpec` records, with their measured or fitted divergence."""
 
 import math
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-# Runtime formats by the name a user would give them: id -> (raw name, file format)
-_RUNTIME_FORMATS = {
-    "AWQ-4bit": ("AWQ-int4 g128", "safetensors"),
-    "GPTQ-4bit": ("GPTQ-int4 g128", "safetensors"),
-    "GPTQ-8bit": ("GPTQ-int8 g128", "safetensors"),
-    "W4A16": ("compressed-tensors W4A16 g128 (sym)", "safetensors"),
-    "FP8": ("FP8 dynamic per-channel (W8A8)", "safetensors"),
-    "FP8-block": ("FP8 block 128x128 (DeepSeek/Qwen style)", "safetensors"),
-    "INT8": ("INT8 W8A8 per-channel", "safetensors"),
-    "NVFP4": ("NVFP4 (modelopt/compressed-tensors)", "safetensors"),
-    "MXFP4": ("MXFP4 (OCP, gpt-oss)", "safetensors"),
-    "MLX-2bit": ("MLX affine 2bit g64", "mlx"),
-    "MLX-3bit": ("MLX affine 3bit g64", "mlx"),
-    "MLX-4bit": ("MLX affine 4bit g64", "mlx"),
-    "MLX-5bit": ("MLX affine 5bit g64", "mlx"),
-    "MLX-6bit": ("MLX affine 6bit g64", "mlx"),
-    "MLX-8bit": ("MLX affine 8bit g64", "mlx"),
-    "MLX-mxfp4": ("MLX mxfp4", "mlx"),
-    "BNB-nf4": ("bitsandbytes nf4", "safetensors"),
+from catalog.formats import SCHEMES
+from catalog.ggml_types import TYPES
+from catalog.mixes import DEFAULT_TYPES
+from catalog.quantloss import SIZE_EXPONENT, divergence_of_bits, loss_frac
+from catalog.recipes import recipe_of
+from catalog.weights import typical_bits
+
+_UPLOADERS_MIXES = (
+    "Q2_K_L", "Q3_K_XL", "Q4_K_L", "Q5_K_L", "Q6_K_L",
+    "UD-IQ1_S", "UD-IQ1_M", "UD-IQ2_XXS", "UD-IQ2_M", "UD-IQ3_XXS", "UD-Q2_K_XL", "UD-Q3_K_XL", "UD-Q4_K_XL",
+    "UD-Q5_K_XL", "UD-Q6_K_XL", "UD-Q8_K_XL",
+)  # fmt: skip
+_UPLOADER_MARK = re.compile(r"\s*\(.*\)$")
+_BILLIONS = re.compile(r"(\d+(?:\.\d+)?)B\b")
+_ROUNDED_SCHEMES = re.compile(r"^(?:MLX|BNB|MXFP4|NVFP4)")  # round to nearest, no calibration data
+_REFERENCE_BILLIONS = 8.0
+# Divergences that explain the mean accuracy lost in runtime_format_quality (FP8 0.05, INT8 0.2, GPTQ 1.2, AWQ 0.9
+# MMLU points); MXFP4 checkpoints were trained in it, a GGUF of that type may be converted from others.
+_RUNTIME_DIVERGENCE = {
+    "FP8": 0.003,
+    "FP8-block": 0.003,
+    "GPTQ-8bit": 0.003,
+    "INT8": 0.009,
+    "AWQ-4bit": 0.05,
+    "GPTQ-4bit": 0.06,
+    "W4A16": 0.06,
+    "MXFP4": 0.0,
+    "MXFP4_MOE": 0.02,
 }
-_UNQUANTISED = {"F32", "F16", "BF16"}
+_FULL_PRECISION = {"F32", "F16", "BF16", "BF16-safetensors"}
 
 
-def quant_records(rows: Iterable[Mapping[str, str]], summary: Iterable[Mapping[str, str]]) -> list[dict[str, Any]]:
-    """Every ggml type, GGUF file type and runtime format as keyword arguments of `QuantSpec`."""
-    by_kind: dict[str, list[Mapping[str, str]]] = defaultdict(list)
+def quant_records(rows: Iterable[Mapping[str, str]], date: str) -> list[dict[str, Any]]:
+    """Every GGUF file type and runtime format as keyword arguments of `QuantSpec`, sorted by id."""
+    rows = list(rows)
+    measured = measured_divergences(rows)
+    kv_types = {row["name"] for row in rows if row["kind"] == "kv_cache_type"}
+    names = [*DEFAULT_TYPES, *_UPLOADERS_MIXES, *SCHEMES]
+    return sorted(
+        (_record(name, measured, kv_types, date) for name in names), key=lambda record: str(record["quant_id"])
+    )
+
+
+def measured_divergences(rows: Iterable[Mapping[str, str]]) -> dict[str, float]:
+    """Published mean KL divergence per type, in nats, brought to 8 billion parameters.
+
+    Geometric mean over models and uploaders.
+    """
+    logs: dict[str, list[float]] = defaultdict(list)
     for row in rows:
-        by_kind[row["kind"]].append(row)
-    divergence = {row["ftype"]: float(row["kld_median"]) for row in summary}
-    kv_types = {row["name"] for row in by_kind["kv_cache_type"]}
-    records = {row["name"]: _tensor_type(row, kv_types) for row in by_kind["gguf_tensor_type"]}
-    for name, bits, row in _file_types(by_kind["gguf_ftype"]):
-        records.setdefault(name, {**_common(name, "gguf", bits, row)})
-    raw_formats = {row["name"]: row for row in by_kind["runtime_format"]}
-    for name, (raw_name, file_format) in _RUNTIME_FORMATS.items():
-        row = raw_formats[raw_name]
-        records[name] = _common(name, file_format, float(row["value"]), row)
-    for name, value in divergence.items():
-        if name in records:
-            records[name]["kl_divergence"] = value
-    return sorted(records.values(), key=lambda record: str(record["quant_id"]))
+        if row["kind"] != "gguf_ftype" or row["metric"] != "kl_divergence_mean":
+            continue
+        size = _BILLIONS.search(row["model"])
+        billions = float(size[1]) if size else _REFERENCE_BILLIONS
+        at_reference = math.log(float(row["value"])) + SIZE_EXPONENT * math.log(billions / _REFERENCE_BILLIONS)
+        logs[_UPLOADER_MARK.sub("", row["name"])].append(at_reference)
+    return {name: math.exp(sum(values) / len(values)) for name, values in logs.items()}
 
 
-def _common(name: str, file_format: str, bits: float, row: Mapping[str, str]) -> dict[str, Any]:
-    citation = {"source": row["source"], "date": row["date"] or None}
-    return {"quant_id": name, "file_format": file_format, "bits_per_weight": bits, "citation": citation}
-
-
-def _tensor_type(row: Mapping[str, str], kv_types: set[str]) -> dict[str, Any]:
-    record = _common(row["name"], "gguf", float(row["value"]), row)
-    record["block_weights_count"] = int(row["block_size"])
-    record["block_bytes"] = round(float(row["bytes_per_block"]))
-    if row["name"] in kv_types:
+def _record(name: str, measured: Mapping[str, float], kv_types: set[str], date: str) -> dict[str, Any]:
+    scheme = SCHEMES.get(name)
+    bits = round(typical_bits(name), 4)
+    if name in _FULL_PRECISION:
+        divergence = 0.0
+    else:
+        rounded = bool(_ROUNDED_SCHEMES.match(name)) or name in {"Q4_0", "Q4_1", "Q5_0", "Q5_1"}
+        fitted = _RUNTIME_DIVERGENCE.get(name, divergence_of_bits(bits, rounded=rounded))
+        base = name if scheme else recipe_of(name).file_type  # an uploader's variation loses what its base loses
+        divergence = measured.get(name, measured.get(base, fitted))
+    record: dict[str, Any] = {
+        "quant_id": name,
+        "file_format": scheme.file_format if scheme else "gguf",
+        "bits_per_weight": bits,
+        "kl_divergence": float(f"{divergence:.3g}"),
+        "quality_loss_frac": float(f"{loss_frac(divergence, 8_000_000_000, 'general'):.3g}"),
+        "citation": {"source": _source(name, name in measured, scheme is not None), "date": date},
+    }
+    if name in TYPES and not scheme:
+        record["block_weights_count"] = TYPES[name].block_weights_count
+        record["block_bytes"] = TYPES[name].block_bytes
+    if name in kv_types and not scheme:
         record["kv_capable"] = True
     return record
 
 
-def _file_types(rows: Iterable[Mapping[str, str]]) -> list[tuple[str, float, Mapping[str, str]]]:
-    """Measured bits per weight of each file type: the geometric mean over the models that publish it."""
-    measured: dict[str, list[tuple[float, Mapping[str, str]]]] = defaultdict(list)
-    for row in rows:
-        if row["metric"] == "measured_bpw":
-            measured[row["name"]].append((float(row["value"]), row))
-    return [
-        (name, round(math.exp(sum(math.log(bits) for bits, _ in cells) / len(cells)), 4), cells[0][1])
-        for name, cells in measured.items()
-    ]
+def _source(name: str, has_divergence: bool, runtime: bool) -> str:
+    bytes_from = "format's reference implementation" if runtime else "llama.cpp src/llama-quant.cpp"
+    loss_from = "published KL divergence (quants.csv)" if has_divergence else "divergence fitted on bits"
+    return f"bits: {bytes_from}; loss: {'none' if name in _FULL_PRECISION else loss_from}"

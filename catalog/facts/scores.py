@@ -25,6 +25,7 @@ _POINTS_SCALE = {"text": 1.2, "embedding": 0.35}  # θ per nat of score
 _Z80 = 1.2816
 _UNMEASURED_SHIFT = 0.25  # θ; models nobody has measured tend to be the weaker ones
 _UNMEASURED_SD = 0.2
+_UNVERIFIED_SHIFT = 0.1  # θ; models that only their maker has measured
 _DERIVED_SD = 0.15  # a fine-tune without scores of its own
 _DERIVED_SHIFT = 0.1
 
@@ -130,6 +131,8 @@ class _TaskTable:
             self._anywhere[one.model_id].add(one.task)
             if one.task in self._mixture:
                 self._at_task[one.model_id].append(one)
+        verified = {one.model_id for one in observed if one.reported_frac < 1}
+        self._unverified = set(self._anywhere) - verified
         self._measured_lines = {subjects[model_id].lineage for model_id in self._anywhere}
         self._mean, self._sd = posterior.predict(self._subjects, self._mixture)
         anchor = [subjects[_ANCHORS[self._scale]]]
@@ -171,6 +174,7 @@ class _TaskTable:
         measured = np.array([subject.lineage in self._measured_lines for subject in self._subjects])
         own = np.array([model["model_id"] in self._anywhere for model in self._models])
         mid[~measured] -= _UNMEASURED_SHIFT
+        mid[np.array([model["model_id"] in self._unverified for model in self._models])] -= _UNVERIFIED_SHIFT
         sd[~measured] = np.hypot(sd[~measured], _UNMEASURED_SD)
         sd[~own & measured] = np.hypot(sd[~own & measured], _DERIVED_SD)
         high = mid + _Z80 * sd
