@@ -37,6 +37,8 @@ TYPES = (
 #: The type of the twins that measure everything but a type's own rates.
 _REFERENCE_TYPE = "Q4_K"
 _OVERHEAD_TYPES = ("Q4_K", "Q8_0")
+#: Types that output layers are mostly stored in: many short rows, slower per byte than the layers' matrices.
+_OUTPUT_TYPES = ("Q6_K", "Q8_0")
 #: Types that mixtures of experts are mostly published in; experts are multiplied by kernels of their own.
 _EXPERT_TYPES = ("Q4_K", "Q6_K", "Q8_0", "Q5_K", "Q4_0", "Q3_K", "IQ4_XS", "MXFP4")
 _PROMPT_TOKENS = 128
@@ -168,37 +170,51 @@ def _recurrent(layers: int, hidden: int, ffn: int, heads: int) -> Geometry:
 
 _DECODE = Timing(phase="decode", tokens_count=_DECODE_TOKENS)
 _PREFILL = Timing(phase="prefill", tokens_count=_PROMPT_TOKENS)
+_LONG_PREFILL = Timing(phase="prefill", tokens_count=4 * _PROMPT_TOKENS)
 
 
 def _experiment(
-    name: str, geometry: Geometry, weight_type: str, *extra: Timing, architecture: str = "llama"
+    name: str,
+    geometry: Geometry,
+    weight_type: str,
+    *timings: Timing,
+    architecture: str = "llama",
 ) -> Experiment:
     model = _twin_model(name, architecture, geometry)
     types = uniform_types(list_tensors(model), weight_type)
     return Experiment(
-        experiment_id=f"{name}.{weight_type}", model=model, tensor_types=types, timings=(_DECODE, _PREFILL, *extra)
+        experiment_id=f"{name}.{weight_type}",
+        model=model,
+        tensor_types=types,
+        timings=timings or (_DECODE, _PREFILL),
     )
 
 
 def experiments(types: Sequence[str] = TYPES) -> tuple[Experiment, ...]:
     """Everything a calibration times, most informative first."""
-    at_depth = (
+    at_depths = (
+        _DECODE,
+        _PREFILL,
         Timing(phase="decode", tokens_count=_DECODE_TOKENS, depth_tokens=_DEPTH_TOKENS),
         Timing(phase="prefill", tokens_count=_PROMPT_TOKENS, depth_tokens=_DEPTH_TOKENS),
     )
     one = _REFERENCE_TYPE
     shapes = [
-        _experiment("narrow", _shape(20, 1024, 3072, 16, 4, head_dim=64), weight_type)
+        _experiment("narrow", _shape(20, 1024, 3072, 16, 4, head_dim=64), weight_type, _DECODE, _LONG_PREFILL)
         for weight_type in _OVERHEAD_TYPES
     ]
     shapes += [
         _experiment("long", _shape(14, 2048, 6144, 16, 4), one),
-        _experiment("attention", _shape(4, 1024, 1024, 16, 4), one, *at_depth),
-        _experiment("full-heads", _shape(4, 1024, 1024, 8, 8), one, *at_depth),
+        _experiment("attention", _shape(4, 1024, 1024, 16, 4), one, *at_depths),
+        _experiment("full-heads", _shape(4, 1024, 1024, 8, 8), one, *at_depths),
         _experiment("small-experts", _mixture(6, 1024, 512, 32, 8), one, architecture="qwen3moe"),
         _experiment("recurrent", _recurrent(8, 1024, 3072, 16), one, architecture="qwen35"),
     ]
     by_type = [_experiment("wide", _shape(4, 2048, 6144, 16, 4), weight_type) for weight_type in types]
+    shapes += [
+        _experiment("vocabulary", replace(_shape(1, 1024, 1024, 8, 2), vocab_count=131072), weight_type, _DECODE)
+        for weight_type in _OUTPUT_TYPES
+    ]
     mixtures = [
         _experiment("experts", _mixture(2, 2048, 768, 24, 8), weight_type, architecture="qwen3moe")
         for weight_type in types

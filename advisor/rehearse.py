@@ -20,8 +20,8 @@ from catalog.tensors import gguf_metadata, list_tensors
 
 OnProgress = Callable[[float, str], None]
 
-#: A loaded twin may be in memory twice: its mapped file and the copy the engine rearranges for its kernels.
-_RESIDENT_COPIES = 2
+#: A twin is read, not mapped, so it is in memory once; caches and buffers come on top.
+_RESIDENT_COPIES = 1.15
 #: Share of the time budget that writing and loading twins may use.
 _WRITING_SHARE = 0.4
 #: Undisturbed repeats that make a timing trustworthy.
@@ -128,7 +128,7 @@ def batches(experiments: Sequence[Experiment], memory_bytes: int) -> list[list[E
     groups: list[list[Experiment]] = []
     held_bytes = 0
     for experiment in experiments:
-        size = _RESIDENT_COPIES * experiment.weights_bytes
+        size = round(_RESIDENT_COPIES * experiment.weights_bytes)
         if not groups or held_bytes + size > memory_bytes:
             groups.append([])
             held_bytes = 0
@@ -172,13 +172,13 @@ def _rehearse_batch(
 def _open(worker: Worker, experiment: Experiment, directory: Path, threads_count: int | None) -> LlamaCppSession | None:
     path = directory / f"{experiment.experiment_id}.gguf"
     write_experiment(experiment, path)
-    options = LoadOptions(context_tokens=experiment.context_tokens, threads_count=threads_count)
+    options = LoadOptions(context_tokens=experiment.context_tokens, threads_count=threads_count, mmap=False)
     try:
         session = worker.hold(str(path), options)
     except EngineError:
         return None
     finally:
-        # the pages live on while the engine maps them; where an open file cannot go, the directory takes it later
+        # the weights are in memory now; where the file cannot go yet, its directory takes it later
         with contextlib.suppress(OSError):
             path.unlink()
     session.decode(2)

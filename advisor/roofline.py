@@ -23,23 +23,34 @@ from catalog.types import Role
 
 ANY_TYPE = "*"
 EXPERTS = "experts:"
+OUTPUT = "output:"
 #: However small a model, it is not taken to run from cache alone: what it shares the cache with is unknown.
 _LEAST_MISSED_FRAC = 0.5
 
 
+_KEY_PREFIXES = {Role.EXPERT: EXPERTS, Role.OUTPUT: OUTPUT}
+
+
 def rate_key(weight: WeightWork) -> str:
-    """Under which name a weight's own rates are kept: experts have kernels of their own."""
-    return f"{EXPERTS}{weight.tensor_type}" if weight.role == Role.EXPERT else weight.tensor_type
+    """Under which name a weight's own rates are kept: experts and the output layer apart from the rest."""
+    return _KEY_PREFIXES.get(weight.role, "") + weight.tensor_type
 
 
-def _rate(by_type: Mapping[str, float], weight: WeightWork, expert_factor: float) -> float:
-    """Coefficient of a weight: that of its type and role, else of its type, else of any type."""
-    if weight.role == Role.EXPERT:
-        own = by_type.get(rate_key(weight))
-        if own is not None:
-            return own
-        return by_type.get(weight.tensor_type, by_type[ANY_TYPE]) * expert_factor
-    return by_type.get(weight.tensor_type, by_type[ANY_TYPE])
+def _rate(by_type: Mapping[str, float], weight: WeightWork, factors: Mapping[Role, float]) -> float:
+    """Coefficient of a weight: that of its type and role, else its type's times the role's usual factor."""
+    own = by_type.get(rate_key(weight))
+    if own is not None:
+        return own
+    return by_type.get(weight.tensor_type, by_type[ANY_TYPE]) * factors.get(weight.role, 1.0)
+
+
+def _decode_rate(rates: Rates, weight: WeightWork) -> float:
+    factors = {Role.EXPERT: rates.decode_expert_factor, Role.OUTPUT: rates.output_factor}
+    return _rate(rates.decode_s_per_byte, weight, factors)
+
+
+def _prefill_rate(rates: Rates, weight: WeightWork) -> float:
+    return _rate(rates.prefill_s_per_flop, weight, {Role.EXPERT: rates.prefill_moe_factor})
 
 
 def knows_type(rates: Rates, tensor_type: str) -> bool:
@@ -79,8 +90,8 @@ def _missed_frac(work: Work, rates: Rates) -> float:
 
 
 def _decode_weights(work: Work, rates: Rates, weight: WeightWork) -> Term:
-    per_byte = _rate(rates.decode_s_per_byte, weight, rates.decode_expert_factor)
-    per_flop = _rate(rates.prefill_s_per_flop, weight, rates.prefill_moe_factor)
+    per_byte = _decode_rate(rates, weight)
+    per_flop = _prefill_rate(rates, weight)
     first_token_flop = weight.flop / work.tokens_count
     missed_bytes = weight.bytes * _missed_frac(work, rates)
     memory_s = max(missed_bytes * per_byte, _memory_floor_s(rates, missed_bytes))
@@ -112,7 +123,7 @@ def price_decode(work: Work, rates: Rates) -> tuple[Term, ...]:
 
 def _prefill_output(rates: Rates, weight: WeightWork) -> Term:
     """Logits of the last prompt token: one matrix-vector product, priced as when decoding."""
-    per_byte = _rate(rates.decode_s_per_byte, weight, rates.decode_expert_factor)
+    per_byte = _decode_rate(rates, weight)
     time_s = max(weight.bytes * per_byte, _memory_floor_s(rates, weight.bytes))
     name = _weights_name("prefill", weight)
     return _term(rates, name, time_s, Bound.MEMORY, moved=weight.bytes, flop=weight.flop)
@@ -121,7 +132,7 @@ def _prefill_output(rates: Rates, weight: WeightWork) -> Term:
 def _prefill_weights(work: Work, rates: Rates, weight: WeightWork) -> Term:
     if weight.role == Role.OUTPUT:
         return _prefill_output(rates, weight)
-    per_flop = _rate(rates.prefill_s_per_flop, weight, rates.prefill_moe_factor)
+    per_flop = _prefill_rate(rates, weight)
     half_tokens = rates.expert_half_tokens if weight.role == Role.EXPERT else rates.ubatch_half_tokens
     fill = 1.0 + half_tokens / weight.rows_count
     compute_s = max(weight.flop * per_flop * fill, _compute_floor_s(rates, weight.flop))

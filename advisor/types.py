@@ -494,6 +494,7 @@ class Rates:
     decode_s_per_token: float = 0.0
     decode_s_per_flop: float = 0.0
     decode_expert_factor: float = 1.0  # time of a routed-expert byte relative to a dense one
+    output_factor: float = 1.0  # time of an output-layer byte relative to one of the layers
     decode_attention_s_per_flop: float = 0.0
     state_s_per_byte: float = 0.0  # recurrent state, decoding
     state_s_per_flop: float = 0.0  # recurrent state, per prompt token
