@@ -40,7 +40,8 @@ def observe(
     """The best of several repeats, and how far they spread (half the 10-90 % range over the middle).
 
     Disturbances only ever add time, so the best repeat is the machine left alone: over the runs this was
-    tried on, rates from it predicted unseen shapes better than rates from the median. ``threads_count`` is given where a CPU's threads did the work.
+    tried on, rates from it predicted unseen shapes better than rates from the median. ``threads_count`` is
+    given where a CPU's threads did the work.
     """
     ordered = sorted(seconds)
     tenth = len(ordered) // 10

@@ -27,8 +27,12 @@ OUTPUT = "output:"
 #: However small a model, it is not taken to run from cache alone: what it shares the cache with is unknown.
 _LEAST_MISSED_FRAC = 0.5
 
-
 _KEY_PREFIXES = {Role.EXPERT: EXPERTS, Role.OUTPUT: OUTPUT}
+
+
+def expert_key(tensor_type: str) -> str:
+    """Under which name the rates of routed experts of a type are kept."""
+    return EXPERTS + tensor_type
 
 
 def rate_key(weight: WeightWork) -> str:
