@@ -11,11 +11,12 @@ const Format = (() => {
     return Math.min(12, 1 - Math.floor(Math.log10(size)));
   }
 
-  /* Python rounds exact halves to even and JavaScript away from zero; both look at the stored binary value. */
+  /* As Python: a value exactly between two decimals goes to the even one, where toFixed goes up.
+     Such a value is an odd multiple of 1 / 2^(decimals + 1), which doubles hold exactly. */
   function toFixed(value, decimals) {
-    if (decimals === 0) {
-      const low = Math.floor(value);
-      if (value - low === 0.5) return String(low % 2 === 0 ? low : low + 1);
+    if (Math.abs(value * 2 ** (decimals + 1)) % 2 === 1) {
+      const low = Math.floor(value * 10 ** decimals);
+      return ((low % 2 === 0 ? low : low + 1) / 10 ** decimals).toFixed(decimals);
     }
     return value.toFixed(decimals);
   }

@@ -1,6 +1,6 @@
 /* Starts the page: reads the documents it holds, brings tables and buttons to life. */
 (() => {
-  const THEMES = [["auto", "Auto", "as the system"], ["light", "Light", "light"], ["dark", "Dark", "dark"]];
+  const THEMES = [["auto", "Auto"], ["light", "Light"], ["dark", "Dark"]];
 
   async function unpacked(node) {
     const content = JSON.parse(node.textContent);
@@ -21,11 +21,11 @@
     button.hidden = false;
     button.addEventListener("click", () => {
       current = (current + 1) % THEMES.length;
-      const [name, label, spoken] = THEMES[current];
+      const [name, label] = THEMES[current];
       if (name === "auto") delete document.documentElement.dataset.theme;
       else document.documentElement.dataset.theme = name;
       button.textContent = label;
-      button.setAttribute("aria-label", `Colours: ${spoken}`);
+      button.setAttribute("aria-label", `${label} colours`);
     });
   }
 
