@@ -20,13 +20,6 @@ RECURRENT_MIXERS = frozenset(
     {Mixer.GATED_DELTA, Mixer.KDA, Mixer.MAMBA1, Mixer.MAMBA2, Mixer.SHORT_CONV, Mixer.LIGHTNING}
 )
 _SKIPPED_ROLES = frozenset({Role.EMBEDDING, Role.TOWER})
-#: Kernels that a kind of layer launches beyond a plain transformer layer's (about seventeen), relative to those:
-#: counted on llama.cpp's graphs (``src/models``).
-_RECURRENT_LAUNCHES = 0.8  # projections, convolution, decay, normalised state update, gate
-_MLA_LAUNCHES = 0.4  # compressed projections and the absorbed products around attention
-_FOUR_NORMS_LAUNCHES = 0.2
-_BIAS_LAUNCHES = 0.1
-_QK_NORM_LAUNCHES = 0.1
 _RECURRENT_OPERATIONS = {
     Mixer.GATED_DELTA: 30,
     Mixer.KDA: 34,
@@ -58,7 +51,6 @@ class WeightWork:
 class Work:
     """One step: a decoded token for each of ``batch_count`` users, or one prompt.
 
-    ``layers_count`` is in plain transformer layers' worth of kernel launches.
     ``passes_count`` is how often the weights are swept (micro-batches of a prompt);
     ``tokens_per_pass`` how many tokens share one sweep.
     """
@@ -147,15 +139,6 @@ def experts_touched_frac(geometry: Geometry, tokens_count: float) -> float:
 def moe_layers_count(geometry: Geometry) -> int:
     """Layers with routed experts."""
     return sum(ffn in (Ffn.MOE, Ffn.DENSE_AND_MOE) for ffn in geometry.ffns)
-
-
-def launch_layers_count(geometry: Geometry) -> float:
-    """Layers in units of a plain transformer layer's kernel launches, routed experts aside."""
-    common = 1.0 + _FOUR_NORMS_LAUNCHES * (geometry.norms_per_layer >= 4)
-    common += _BIAS_LAUNCHES * geometry.qkv_bias + _QK_NORM_LAUNCHES * (geometry.qk_norm is not None)
-    recurrent = sum(mixer in RECURRENT_MIXERS for mixer in geometry.mixers)
-    compressed = geometry.mixers.count(Mixer.MLA)
-    return common * geometry.layers_count + _RECURRENT_LAUNCHES * recurrent + _MLA_LAUNCHES * compressed
 
 
 @lru_cache(maxsize=4096)
@@ -320,7 +303,7 @@ def decode_work(
         scores_count=(shape.full_heads_count * depth_tokens + shape.sliding_heads_count * reach) * held,
         state_bytes=2.0 * _STATE_BYTES_PER_ELEMENT * state,
         state_flop=_FLOP_PER_STATE_ELEMENT * state,
-        layers_count=launch_layers_count(geometry) * share.layers_frac,
+        layers_count=geometry.layers_count * share.layers_frac,
         moe_layers_count=moe_layers_count(geometry) * share.layers_frac,
         operations_count=operations_count(geometry) * share.layers_frac,
         activations_count=batch_count * geometry.layers_count * share.layers_frac * geometry.hidden_dim,
@@ -368,7 +351,7 @@ def prefill_work(
         scores_count=(shape.full_heads_count * full_pairs + shape.sliding_heads_count * near_pairs) * share.layers_frac,
         state_bytes=2.0 * _STATE_BYTES_PER_ELEMENT * state * passes_count,
         state_flop=_FLOP_PER_STATE_ELEMENT * state * prompt_tokens,
-        layers_count=launch_layers_count(geometry) * share.layers_frac,
+        layers_count=geometry.layers_count * share.layers_frac,
         moe_layers_count=moe_layers_count(geometry) * share.layers_frac,
         operations_count=operations_count(geometry) * share.layers_frac * passes_count,
         activations_count=prompt_tokens * geometry.layers_count * share.layers_frac * geometry.hidden_dim,
