@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from catalog.architectures.blocks import find_architecture
+from catalog.architectures.blocks import find_architecture, slides_every
 from catalog.architectures.caches import with_cache_sizes
 from catalog.architectures.table import ARCHITECTURES
 from catalog.gguf_header import HeaderTensor, MetadataValue
@@ -21,26 +21,6 @@ _TOWER_PREFIXES = ("v.", "a.", "mm.", "enc.", "nextn.")
 _LOOKED_UP = frozenset({"per_layer_token_embd.weight", "position_embd.weight", "token_types.weight"})
 _KEPT_SMALL = ("_norm", "ffn_gate_inp", "exp_probs_b", "ssm_conv1d", "shortconv.conv", "attn_sinks", "ssm_a", "ssm_d")
 
-# Where a file does not state which layers slide: every how many layers one attends to everything
-# (negative: that layer comes first), as its loader assumes.
-_SLIDING_EVERY = {
-    "gemma2": 2,
-    "gemma3": 6,
-    "gemma3n": 5,
-    "gemma-embedding": 6,
-    "cohere2": 4,
-    "cohere2moe": -4,
-    "olmo2": 4,
-    "gpt-oss": 2,
-    "exaone4": 4,
-    "exaone-moe": 4,
-    "afmoe": 4,
-    "laguna": -4,
-    "mellum": 4,
-    "muse-glimmer": 4,
-    "modern-bert": -3,
-    "llama4": 4,
-}
 _LLAMA4_CHUNK_TOKENS = 8192  # its loader's constant; files do not state it
 
 
@@ -178,12 +158,10 @@ def _sliding(facts: Facts, count: int) -> list[bool]:
     stated = facts.value("attention.sliding_window_pattern")
     if isinstance(stated, tuple) and len(stated) >= count:
         return [bool(value) for value in stated[:count]]
-    every = _SLIDING_EVERY.get(architecture, 0)
+    every = find_architecture(architecture).sliding_every
     if type(stated) is int and stated > 0:
         every = -stated if every < 0 else stated
-    if every < 0:
-        return [index % -every != 0 for index in range(count)]
-    return [every > 0 and index % every < every - 1 for index in range(count)]
+    return slides_every(every, count)
 
 
 def _ffn(parts: Mapping[str, object]) -> Ffn:

@@ -40,6 +40,13 @@ def find_architecture(name: str | None) -> Architecture:
     return ARCHITECTURES.get(name or "", GENERIC)
 
 
+def slides_every(every: int, count: int) -> list[bool]:
+    """Which of ``count`` layers slide (see ``Architecture.sliding_every``)."""
+    if every < 0:
+        return [index % -every != 0 for index in range(count)]
+    return [every > 0 and index % every < every - 1 for index in range(count)]
+
+
 @lru_cache(maxsize=4096)
 def lay_out(
     architecture: str | None, geometry: Geometry, context_tokens: int, nextn_matrices_count: int | None = None

@@ -65,6 +65,8 @@ class Architecture:
         nextn_matrices_count: vocabulary-sized matrices of their own (output, embedding) that they carry.
         mixers: builders of the token mixers that are not plain attention.
         rope_frac: share of a head that is rotated.
+        sliding_every: where a file does not say which layers slide, one in so many does not: the last of
+            each group, or (negative) the first; 0: none slides unless the file says so.
         layer_extras, top_extras: builders of what only this family has.
     """
 
@@ -98,6 +100,7 @@ class Architecture:
     nextn_output_norm: str = "nextn.shared_head_norm"
     nextn_matrices_count: int = 0
     rope_frac: float = 1.0
+    sliding_every: int = 0
     mixers: Mapping[Mixer, Builder] = field(default_factory=dict)
     layer_extras: Builder | None = None
     top_extras: Builder | None = None

@@ -17,8 +17,8 @@ _SCORE_BIAS = "exp_probs_b.bias"
 _LLAMA = Architecture(name="llama", experts_use_ffn_length=True)
 _QWEN3 = Architecture(name="qwen3", qk_norm="head")
 _QWEN3MOE = replace(_QWEN3, name="qwen3moe")
-_GEMMA3 = Architecture(name="gemma3", norms=_FOUR_NORMS, qk_norm="head")
-_COHERE = Architecture(name="cohere2", norms=("attn_norm",), output="tied")
+_GEMMA3 = Architecture(name="gemma3", sliding_every=6, norms=_FOUR_NORMS, qk_norm="head")
+_COHERE = Architecture(name="cohere2", sliding_every=4, norms=("attn_norm",), output="tied")
 _LATENT_MOE = Architecture(name="deepseek2", score_bias=_SCORE_BIAS, mixers={Mixer.MLA: attention.latent})
 _SPARSE_MOE = replace(_LATENT_MOE, mixers={Mixer.MLA: attention.latent_indexed}, nextn=True)
 _LAYER_NORM = Architecture(name="gptneox", norm_bias=True, attention_bias=True, ffn="plain", ffn_bias=True)
@@ -92,18 +92,19 @@ _DENSE = (
     replace(_QWEN3, name="apertus", ffn="plain"),
     Architecture(name="arcee", ffn="plain"),
     Architecture(name="olmo", norms=(), output_norm=None),
-    Architecture(name="olmo2", norms=_POST_NORMS, qk_norm="full", output="own"),
-    Architecture(name="exaone4", norms=_POST_NORMS, qk_norm="head"),
+    Architecture(name="olmo2", sliding_every=4, norms=_POST_NORMS, qk_norm="full", output="own"),
+    Architecture(name="exaone4", sliding_every=4, norms=_POST_NORMS, qk_norm="head"),
     Architecture(name="glm4", norms=_FOUR_NORMS, ffn="joined", rope_frac=0.5),
     Architecture(name="chatglm", fused_qkv=True, ffn="joined", rope_frac=0.5),
     Architecture(name="phi3", fused_qkv=True, ffn="joined"),
     Architecture(name="gemma", output="tied"),
-    Architecture(name="gemma2", norms=_FOUR_NORMS, output="tied"),
+    Architecture(name="gemma2", sliding_every=2, norms=_FOUR_NORMS, output="tied"),
     _GEMMA3,
-    replace(_GEMMA3, name="gemma-embedding", output="tied", encoder=True),
+    replace(_GEMMA3, name="gemma-embedding", sliding_every=6, output="tied", encoder=True),
     replace(
         _GEMMA3,
         name="gemma3n",
+        sliding_every=5,
         output="tied",
         layer_extras=extras.gemma3n,
         top_extras=extras.gemma3n_top,
@@ -116,9 +117,9 @@ _DENSE = (
         layer_extras=extras.gemma4,
         top_extras=extras.gemma4_top,
     ),
-    Architecture(name="muse-glimmer", norms=_FOUR_NORMS, qk_norm="head", attention_gate="element"),
+    Architecture(name="muse-glimmer", sliding_every=4, norms=_FOUR_NORMS, qk_norm="head", attention_gate="element"),
     _COHERE,
-    replace(_COHERE, name="command-r", qk_norm="heads", qk_norm_from_layers=64),
+    replace(_COHERE, name="command-r", sliding_every=0, qk_norm="heads", qk_norm_from_layers=64),
     Architecture(name="stablelm", norm_bias=True, qk_norm="heads", rope_frac=0.25),
     replace(_LAYER_NORM, fused_qkv=True, rope_frac=0.25, output="own"),
     replace(_LAYER_NORM, name="starcoder", fused_qkv=True, top_extras=extras.position_embedding),
@@ -138,11 +139,11 @@ _EXPERTS = (
     Architecture(name="qwen2moe", shared_gate=True),
     _QWEN3MOE,
     replace(_QWEN3MOE, name="qwen3vlmoe"),
-    replace(_QWEN3MOE, name="mellum"),
+    replace(_QWEN3MOE, name="mellum", sliding_every=4),
     replace(_QWEN3MOE, name="llada-moe"),
     replace(_QWEN3MOE, name="hunyuan-moe", experts_use_ffn_length=True),
     replace(_QWEN3MOE, name="dots1", score_bias=_SCORE_BIAS),
-    replace(_QWEN3MOE, name="exaone-moe", score_bias=_SCORE_BIAS, nextn=True, nextn_ffn=Ffn.DENSE),
+    replace(_QWEN3MOE, name="exaone-moe", sliding_every=4, score_bias=_SCORE_BIAS, nextn=True, nextn_ffn=Ffn.DENSE),
     replace(_QWEN3MOE, name="hy_v3", score_bias="exp_probs_b", nextn=True),
     replace(
         _QWEN3MOE,
@@ -161,7 +162,7 @@ _EXPERTS = (
         experts_use_ffn_length=True,
         rope_frac=0.5,
     ),
-    replace(_QWEN3MOE, name="laguna", score_bias=_SCORE_BIAS, attention_gate="head"),
+    replace(_QWEN3MOE, name="laguna", sliding_every=-4, score_bias=_SCORE_BIAS, attention_gate="head"),
     replace(
         _QWEN3MOE,
         name="step35",
@@ -171,7 +172,14 @@ _EXPERTS = (
         nextn_ffn=Ffn.DENSE,
         nextn_slides=True,
     ),
-    Architecture(name="afmoe", norms=_FOUR_NORMS, qk_norm="head", score_bias=_SCORE_BIAS, attention_gate="element"),
+    Architecture(
+        name="afmoe",
+        sliding_every=4,
+        norms=_FOUR_NORMS,
+        qk_norm="head",
+        score_bias=_SCORE_BIAS,
+        attention_gate="element",
+    ),
     Architecture(
         name="glm4moe",
         norms=("attn_norm", "post_attention_norm"),
@@ -182,14 +190,15 @@ _EXPERTS = (
     ),
     Architecture(
         name="gpt-oss",
+        sliding_every=2,
         norms=("attn_norm", "post_attention_norm"),
         attention_bias=True,
         sinks=True,
         expert_bias=True,
     ),
-    Architecture(name="llama4"),
+    Architecture(name="llama4", sliding_every=4),
     Architecture(name="ernie4_5-moe", score_bias=_SCORE_BIAS),
-    replace(_COHERE, name="cohere2moe"),
+    replace(_COHERE, name="cohere2moe", sliding_every=-4),
     Architecture(
         name="mimo2",
         score_bias=_SCORE_BIAS,
@@ -282,6 +291,7 @@ _ENCODERS = (
     ),
     Architecture(
         name="modern-bert",
+        sliding_every=-3,
         fused_qkv=True,
         ffn="joined",
         output="tied",
