@@ -1,0 +1,110 @@
+"""The command group: help, typos, errors in one line, exit codes."""
+
+import subprocess
+import sys
+
+import pytest
+from click.testing import CliRunner
+
+from advisor.cli import main as cli
+from advisor.errors import AdvisorError, BadRequestError, NothingFitsError
+
+
+def run(*args, **env):
+    import os
+
+    return subprocess.run(
+        [sys.executable, "-m", "advisor", *args],
+        capture_output=True,
+        text=True,
+        env={**os.environ, **env},
+        timeout=120,
+        check=False,
+    )
+
+
+def test_every_command_of_the_table_exists_and_explains_itself():
+    runner = CliRunner()
+    for name in cli.COMMANDS:
+        result = runner.invoke(cli.advisor, [name, "--help"])
+        assert result.exit_code == 0, (name, result.output, result.exception)
+        assert "Usage" in result.output
+
+
+def test_help_lists_the_commands():
+    done = run("--help")
+    assert done.returncode == 0
+    assert all(name in done.stdout for name in cli.COMMANDS)
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        (("recomend",), "did you mean recommend"),
+        (("estimate", "qwen3-8c"), "nearest"),
+        (("estimate", "qwen3-8b:Q4_K_Z"), "nearest"),
+        (("estimate", "qwen3-8b", "--task", "codin"), "did you mean coding"),
+        (("estimate", "qwen3-8b", "--hardware", "rtx 5091"), "chip"),
+        (("estimate", "qwen3-8b", "--context", "24G"), "write 4096 or 32k"),
+        (("recommend", "--max-memory", "24G"), "GiB"),
+        (("recommend", "--prompt", "8k", "--context", "4k"), "--context 4096 cannot hold"),
+        (("recommend", "--concurrency", "0"), "--concurrency 0"),
+        (("estimate", "qwen3-8b", "--engine", "llamacpp"), "unknown engine"),
+        (("estimate", "qwen3-8b", "--hardware", "rtx 4090", "--backend", "opengl"), "unknown backend"),
+    ],
+)
+def test_a_wrong_request_is_one_line_and_exit_2(tmp_path, args, said):
+    done = run(*args, ADVISOR_HOME=str(tmp_path))
+    assert done.returncode == 2, done.stderr
+    assert done.stdout == ""
+    lines = done.stderr.strip().splitlines()
+    assert len(lines) == 1
+    assert said in lines[0]
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        (("estimate", "missing.gguf"), "missing.gguf"),
+        (("estimate", "qwen3-8b", "--profile", "missing.json"), "missing.json"),
+    ],
+)
+def test_a_missing_file_is_one_line_and_exit_1(tmp_path, args, said):
+    done = run(*args, ADVISOR_HOME=str(tmp_path))
+    assert done.returncode == 1
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert said in done.stderr
+
+
+def test_a_damaged_profile_names_file_and_field(tmp_path):
+    (tmp_path / "profile.json").write_text('{"kind": "profile", "schema_version": 1, "profile_id": 3}')
+    done = run("estimate", "qwen3-8b", "--no-calibrate", ADVISOR_HOME=str(tmp_path))
+    assert done.returncode == 1
+    assert "profile.json" in done.stderr
+    assert "profile_id" in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("error", "code"), [(AdvisorError("a"), 1), (BadRequestError("b"), 2), (NothingFitsError("c"), 3)]
+)
+def test_errors_have_the_contracts_exit_codes(monkeypatch, capsys, error, code):
+    def fail(**_kwargs):
+        raise error
+
+    monkeypatch.setattr(cli.advisor, "main", fail)
+    with pytest.raises(SystemExit) as caught:
+        cli.main([])
+    assert caught.value.code == code
+    assert capsys.readouterr().err == f"advisor: {error}\n"
+
+
+def test_ctrl_c_says_that_nothing_was_half_written(monkeypatch, capsys):
+    def interrupt(**_kwargs):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli.advisor, "main", interrupt)
+    with pytest.raises(SystemExit) as caught:
+        cli.main([])
+    assert caught.value.code == 130
+    assert "nothing half-written" in capsys.readouterr().err
