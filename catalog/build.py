@@ -9,6 +9,7 @@ import hashlib
 import json
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -30,10 +31,12 @@ def build(sources_dir: Path = SOURCES_DIR, data_dir: Path = DATA_DIR) -> str:
     models = read_model_records(sources_dir)
     quants = quant_records(read_table("quants", sources_dir), FACTS_DATE)
     chips = _chips(sources_dir)
+    scores = fit_scores(sources_dir, models)
     files = {
         "models.jsonl": _lines(models),
         "names.json": _document(name_tiers(models)),
-        "scores.json": _document(_packed_scores(fit_scores(sources_dir, models))),
+        "scores.json": _document(_packed_scores(scores)),
+        "accuracy.json": _document([asdict(test) for test in scores.left_out]),
         "quants.jsonl": _lines(quants),
         "chips.jsonl": _lines(chips),
     }

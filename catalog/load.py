@@ -9,13 +9,16 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from catalog.chips import ChipIndex, HardwareSpec, parse_hardware
 from catalog.errors import CatalogError, UnknownNameError
 from catalog.names import fold, resolve
 from catalog.overlay import overlay_dir, read_overlay
-from catalog.types import ChipSpec, Citation, FileFormat, Geometry, ModelSpec, QuantSpec, Score
+from catalog.records import model_from_record, tuples
+from catalog.types import ChipSpec, Citation, FileFormat, ModelSpec, QuantSpec, Score
+
+if TYPE_CHECKING:
+    from catalog.chips import ChipIndex, HardwareSpec
 
 __all__ = ["TASKS", "Catalog", "CatalogError", "UnknownNameError", "load_catalog"]
 
@@ -89,12 +92,14 @@ class Catalog:
         """
         return self._chip_index.find(text, memory_bytes)
 
-    def hardware(self, text: str) -> HardwareSpec:
+    def hardware(self, text: str) -> "HardwareSpec":
         """The machine of a ``--hardware`` text such as ``rtx 3090*2+64GiB``.
 
         Raises:
             CatalogError: if it cannot be read, or its chip is unknown or ambiguous.
         """
+        from catalog.chips import parse_hardware
+
         return parse_hardware(text, self._chip_index)
 
     def quality(self, model_id: str, task: str) -> Score:
@@ -111,8 +116,10 @@ class Catalog:
         model = self.models.get(model_id)
         if model is None or task not in model.tasks:
             return Score(low=0.0, mid=0.0, high=0.0, imputed=True, evidence=("not a model for this task",))
-        from catalog.quality import impute
+        from catalog.quality import impute, inherit
 
+        if model.derived_from is not None and task in self._scores["models"].get(model.derived_from, {}):
+            return inherit(self.quality(model.derived_from, task), model.derived_from)
         return impute(model, self._scores["fallback"][task])
 
     def quant_loss_frac(self, quant_id: str, params_count: int, task: str) -> float:
@@ -144,7 +151,9 @@ class Catalog:
         return tiers
 
     @cached_property
-    def _chip_index(self) -> ChipIndex:
+    def _chip_index(self) -> "ChipIndex":
+        from catalog.chips import ChipIndex
+
         return ChipIndex(self.chips)
 
 
@@ -176,33 +185,10 @@ def _read(name: str) -> bytes:
     return (_DATA_DIR / name).read_bytes()
 
 
-def model_from_record(record: Mapping[str, Any]) -> ModelSpec:
-    """A `ModelSpec` from its packaged record.
-
-    Raises:
-        TypeError: if a field is unknown or one that must be there is missing.
-    """
-    fields = dict(record)
-    if "geometry" in fields:
-        fields["geometry"] = Geometry(**_tuples(fields["geometry"]))
-    for name in ("modalities", "capabilities", "tasks"):
-        if name in fields:
-            fields[name] = frozenset(fields[name])
-    fields["repos"] = _tuples(fields.get("repos", {}))
-    fields["citation"] = Citation(**fields["citation"])
-    fields.setdefault("architecture", None)
-    fields.setdefault("official", False)
-    return ModelSpec(**_tuples(fields))
-
-
-def _tuples(fields: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()}
-
-
 def _quant(record: Mapping[str, Any]) -> QuantSpec:
     fields = {**record, "file_format": FileFormat(record["file_format"]), "citation": Citation(**record["citation"])}
     return QuantSpec(**fields)
 
 
 def _chip(record: Mapping[str, Any]) -> ChipSpec:
-    return ChipSpec(**_tuples({**record, "citation": Citation(**record["citation"])}))
+    return ChipSpec(**tuples({**record, "citation": Citation(**record["citation"])}))

@@ -1,1 +1,1 @@
-"""From raw source records to the catalog's packaged records; used only by ``catalog.build``."""
+"""From raw facts to the catalog's packaged records: the work of ``catalog.build`` and ``catalog update``."""

@@ -86,12 +86,12 @@ class Posterior:
         prior_shared, prior_own = _prior_variances(subjects, self.variances)
         prior = prior_shared * mixture.sum() ** 2 + prior_own * (mixture**2).sum()
         variance = prior - np.einsum("ij,ij->i", cross @ self.inverse, cross)
-        sd = np.sqrt(np.maximum(variance, 1e-6)).astype(np.float64)
+        sd: Array = np.sqrt(np.maximum(variance, 1e-6, dtype=np.float64))
         return cross @ self.weights, sd
 
     def left_out(self, rows: Index) -> tuple[Array, Array]:
         """Errors of these cells when all of them are predicted from the rest, and the errors' covariance."""
-        covariance = np.linalg.inv(self.inverse[np.ix_(rows, rows)])
+        covariance: Array = np.linalg.inv(self.inverse[np.ix_(rows, rows)]).astype(np.float64)
         return covariance @ self.weights[rows], covariance
 
 

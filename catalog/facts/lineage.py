@@ -35,6 +35,12 @@ def precision_base_key(model_id: str) -> str:
     return name_key(_PRECISION_MARK.sub("", model_id.rpartition("/")[2].lower()))
 
 
+def is_conversion(model_id: str) -> bool:
+    """Whether a name says that a repository holds another one's weights, converted or quantised."""
+    name = _COPY_MARKS.sub("", model_id.rpartition("/")[2].lower())
+    return bool(_PRECISION_MARK.search(name)) or model_id.partition("/")[0].lower() in _MIRRORS
+
+
 def find_duplicates(records: Sequence[Mapping[str, Any]], corrections: Mapping[str, str]) -> dict[str, str]:
     """Copies of the same weights: repository id to the canonical repository id."""
     groups: dict[str, list[Mapping[str, Any]]] = defaultdict(list)

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from catalog.facts.ability import Posterior, Subject, Variances, fit
 from catalog.facts.accuracy import LeftOut, left_out
 from catalog.facts.benchmarks import Observation, observations
-from catalog.load import model_from_record
 from catalog.quality import features
+from catalog.records import model_from_record
 
 Array = NDArray[np.float64]
 
