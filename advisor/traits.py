@@ -1,0 +1,155 @@
+"""What of a data sheet decides an engine's speed: rates put on one footing, gaps filled, generation named.
+
+Vendors count differently: NVIDIA lists two FP32 lanes per integer lane since Ampere's consumer chips,
+AMD counts RDNA 3's dual issue, laptop chips are listed at their lowest clock. Published runs line up
+across generations once a chip is described by its integer lanes and clock (``vector_flop_per_s``): prompt
+throughput of quantised models is about 530 flop per streaming multiprocessor and clock from Ampere to
+Blackwell, whatever the tensor cores are rated at.
+"""
+
+import math
+from dataclasses import dataclass, field
+
+from catalog.types import ChipSpec
+
+#: Streaming multiprocessors with two FP32 lanes per integer lane.
+_TWO_FP32_PER_INTEGER = frozenset({"Ampere", "Ada", "Hopper", "Blackwell", "Blackwell DC"})
+_GENERATIONS = {
+    "Ada Lovelace": "Ada",
+    "Blackwell 2.0": "Blackwell",
+    "Maxwell 2.0": "Maxwell",
+    "RDNA 1.0": "RDNA 1",
+    "RDNA 2.0": "RDNA 2",
+    "RDNA 3.0": "RDNA 3",
+    "RDNA 4.0": "RDNA 4",
+    "GCN 4.0": "GCN 4",
+    "GCN 5.0": "GCN 5",
+    "GCN 5.1": "GCN 5",
+    "CDNA 1.0": "CDNA",
+    "CDNA 2.0": "CDNA",
+    "CDNA 3.0": "CDNA 3",
+    "CDNA 4.0": "CDNA 3",
+    "Xe-LPG": "Xe-LP",
+    "Xe-LPG+": "Xe-LP",
+}
+#: Data-centre chips of these generations have far more tensor than vector throughput.
+_DATACENTRE_NAMES = {"Ampere": "Ampere DC", "Blackwell": "Blackwell DC"}
+_DATACENTRE_TENSOR_RATIO = 12.0
+_HBM_GENERATIONS = frozenset({"Ampere DC", "Blackwell DC", "Hopper", "Volta", "CDNA", "CDNA 3"})
+#: Watts per teraflop/s of vector rate that a generation's desktop chips are given; less means lower clocks.
+_FULL_CLOCK_W_PER_TFLOP = {
+    "Pascal": 21.0,
+    "Turing": 22.0,
+    "Ampere": 21.0,
+    "Ada": 12.0,
+    "Blackwell": 14.0,
+    "RDNA 2": 8.0,
+    "RDNA 3": 3.5,
+    "RDNA 4": 1.6,
+}
+_POWER_LOG_RANGE = (-1.2, 0.6)
+#: Flop per byte of memory bandwidth where a data sheet gives no arithmetic rate.
+_ASSUMED_FLOP_PER_BYTE = {"cpu": 10.0, "apple": 33.0, "gpu": 20.0, "apu": 20.0}
+_ARM_VENDORS = frozenset({"raspberry", "rockchip", "cix", "qualcomm", "aws", "ampere", "apple"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChipTraits:
+    """A chip as one backend sees it.
+
+    ``stack`` names the software that drives it: the backend, and for Vulkan whose hardware.
+    ``power_log`` is the logarithm of its power per vector rate relative to its generation's desktop chips.
+    ``matrix_flop_per_s`` is the rate prompts scale with. ``imputed`` names fields the data sheet lacks.
+    """
+
+    chip_id: str
+    backend: str
+    stack: str
+    generation: str
+    memory_bytes_per_s: float
+    vector_flop_per_s: float
+    matrix_flop_per_s: float
+    power_log: float = 0.0
+    inline_ecc: bool = False
+    joined_dies: bool = False
+    integrated: bool = False
+    imputed: tuple[str, ...] = field(default=())
+
+
+def traits_of(chip: ChipSpec, backend: str) -> ChipTraits | None:
+    """Describe a chip for one backend, or None without a memory bandwidth."""
+    if chip.memory_bytes_per_s is None:
+        return None
+    generation = "" if backend == "cpu" else _generation(chip)
+    generation = generation or _fallback_generation(chip)
+    fp32, imputed = _fp32(chip)
+    vector = _vector_rate(generation, chip, fp32)
+    return ChipTraits(
+        chip_id=chip.chip_id,
+        backend=backend,
+        stack=f"{backend}-{chip.vendor.lower()}" if backend == "vulkan" else backend,
+        generation=generation,
+        memory_bytes_per_s=chip.memory_bytes_per_s,
+        vector_flop_per_s=vector,
+        matrix_flop_per_s=_matrix_rate(chip, backend, generation, vector),
+        power_log=_power_log(chip, backend, generation, vector),
+        inline_ecc=_has_inline_ecc(chip, generation),
+        joined_dies=chip.kind == "apple" and "Ultra" in chip.chip_id,
+        integrated=chip.kind == "apu",
+        imputed=imputed,
+    )
+
+
+def _generation(chip: ChipSpec) -> str:
+    name = _GENERATIONS.get(chip.architecture or "", chip.architecture or "")
+    fp32, fp16 = chip.fp32_flop_per_s, chip.fp16_flop_per_s
+    if name in _DATACENTRE_NAMES and fp32 and fp16 and fp16 / fp32 >= _DATACENTRE_TENSOR_RATIO:
+        return _DATACENTRE_NAMES[name]
+    return name
+
+
+def _fallback_generation(chip: ChipSpec) -> str:
+    if chip.kind != "cpu":
+        return "unknown"
+    return "Arm" if chip.vendor.lower() in _ARM_VENDORS else "x86"
+
+
+def _fp32(chip: ChipSpec) -> tuple[float, tuple[str, ...]]:
+    """The FP32 rate, and what had to be assumed for it."""
+    if chip.fp32_flop_per_s:
+        return chip.fp32_flop_per_s, ()
+    bandwidth = chip.memory_bytes_per_s or 0.0
+    if chip.fp16_flop_per_s and chip.kind in ("gpu", "apu"):
+        return chip.fp16_flop_per_s / 4.0, ("fp32_flop_per_s",)
+    return bandwidth * _ASSUMED_FLOP_PER_BYTE.get(chip.kind, 20.0), ("fp32_flop_per_s",)
+
+
+def _vector_rate(generation: str, chip: ChipSpec, fp32: float) -> float:
+    if generation in _TWO_FP32_PER_INTEGER:
+        return fp32 / 2.0
+    if generation == "RDNA 3" and chip.kind == "gpu":
+        return fp32 / 2.0  # the listed rate counts dual issue
+    return fp32
+
+
+def _matrix_rate(chip: ChipSpec, backend: str, generation: str, vector: float) -> float:
+    vendor = chip.vendor.lower()
+    if backend in ("cpu", "metal") or vendor in ("nvidia", "intel", "apple"):
+        has_tensor_cores = generation != "Turing" or chip.fp16_flop_per_s is not None
+        return vector if has_tensor_cores else vector / 2.0
+    return chip.fp16_flop_per_s or 2.0 * vector
+
+
+def _power_log(chip: ChipSpec, backend: str, generation: str, vector: float) -> float:
+    usual = _FULL_CLOCK_W_PER_TFLOP.get(generation)
+    if usual is None or chip.power_w is None or chip.kind != "gpu" or backend == "cpu":
+        return 0.0
+    low, high = _POWER_LOG_RANGE
+    return min(high, max(low, math.log(chip.power_w / (vector / 1e12) / usual)))
+
+
+def _has_inline_ecc(chip: ChipSpec, generation: str) -> bool:
+    """Professional NVIDIA cards with GDDR keep error-correction bits in the same memory."""
+    if chip.vendor != "NVIDIA" or chip.kind != "gpu" or generation in _HBM_GENERATIONS:
+        return False
+    return not any(word in chip.chip_id for word in ("GeForce", "TITAN", "P100"))  # the P100 has stacked memory

@@ -1,0 +1,220 @@
+"""Fit the packaged data-sheet coefficients to published llama.cpp runs; print how far they hold elsewhere.
+
+    python benchmarks/fit_datasheet.py             # tables only
+    python benchmarks/fit_datasheet.py --write     # also write advisor/data/datasheet.json
+
+Tables: errors and interval coverage with each chip left out of the fit (the whole chip, on every backend),
+with each model left out, and on the rows fitted on. Interval widths are those of the other chips' residuals.
+Takes about a minute.
+"""
+
+import argparse
+import csv
+import gzip
+import io
+import json
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+
+from advisor.accuracy import rival_speeds
+from advisor.coefficients import Coefficients, to_document
+from advisor.datasheet_fit import PHASES, PhaseFit, Sample, spread_of_residuals
+from advisor.posynomial import Floats
+from advisor.published import RowError, parse_row, price_row
+from advisor.traits import traits_of
+from catalog.load import Catalog, load_catalog
+
+ROOT = Path(__file__).resolve().parents[1]
+PUBLISHED = ROOT / "catalog" / "sources" / "published"
+OUTPUT = ROOT / "advisor" / "data" / "datasheet.json"
+Z_WITHIN = 1.2816
+#: Rows that cannot be what they say (a 7-core M1 at 1849 tokens/s).
+MISPRINTS = {("Apple M1 (7-core GPU)", "pp8192")}
+#: What the batched runs call their models, and how those are quantised.
+BATCHED_MODELS = {
+    "GLM-4.7-Flash-GGUF": ("zai-org/GLM-4.7-Flash", "Q8_0"),
+    "Qwen2.5-Coder-7B-Q8_0-GGUF": ("Qwen/Qwen2.5-Coder-7B-Instruct", "Q8_0"),
+    "Qwen3-Coder-30B-A3B-Instruct-Q8_0-GGUF": ("Qwen/Qwen3-Coder-30B-A3B-Instruct", "Q8_0"),
+    "gemma-3-4b-it-qat-GGUF": ("google/gemma-3-4b-it", "Q4_0"),
+    "gpt-oss-120b-GGUF": ("openai/gpt-oss-120b", "MXFP4"),
+    "gpt-oss-20b-GGUF": ("openai/gpt-oss-20b", "MXFP4"),
+}
+BATCHED_BACKENDS = {"NVIDIA GB10 (DGX Spark)": "CUDA", "Apple M2 Ultra (76-core GPU)": "Metal"}
+
+
+def read_rows(name: str) -> list[dict[str, str]]:
+    """Rows of a packed published table."""
+    with gzip.open(PUBLISHED / name, "rb") as file:
+        return list(csv.DictReader(io.TextIOWrapper(file, encoding="utf-8", newline="")))
+
+
+def single_user_rows() -> Iterable[dict[str, str]]:
+    """Batched runs at batch 1, as rows of the common table (first prompts are warm-up, and left out)."""
+    for row in read_rows("batched_bench.csv.gz"):
+        model_id, quant = BATCHED_MODELS[row["model"].rpartition("/")[2]]
+        common = {
+            "hardware": row["hardware"],
+            "backend": BATCHED_BACKENDS[row["hardware"]],
+            "model_id": model_id,
+            "quant": quant,
+            "date": "2026-02",
+        }
+        if int(row["batch"]) == 1:
+            yield {**common, "test": f"tg{row['tg']}@d{row['pp']}", "tokens_per_s": row["s_tg_tps"]}
+            if int(row["pp"]) > 512:
+                yield {**common, "test": f"pp{row['pp']}", "tokens_per_s": row["s_pp_tps"]}
+
+
+def samples_of(rows: Iterable[dict[str, str]], catalog: Catalog) -> list[Sample]:
+    """Rows that can be priced, with the traits of their chips; the others are named on the way."""
+    samples = []
+    for fields in rows:
+        if (fields["hardware"], fields["test"]) in MISPRINTS:
+            continue
+        try:
+            priced = price_row(parse_row(fields), catalog)
+        except RowError as error:
+            print(f"left out: {fields['hardware']}, {fields['model_id']}, {fields['test']}: {error}")
+            continue
+        traits = traits_of(priced.chip, priced.row.backend)
+        if traits is not None:
+            samples.append(Sample(priced=priced, traits=traits))
+    return samples
+
+
+def generation_key(sample: Sample) -> str:
+    """Stack and generation of a sample's chip."""
+    return f"{sample.traits.stack}/{sample.traits.generation}"
+
+
+def chips_by_generation(samples: Iterable[Sample]) -> dict[str, set[str]]:
+    """Chips that were fitted on, by stack and generation."""
+    chips: dict[str, set[str]] = {}
+    for sample in samples:
+        chips.setdefault(generation_key(sample), set()).add(sample.chip)
+    return chips
+
+
+def lone(samples: Iterable[Sample], chips: dict[str, set[str]]) -> Floats:
+    """Marks samples whose chip is the only one of its stack and generation."""
+    return np.array([len(chips[generation_key(sample)]) == 1 for sample in samples])
+
+
+def sigmas_of(fit: PhaseFit, by_chip: Floats, by_model: Floats) -> dict[str, dict[str, float]]:
+    """Interval widths by how near the published runs come to a chip."""
+    alone = lone(fit.samples, chips_by_generation(fit.samples)).astype(bool)
+
+    def spread(rows: Floats, residuals: Floats) -> dict[str, float]:
+        own = [sample for sample, used in zip(fit.samples, rows, strict=True) if used]
+        return spread_of_residuals(own, residuals[rows], fit.weights[rows])
+
+    everything = np.ones(len(alone), dtype=bool)
+    unseen = spread(alone, by_chip)
+    return {
+        "chip": spread(everything, by_model),
+        "generation": spread(~alone, by_chip),
+        "stack": {"*": unseen["*"]},
+        "unknown": {"*": 1.5 * unseen["*"]},
+    }
+
+
+def coverage(fit: PhaseFit, by_chip: Floats, by_model: Floats) -> Floats:
+    """Whether each left-out row lies in its interval, widths taken from the other chips' residuals."""
+    held = np.zeros(len(by_chip), dtype=bool)
+    chips = np.array([sample.chip for sample in fit.samples])
+    alone = lone(fit.samples, chips_by_generation(fit.samples)).astype(bool)
+    for chip in sorted(set(chips)):
+        own, rest = chips == chip, chips != chip
+        part = PhaseFit(
+            phase=fit.phase,
+            samples=tuple(sample for sample, used in zip(fit.samples, rest, strict=True) if used),
+            design=fit.design,
+            log_times=fit.log_times[rest],
+            weights=fit.weights[rest],
+            spreads=fit.spreads,
+        )
+        widths = sigmas_of(part, by_chip[rest], by_model[rest])
+        for index in np.flatnonzero(own):
+            level = widths["stack" if alone[index] else "generation"]
+            sigma = level.get(fit.samples[index].traits.stack, level["*"])
+            held[index] = abs(by_chip[index]) <= Z_WITHIN * sigma
+    return held
+
+
+def table(title: str, rows: list[tuple[str, Floats, Floats | None]]) -> None:
+    """Print errors of several groups of log residuals as a Markdown table."""
+    print(f"\n{title}\n\n| group | rows | median | p90 | bias | coverage |\n|---|---|---|---|---|---|")
+    for name, residuals, held in rows:
+        if not len(residuals):
+            continue
+        errors = np.exp(-residuals) - 1.0
+        misses = np.abs(errors)
+        shown = "" if held is None else f"{held.mean():.0%}"
+        print(
+            f"| {name} | {len(errors)} | {np.median(misses):.1%} | {np.quantile(misses, 0.9):.1%} "
+            f"| {np.median(errors):+.1%} | {shown} |"
+        )
+
+
+def report(fit: PhaseFit, by_chip: Floats, by_model: Floats, trained: Floats, main_count: int) -> None:
+    """Tables of one phase over the rows of the main table."""
+    samples, main = fit.samples, np.arange(len(fit.samples)) < main_count
+    held = coverage(fit, by_chip, by_model)
+    stacks = np.array([sample.traits.stack for sample in samples])
+    alone = lone(samples, chips_by_generation(samples)).astype(bool)
+    chips = np.array([f"{sample.traits.stack}/{sample.chip}" for sample in samples])
+    rows = [("all rows", by_chip[main], held[main])]
+    middles = np.array([np.median(np.abs(np.exp(-by_chip[main & (chips == chip)]) - 1.0)) for chip in set(chips[main])])
+    rows += [("generation published elsewhere", by_chip[main & ~alone], held[main & ~alone])]
+    rows += [("only chip of its generation", by_chip[main & alone], held[main & alone])]
+    rows += [
+        (stack, by_chip[main & (stacks == stack)], held[main & (stacks == stack)]) for stack in sorted(set(stacks))
+    ]
+    table(f"{fit.phase}: each chip left out", rows)
+    print(f"\nmedian over {len(middles)} chips and backends of each one's median error: {np.median(middles):.1%}")
+    table(f"{fit.phase}: each model left out", [("all rows", by_model[main], None)])
+    table(f"{fit.phase}: fitted on", [("all rows", trained[main], None)])
+    rivals: dict[str, list[float]] = {}
+    for sample in np.array(samples, dtype=object)[main]:
+        for name, speed in rival_speeds(sample.priced).items():
+            rivals.setdefault(name, []).append(-float(np.log(speed / sample.priced.row.tokens_per_s)))
+    table(f"{fit.phase}: simpler formulas", [(name, np.array(misses), None) for name, misses in rivals.items()])
+
+
+def main() -> None:
+    """Fit both phases, print the tables and write the coefficients if asked to."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--write", action="store_true", help="write advisor/data/datasheet.json")
+    options = parser.parse_args()
+    catalog = load_catalog()
+    main_samples = samples_of(read_rows("llama_bench.csv.gz"), catalog)
+    samples = main_samples + samples_of(single_user_rows(), catalog)
+    effects: dict[str, float] = {}
+    sigmas: dict[str, dict[str, dict[str, float]]] = {}
+    for phase in PHASES:
+        fit = PhaseFit.of(phase, samples)
+        fitted = fit.fit()
+        by_chip = fit.leave_out(lambda sample: sample.chip)
+        by_model = fit.leave_out(lambda sample: sample.model)
+        main_count = sum(sample.priced.row.phase == phase for sample in main_samples)
+        report(fit, by_chip, by_model, fit.design.log_times(fitted) - fit.log_times, main_count)
+        effects |= fit.effects(fitted)
+        sigmas[phase] = sigmas_of(fit, by_chip, by_model)
+    coefficients = Coefficients(
+        effects={name: round(value, 4) for name, value in sorted(effects.items()) if abs(value) >= 5e-4},
+        sigmas={
+            phase: {level: {key: round(value, 4) for key, value in by.items()} for level, by in levels.items()}
+            for phase, levels in sigmas.items()
+        },
+        seen=frozenset(f"{generation_key(sample)}/{sample.chip}" for sample in samples),
+        runs_count=len(samples),
+    )
+    if options.write:
+        OUTPUT.write_text(json.dumps(to_document(coefficients), indent=1, sort_keys=True) + "\n", encoding="utf-8")
+        print(f"\nwrote {OUTPUT.relative_to(ROOT)}")
+
+
+if __name__ == "__main__":
+    main()
