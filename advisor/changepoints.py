@@ -69,7 +69,21 @@ def steps(values: Sequence[float]) -> list[int]:
     logs = [math.log(value) for value in recent]
     noise = _noise(logs)
     starts = _partition([value / noise for value in logs], _PENALTY * math.log(len(logs)))
-    return [skipped + start for start in _large(logs, starts)]
+    return [skipped + start for start in _settled(logs, _large(logs, starts))]
+
+
+def _settled(logs: Sequence[float], starts: Sequence[int]) -> list[int]:
+    """Move each step so that the points beside it belong to the nearer level: a bounded cost leaves that open."""
+    edges = [0, *starts, len(logs)]
+    for index in range(1, len(edges) - 1):
+        before = statistics.median(logs[edges[index - 1] : edges[index]])
+        after = statistics.median(logs[edges[index] : edges[index + 1]])
+        middle = (before + after) / 2
+        while edges[index] - edges[index - 1] > MIN_POINTS_COUNT and (
+            (logs[edges[index] - 1] > middle) == (after > middle)
+        ):
+            edges[index] -= 1
+    return edges[1:-1]
 
 
 def _large(logs: Sequence[float], starts: Sequence[int]) -> list[int]:

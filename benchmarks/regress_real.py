@@ -1,0 +1,175 @@
+"""How often ``regress`` errs on real llama.cpp timings of this machine, and how often it catches a real slowdown.
+
+``record`` times a twin in turn as it is and held back: the engine's process is stopped for a share of every
+10 ms, as a CPU quota does. ``analyse`` compares every pair of recordings: like with like gives false
+alarms, held back against free gives catches.
+
+    python benchmarks/regress_real.py record real.json --runs 5
+    python benchmarks/regress_real.py analyse real.json
+"""
+
+import argparse
+import contextlib
+import itertools
+import json
+import os
+import signal
+import statistics
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+from advisor import bench, codec
+from advisor.comparison import between_runs
+from advisor.engines.base import options_for
+from advisor.engines.llamacpp import open_worker
+from advisor.regress import regress
+from advisor.run_environment import read_environment
+from advisor.suite import Suite, parse_suite
+from advisor.types import Deployment, Finding, Run, Verdict
+from probes.scan import detect
+
+PERIOD_S = 0.010
+#: One load serves a whole recording here, so these have one value only.
+ONCE = ("load_s", "peak_memory_bytes")
+
+
+def make_suite(threads: list[int]) -> Suite:
+    """A 135-million-parameter twin at one or more thread counts."""
+    matrix = {"model": "SmolLM2-135M-Instruct", "quant": "Q4_K_M", "threads": threads}
+    return parse_suite({"name": "real", "probes": False, "defaults": {"prompt": 64, "output": 16}, "matrix": [matrix]})
+
+
+@contextmanager
+def held_back(pid: int, share: float) -> Iterator[None]:
+    """Stop a process for a share of every period."""
+    done = threading.Event()
+
+    def beat() -> None:
+        while not done.is_set():
+            os.kill(pid, signal.SIGSTOP)
+            time.sleep(share * PERIOD_S)
+            os.kill(pid, signal.SIGCONT)
+            time.sleep((1 - share) * PERIOD_S)
+
+    thread = threading.Thread(target=beat)
+    if share > 0:
+        thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        if share > 0:
+            thread.join()
+            os.kill(pid, signal.SIGCONT)
+
+
+class Keeper:
+    """Opens each case once and hands it out again, so that a recording takes seconds."""
+
+    def __init__(self, stack: contextlib.ExitStack, share: float) -> None:
+        self._stack = stack
+        self._share = share
+        self._held: dict[int | None, bench.Held] = {}
+
+    @contextmanager
+    def __call__(self, weights: bench.Weights, deployment: Deployment, context_tokens: int) -> Iterator[bench.Held]:
+        key = deployment.threads_count
+        if key not in self._held:
+            worker = self._stack.enter_context(open_worker())
+            session = self._stack.enter_context(worker.open(str(weights.path), options_for(deployment, context_tokens)))
+            self._held[key] = bench.Held(session=session, pid=worker.pid)
+        with held_back(self._held[key].pid, self._share):
+            yield self._held[key]
+
+
+def record_one(suite: Suite, directory: Path, share: float) -> Run:
+    """One recording with a fresh engine process."""
+    environment = read_environment(detect(), bench.read_engine_build())
+    with contextlib.ExitStack() as stack:
+        plan = bench.plan_suite(
+            suite, directory / f"{time.time_ns()}.partial", environment=environment, tool_version="0",
+            directory=directory, base_dir=directory, opener=Keeper(stack, share),
+        )  # fmt: skip
+        run = bench.record(plan)
+    cases = tuple(replace(c, series=tuple(s for s in c.series if s.metric not in ONCE)) for c in run.cases)
+    return replace(run, cases=cases)
+
+
+def record(path: Path, runs: int, share: float, threads: list[int]) -> None:
+    """Append pairs of recordings, free and held back, to a file."""
+    suite = make_suite(threads)
+    pairs = json.loads(path.read_text()) if path.exists() else []
+    with tempfile.TemporaryDirectory() as name:
+        for number in range(runs):
+            # which comes first alternates, so that a drifting machine favours neither
+            shares = (0.0, share) if number % 2 == 0 else (share, 0.0)
+            taken = {s: codec.to_mapping(record_one(suite, Path(name), s)) for s in shares}
+            pairs.append({"share": share, "free": taken[0.0], "held": taken[share]})
+            path.write_text(json.dumps(pairs))
+
+
+def judge(base: Run, new: Run, past: list[Run]) -> tuple[bool, list[Finding]]:
+    """Whether a pair fails, and its findings."""
+    found = regress(base, new, created_at="", tool_version="0", between=between_runs(past))
+    return found.regressed, list(found.findings)
+
+
+def analyse(paths: list[Path]) -> None:
+    """Print false alarms and catches over all pairs, with and without the other recordings as history."""
+    pairs = [pair for path in paths for pair in json.loads(path.read_text())]
+    free = [replace(codec.from_mapping(p["free"]), created_at=f"{i:04d}") for i, p in enumerate(pairs)]
+    held = [replace(codec.from_mapping(p["held"]), created_at=f"{i:04d}b") for i, p in enumerate(pairs)]
+    speeds = [losses(a, b) for a, b in zip(free, held, strict=True)]
+    print(f"{len(free)} free and {len(held)} held-back recordings of {free[0].rounds_count} rounds")
+    print(f"median loss when held back for {pairs[0]['share']:.0%} of the time: {statistics.median(speeds):.1%}")
+    report("false alarms, like with like", list(itertools.permutations(range(len(free)), 2)), free, free)
+    neighbours = [(i, i + 1) for i in range(len(free) - 1)] + [(i + 1, i) for i in range(len(free) - 1)]
+    report("false alarms, neighbours", neighbours, free, free)
+    report("caught, every pair", list(itertools.product(range(len(free)), range(len(held)))), free, held)
+    report("caught, recorded together", [(i, i) for i in range(len(free))], free, held)
+
+
+def losses(free: Run, held: Run) -> float:
+    """Median loss of decode speed over the cases."""
+    found = judge(free, held, [])[1]
+    return -statistics.median(f.change_frac for f in found if f.metric == "decode_tokens_per_s" and f.change_frac)
+
+
+def report(title: str, which: list[tuple[int, int]], bases: list[Run], news: list[Run]) -> None:
+    """One line: failing comparisons, and failing decode metrics, without and with history."""
+    cells = []
+    for learn in (False, True):
+        failed = metrics = tested = 0
+        for i, j in which:
+            past = [run for n, run in enumerate(bases) if n not in (i, j)] if learn else []
+            fails, found = judge(bases[i], news[j], past)
+            failed += fails
+            for finding in found:
+                tested += finding.verdict is not Verdict.NOT_COMPARABLE
+                metrics += finding.verdict is Verdict.SLOWER
+        cells.append(f"{failed / len(which):6.1%} of comparisons, {metrics / max(tested, 1):6.1%} of metrics")
+    print(f"{title:<30} n={len(which):<5} no history: {cells[0]}   with history: {cells[1]}")
+
+
+def main() -> None:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("action", choices=["record", "analyse"])
+    parser.add_argument("files", nargs="+", type=Path)
+    parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--share", type=float, default=0.10)
+    parser.add_argument("--threads", type=int, nargs="+", default=[1])
+    asked = parser.parse_args()
+    if asked.action == "record":
+        record(asked.files[0], asked.runs, asked.share, asked.threads)
+    else:
+        analyse(asked.files)
+
+
+if __name__ == "__main__":
+    main()
