@@ -56,6 +56,7 @@ _SECONDS_PER_HOUR = 3600.0
 _HOURS_PER_YEAR = 8766.0
 #: A machine is written off over this long when its price becomes a cost per token.
 _WRITE_OFF_YEARS = 4.0
+_SAME_SPEED_FRAC = 0.97
 #: Draw of the computer around the chips.
 _HOST_POWER_W = 60.0
 
@@ -123,6 +124,7 @@ def plan(
             rows.append(_row(kind, count, spec, machine, outcome, costs))
         else:
             rejected.append(Rejection(model_id=machine.name, reason=outcome))
+    rows = _without_idle_chips(rows)
     if not rows:
         raise NothingFitsError(f"no chip in the catalog runs {model.model_id} within these limits; relax one of them")
     rows.sort(key=_by_price)
@@ -137,6 +139,22 @@ def plan(
         tool_version=tool_version,
         catalog_version=catalog.version,
     )
+
+
+def _without_idle_chips(rows: Sequence[PlanRow]) -> list[PlanRow]:
+    """Rows less those that only add memory or chips that change nothing: same weights, no more speed."""
+    kept: list[PlanRow] = []
+    for row in sorted(rows, key=lambda row: (row.chips_count, row.memory_bytes)):
+        same = (item for item in kept if item.chip_id == row.chip_id)
+        speed = row.estimate.decode_tokens_per_s.mid
+        if any(
+            item.estimate.quant_id == row.estimate.quant_id
+            and item.estimate.decode_tokens_per_s.mid > _SAME_SPEED_FRAC * speed
+            for item in same
+        ):
+            continue
+        kept.append(row)
+    return kept
 
 
 def best_within(
@@ -176,6 +194,7 @@ def _row(kind: MachineClass, count: int, spec: HardwareSpec, machine: Machine, m
     memory_bytes = sum(device.memory_available_bytes for device in machine.devices if device.device_id != "cpu")
     return PlanRow(
         hardware=machine.name,
+        chip_id=spec.chip.chip_id,
         machine_class=kind,
         chips_count=count,
         memory_bytes=memory_bytes or machine.devices[-1].memory_available_bytes,
@@ -212,7 +231,7 @@ def _usd_per_million_tokens(machine: Machine, made: Estimate, costs: Costs) -> f
 
 def _by_price(row: PlanRow) -> tuple[bool, float, float, str]:
     speed = row.estimate.decode_tokens_per_s.mid
-    return row.price_usd is None, row.price_usd or 0.0, -speed, row.hardware
+    return row.price_usd is None, row.price_usd or float(row.memory_bytes), -speed, row.hardware
 
 
 def _here(

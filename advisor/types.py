@@ -268,6 +268,7 @@ class PlanRow:
     """One machine that runs the model, with its price and running cost where known."""
 
     hardware: str
+    chip_id: str
     machine_class: MachineClass
     chips_count: int
     memory_bytes: int
