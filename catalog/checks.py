@@ -28,6 +28,8 @@ _UNIFORM_SLACK_FRAC = 0.06
 _MIX_SLACK_FRAC = 0.1
 _NOT_OF_THE_NAME = re.compile(r"(?i)^unsloth_|[ _-](bf16|b|safetensors|it qat|128k)\b")
 _OF_A_FORK = "ik_llama.cpp"  # its quantiser mixes types by rules of its own
+# https://unsloth.ai/docs/models/qwen3.5/gguf-benchmarks and the files of others who follow it
+_LIFTED_BY_UPLOADERS = frozenset({"qwen35", "qwen35moe"})
 _NO_MEDIUM = frozenset({"Q2_K", "Q6_K"})
 
 
@@ -175,18 +177,27 @@ def _size(row: Mapping[str, str], candidates: _Candidates) -> Comparison:
     if note or found is None or quant_id is None:
         return Comparison(subject=subject, quant_id=quant_id, kind="skipped", published=published, note=note)
     model, with_nextn = found
-    of_fork = _OF_A_FORK in row["source"]
+    reason = _reason_for_another_mix(row, quant_id, model)
     groups = weigh(model, "MXFP4_MOE" if quant_id == "MXFP4" else quant_id).groups
     computed = sum(group.weight_bytes for group in groups if with_nextn or group.role is not Role.TOWER)
     return Comparison(
         subject=f"{subject} ({model.model_id})",
         quant_id=quant_id,
-        kind="vendor" if dynamic or of_fork else "standard",
+        kind="vendor" if dynamic or reason else "standard",
         published=published,
         computed=computed,
         error_frac=computed / published - 1,
-        note="made with a fork of llama.cpp" if of_fork else None,
+        note=reason,
     )
+
+
+def _reason_for_another_mix(row: Mapping[str, str], quant_id: str, model: ModelSpec) -> str | None:
+    """Why a file is not of llama.cpp's own mix although its label does not say so, or None."""
+    if _OF_A_FORK in row["source"]:
+        return "made with a fork of llama.cpp"
+    if model.architecture in _LIFTED_BY_UPLOADERS and quant_id not in _UNIFORM | FULL_PRECISION:
+        return "uploaders keep this architecture's attention and state-space tensors in more bits"
+    return None
 
 
 def _quant_of(label: str) -> str | None:

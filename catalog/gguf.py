@@ -21,6 +21,7 @@ from catalog.weights import used_frac
 __all__ = ["HeaderError", "read_gguf"]
 
 _SHARD = re.compile(r"-(\d{5})-of-(\d{5})\.gguf$")
+_REPOSITORY = re.compile(r"([\w.-]{1,96}/[\w.-]{1,96})/?$")
 _MAX_SHARDS_COUNT = 512
 _TIMEOUT_S = 20.0
 _REMOTE_WINDOW_BYTES = 1 << 22
@@ -188,6 +189,7 @@ def _describe(shards: Sequence[_Shard], local_path: str | None) -> tuple[ModelSp
         geometry=geometry,
         geometry_note=_note(architecture, known_shape=geometry is not None),
         max_context_tokens=facts.integer("context_length") or None,
+        repos=_origins(metadata),
         citation=Citation(source=f"header of {_name(first.location)}"),
     )
     artifact = ArtifactSpec(
@@ -202,6 +204,13 @@ def _describe(shards: Sequence[_Shard], local_path: str | None) -> tuple[ModelSp
         local_path=local_path,
     )
     return model, artifact
+
+
+def _origins(metadata: Mapping[str, object]) -> dict[str, tuple[str, ...]]:
+    """The repositories a header names as the model's own or its base."""
+    stated = (metadata.get("general.source.huggingface.repository"), metadata.get("general.base_model.0.repo_url"))
+    found = [match.group(1) for text in stated if isinstance(text, str) and (match := _REPOSITORY.search(text))]
+    return {"stated": tuple(dict.fromkeys(found))} if found else {}
 
 
 def _text(value: object) -> str | None:

@@ -9,6 +9,7 @@ from catalog.architectures.blocks import find_architecture
 from catalog.architectures.caches import with_cache_sizes
 from catalog.errors import CatalogError
 from catalog.hf_config import Config, load_config
+from catalog.hf_dialects import ARCHITECTURE_BY_MODEL_TYPE, BIASED_UNLESS_STATED, TIED_UNLESS_STATED
 from catalog.hf_layers import ffns_of, mixers_of
 from catalog.tensors import params_count
 from catalog.types import Citation, Ffn, Geometry, ModelSpec, Role
@@ -16,110 +17,6 @@ from catalog.weights import weigh
 
 Fields = dict[str, Any]  # keyword arguments of `Geometry`
 
-# model_type -> llama.cpp's architecture, where they differ
-_ARCHITECTURES = {
-    "mistral": "llama",
-    "mixtral": "llama",
-    "iquestcoder": "llama",
-    "internlm3": "llama",
-    "idefics3": "llama",
-    "smolvlm": "llama",
-    "llama_bidirec": "llama-embed",
-    "qwen2_5_vl": "qwen2vl",
-    "qwen2_5_vl_text": "qwen2vl",
-    "qwen2_vl": "qwen2vl",
-    "qwen2_vl_text": "qwen2vl",
-    "mimo": "qwen2",
-    "qwen2_moe": "qwen2moe",
-    "qwen3_moe": "qwen3moe",
-    "qwen3_vl": "qwen3vl",
-    "qwen3_vl_text": "qwen3vl",
-    "qwen3_vl_moe": "qwen3vlmoe",
-    "qwen3_vl_moe_text": "qwen3vlmoe",
-    "qwen3_next": "qwen3next",
-    "qwen3_5": "qwen35",
-    "qwen3_5_text": "qwen35",
-    "minicpmv4_6": "qwen35",
-    "qwen3_5_moe": "qwen35moe",
-    "qwen3_5_moe_text": "qwen35moe",
-    "granitemoehybrid": "granitehybrid",
-    "granitemoe_swa": "granite_swa",
-    "deepseek_v2": "deepseek2",
-    "deepseek_v3": "deepseek2",
-    "kimi_k2": "deepseek2",
-    "kimi_k25": "deepseek2",
-    "kimi_vl": "deepseek2",
-    "glm4_moe_lite": "deepseek2",
-    "youtu": "deepseek2",
-    "deepseek_v32": "deepseek32",
-    "deepseek_v4": "deepseek4",
-    "glm_moe_dsa": "glm-dsa",
-    "glm5_next": "glm5-next",
-    "glm5_next_text": "glm5-next",
-    "glm": "chatglm",
-    "glm4v": "glm4",
-    "glm4v_text": "glm4",
-    "glm4_moe": "glm4moe",
-    "glm4v_moe": "glm4moe",
-    "glm4v_moe_text": "glm4moe",
-    "solar_open": "glm4moe",
-    "kimi_linear": "kimi-linear",
-    "kimi_k3": "kimi-k3",
-    "bailing_hybrid": "bailingmoe3",
-    "bailing_moe": "bailingmoe2",
-    "bailing_moe_v2": "bailingmoe2",
-    "nemotron-nas": "deci",
-    "falcon_h1": "falcon-h1",
-    "falcon_mamba": "mamba",
-    "gemma3_text": "gemma3",
-    "gemma3n_text": "gemma3n",
-    "gemma4_text": "gemma4",
-    "gemma4_unified": "gemma4",
-    "gemma4_unified_text": "gemma4",
-    "cohere": "command-r",
-    "cohere2_moe": "cohere2moe",
-    "hf_olmo": "olmo",
-    "olmo3": "olmo2",
-    "gpt_neox": "gptneox",
-    "gpt_bigcode": "starcoder",
-    "phi": "phi2",
-    "exaone_moe": "exaone-moe",
-    "exaone4_5": "exaone4",
-    "exaone4_5_text": "exaone4",
-    "ernie4_5_moe": "ernie4_5-moe",
-    "hunyuan_v1_dense": "hunyuan-dense",
-    "hunyuan_v1_moe": "hunyuan-moe",
-    "lfm2_moe": "lfm2moe",
-    "lfm2_vl": "lfm2",
-    "llama4_text": "llama4",
-    "gpt_oss": "gpt-oss",
-    "minimax": "minimax-01",
-    "minimax_text_01": "minimax-01",
-    "minimax_m2": "minimax-m2",
-    "minimax_m3_vl": "minimax-m3",
-    "minimax_m3_vl_text": "minimax-m3",
-    "ministral3": "mistral3",
-    "mimo_v2": "mimo2",
-    "mimo_v2_flash": "mimo2",
-    "muse_glimmer": "muse-glimmer",
-    "muse_glimmer_text": "muse-glimmer",
-    "step3p5": "step35",
-    "step3p7": "step35",
-    "step3p7_text": "step35",
-    "modernbert": "modern-bert",
-    "nomic_bert": "nomic-bert",
-    "xlm-roberta": "bert",
-    "roberta": "bert",
-}
-_TIED_UNLESS_STATED = frozenset(
-    {"gemma", "gemma2", "gemma3", "gemma3n", "gemma4", "command-r", "cohere2", "cohere2moe", "starcoder", "falcon"}
-    | {"starcoder2", "smollm3", "lfm2", "lfm2moe", "mamba", "ernie4_5", "ernie4_5-moe", "granite_swa", "minicpm3"}
-    | {"bert", "modern-bert", "nomic-bert", "bitnet"}
-)
-_BIASED_UNLESS_STATED = frozenset(
-    {"qwen2", "qwen2vl", "qwen2moe", "qwen", "gptneox", "starcoder", "starcoder2", "phi2", "bert", "chatglm"}
-    | {"glm4", "gpt-oss", "seed_oss"}
-)
 _BIAS_NAMES = ("attention_bias", "qkv_bias", "use_qkv_bias", "add_qkv_bias", "use_bias")
 _PREDICTING_UNSTATED = {"qwen3next": 1, "mimo2": 3}  # their configurations leave the blocks out
 _LFM2_ROUNDING = 256
@@ -173,7 +70,7 @@ def _architecture(config: Config) -> str | None:
     """llama.cpp's name for the configuration's model type, or None."""
     for values in (config.values, config.outer):
         kind = values.get("model_type")
-        name = _ARCHITECTURES.get(kind, kind) if isinstance(kind, str) else None
+        name = ARCHITECTURE_BY_MODEL_TYPE.get(kind, kind) if isinstance(kind, str) else None
         if name is not None and find_architecture(name).name == name:
             return name
     return None
@@ -194,9 +91,7 @@ def _geometry(config: Config, architecture: str) -> Geometry:
         ffns="".join(ffns),
         hidden_dim=hidden,
         vocab_count=_vocab(config, architecture, vocab),
-        tied_embeddings=config.flag(
-            "tie_word_embeddings", "tie_embedding", default=architecture in _TIED_UNLESS_STATED
-        ),
+        tied_embeddings=config.flag("tie_word_embeddings", "tie_embedding", default=architecture in TIED_UNLESS_STATED),
         mtp_layers_count=_predicting(config, architecture),
         **_heads(config, architecture, hidden),
         **_latent(config),
@@ -242,7 +137,7 @@ def _heads(config: Config, architecture: str, hidden: int) -> Fields:
         "kv_head_count": _kv_heads(config, architecture, heads),
         "head_dim": head_dim,
         "v_head_dim": _differing(config.integer("v_head_dim"), head_dim),
-        "qkv_bias": config.flag(*_BIAS_NAMES, default=architecture in _BIASED_UNLESS_STATED),
+        "qkv_bias": config.flag(*_BIAS_NAMES, default=architecture in BIASED_UNLESS_STATED),
         "qk_norm": _query_norm(config, arch.qk_norm),
         "attention_output_gate": arch.gated_query,
         "sliding_window_tokens": config.integer("sliding_window", "attention_chunk_size", "local_attention") or None,

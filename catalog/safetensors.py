@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from catalog.gguf_header import HeaderError, printable
 
@@ -177,5 +177,5 @@ def _tensor(file_name: str, key: str, entry: object, room_bytes: int) -> StoredT
     return StoredTensor(name=key, type_name=type_name, shape=tuple(shape), size_bytes=end - start)
 
 
-def _are_counts(value: object) -> bool:
+def _are_counts(value: object) -> TypeGuard[list[int]]:
     return isinstance(value, list) and all(type(item) is int and 0 <= item <= _MAX_TENSOR_PARAMS for item in value)
