@@ -9,10 +9,10 @@ import contextlib
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 from pathlib import Path
 
 from advisor import figures, page_cache, sanity, verdict
+from advisor.clock import utc_now
 from advisor.engines.base import Engine, LoadOptions, Session, options_for
 from advisor.errors import AdvisorError
 from advisor.measure import Runs, Subject, take_turns
@@ -76,12 +76,8 @@ def _failure(
         observed=Observed(),
         reason=reason,
         profile_id=setting.profile_id,
-        created_at=_now(),
+        created_at=utc_now(),
     )
-
-
-def _now() -> str:
-    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 # --- one candidate, loaded and timed ---------------------------------------------------------------
@@ -224,7 +220,7 @@ class _Result:
             samples=self.samples,
             engine_memory_bytes=self.memory_bytes,
             profile_id=setting.profile_id,
-            created_at=_now(),
+            created_at=utc_now(),
             answer=self.answer,
             notes=tuple(self.notes),
         )

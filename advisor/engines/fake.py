@@ -154,7 +154,7 @@ class FakeSession:
         words += _TEMPLATE_TOKENS if chat else 0
         started_s = self._engine.clock.now()
         prompt_s = self.prefill(words).total_s
-        moments = []
+        moments: list[float] = []
         for elapsed in (0.0, *self.decode(max_tokens - 1).elapsed_s) if max_tokens > 1 else (0.0,):
             moments.append((moments[-1] if moments else started_s + prompt_s) + elapsed)
         return Stream(
