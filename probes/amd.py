@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -56,19 +56,10 @@ def read_sysfs(root: Path = Path("/")) -> tuple[Device, ...]:
     ids = parse_ids("\n".join(linux.read_text(root / name) or "" for name in _IDS_FILES))
     nodes = read_kfd_nodes(root)
     driver = linux.read_text(root / "sys/module/amdgpu/version")
-    listed = _listed(cards, ids)
+    known = all((card.device_id, _revision(card)) in ids for card in cards)
+    listed = {} if known else pci.listed_names()
     served = [card for card in cards if card.folder and _memory(card.folder, "vram", "total") is not None]
     return tuple(_sysfs_device(index, card, ids, nodes, listed, driver) for index, card in enumerate(served))
-
-
-def _listed(cards: Sequence[pci.PciDevice], ids: Mapping[tuple[int, int], str]) -> dict[str, str]:
-    """Names from ``lspci``, asked only where AMD's own table has a gap."""
-    if all((card.device_id, _revision(card)) in ids for card in cards):
-        return {}
-    try:
-        return pci.named(cards, pci.parse_lspci(run_tool(["lspci", "-Dnnmm"])))
-    except ProbeError:
-        return {}
 
 
 def _sysfs_device(
@@ -86,8 +77,7 @@ def _sysfs_device(
     unified = gfx in _APU_TARGETS or card.device_id == _MI300A or node.get("cpu_cores_count", 0) > 0
     shared = _memory(folder, "gtt", "total") if unified else None
     name = linux.read_text(folder / "product_name") or ids.get((card.device_id, _revision(card)))
-    if not name and card.address in listed:
-        name = pci.marketing_name(listed[card.address])
+    name = name or listed.get(card.address)
     facts = {
         "pci_address": card.address,
         "gfx": gfx,
@@ -262,7 +252,7 @@ def _rocm_smi_device(index: int, row: Mapping[str, Any], driver: str | None) -> 
         device_id=f"rocm:{index}",
         kind="rocm",
         vendor="AMD",
-        name=pci.marketing_name(name) if name else f"AMD GPU {fields.get('device id', '?')}",
+        name=pci.product_name(name) if name else f"AMD GPU {fields.get('device id', '?')}",
         memory_total_bytes=total,
         memory_free_bytes=total - used if total is not None and used is not None else None,
         driver=driver,

@@ -3,8 +3,6 @@
 from pathlib import Path
 
 from probes import linux, pci
-from probes.errors import ProbeError
-from probes.tools import run_tool
 from probes.types import Device
 
 XPU_FIX = "install Intel's compute runtime: https://dgpu-docs.intel.com/driver/client/overview.html"
@@ -16,10 +14,7 @@ def read_devices(root: Path = Path("/")) -> tuple[Device, ...]:
     cards = [card for card in pci.read_devices(root) if card.vendor_id == pci.INTEL and card.is_gpu and card.driver]
     if not cards:
         return ()
-    try:
-        names = pci.named(cards, pci.parse_lspci(run_tool(["lspci", "-Dnnmm"])))
-    except ProbeError:
-        names = {}
+    names = pci.listed_names()
     return tuple(_device(index, card, names.get(card.address)) for index, card in enumerate(cards))
 
 
@@ -30,7 +25,7 @@ def _device(index: int, card: pci.PciDevice, name: str | None) -> Device:
         device_id=f"xpu:{index}",
         kind="xpu",
         vendor="Intel",
-        name=pci.marketing_name(name) if name else f"Intel GPU {card.vendor_id:04x}:{card.device_id:04x}",
+        name=name or f"Intel GPU {card.vendor_id:04x}:{card.device_id:04x}",
         memory_total_bytes=None if unified else _local_memory_bytes(folder),
         unified=unified,
         driver=card.driver,

@@ -8,7 +8,7 @@ from pathlib import Path
 from probes import amd, apple, host, intel, nvidia, pci, windows
 from probes.base import one_line
 from probes.errors import ProbeError
-from probes.tools import ToolMissingError, run_tool
+from probes.tools import ToolMissingError
 from probes.types import Device, Host, ProbeOutcome, ProbeStatus
 
 
@@ -129,12 +129,7 @@ def _jetson(found: Host) -> Device:
 
 def _npus(listed: Sequence[pci.PciDevice]) -> list[Device]:
     cards = [card for card in listed if card.is_npu]
-    if not cards:
-        return []
-    try:
-        names = pci.named(cards, pci.parse_lspci(run_tool(["lspci", "-Dnnmm"])))
-    except ProbeError:
-        names = {}
+    names = pci.listed_names() if cards else {}
     return [
         Device(
             device_id=f"npu:{index}",

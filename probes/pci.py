@@ -1,20 +1,21 @@
 """Accelerators on the PCI bus, whether or not a driver serves them."""
 
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from probes import linux
+from probes.errors import ProbeError
+from probes.tools import run_tool
 
 NVIDIA, AMD, INTEL = 0x10DE, 0x1002, 0x8086
 _AMD_PROCESSORS = 0x1022  # AMD's neural engines carry the processor division's number
+_AMD_NPUS = frozenset({0x1502, 0x17F0})  # XDNA and XDNA 2; their class is the catch-all of signal processing
 
-_DISPLAY_CLASS = 0x03
-_ACCELERATOR_CLASS = 0x12
-_TRANSFERS_PER_S_OF_GENERATION = {2.5: 1, 5.0: 2, 8.0: 3, 16.0: 4, 32.0: 5, 64.0: 6}
-_LSPCI_FIELD = re.compile(r'"([^"]*)"')
-_NUMBERED = re.compile(r"^(.*) \[([0-9a-f]{4})\]$")
+_DISPLAY, _SIGNAL_PROCESSING, _ACCELERATOR = 0x03, 0x11, 0x12
+_GENERATIONS = {2.5: 1, 5.0: 2, 8.0: 3, 16.0: 4, 32.0: 5, 64.0: 6}  # by giga-transfers a second
+_LSPCI_LINE = re.compile(r"^(\S+) [^\[]*\[([0-9a-f]{4})\]: (.*) \[([0-9a-f]{4}):([0-9a-f]{4})\]")
+_VENDOR_WORDS = re.compile(r"^(NVIDIA Corporation|Intel Corporation|Advanced Micro Devices, Inc\. \[AMD(/ATI)?\]) ")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,14 +33,16 @@ class PciDevice:
     @property
     def is_gpu(self) -> bool:
         """Display controllers, and the compute-only cards that AMD and NVIDIA class as accelerators."""
-        if self.class_code >> 8 == _DISPLAY_CLASS:
+        if self.class_code >> 8 == _DISPLAY:
             return True
-        return self.class_code >> 8 == _ACCELERATOR_CLASS and self.vendor_id in (NVIDIA, AMD)
+        return self.class_code >> 8 == _ACCELERATOR and self.vendor_id in (NVIDIA, AMD)
 
     @property
     def is_npu(self) -> bool:
         """Neural engines of processors."""
-        return self.class_code >> 8 == _ACCELERATOR_CLASS and self.vendor_id in (INTEL, _AMD_PROCESSORS)
+        if self.vendor_id == _AMD_PROCESSORS:
+            return self.device_id in _AMD_NPUS
+        return self.class_code >> 8 == _ACCELERATOR and self.vendor_id == INTEL
 
 
 def read_devices(root: Path = Path("/")) -> tuple[PciDevice, ...]:
@@ -50,7 +53,7 @@ def read_devices(root: Path = Path("/")) -> tuple[PciDevice, ...]:
         if None in numbers:
             continue
         vendor_id, device_id, class_code = (number or 0 for number in numbers)
-        if class_code >> 16 in (_DISPLAY_CLASS, _ACCELERATOR_CLASS):
+        if class_code >> 16 in (_DISPLAY, _SIGNAL_PROCESSING, _ACCELERATOR):
             found.append(
                 PciDevice(
                     address=folder.name,
@@ -79,45 +82,42 @@ def _hex(text: str | None) -> int | None:
 
 
 def parse_lspci(text: str) -> tuple[PciDevice, ...]:
-    """Display controllers and processing accelerators from ``lspci -Dnnmm``."""
+    """Display controllers and processing accelerators from ``lspci -Dnn``."""
     found = []
-    for line in text.splitlines():
-        address, _, rest = line.partition(" ")
-        fields = [_NUMBERED.match(field) for field in _LSPCI_FIELD.findall(rest)]
-        if len(fields) < 3 or any(field is None for field in fields[:3]):
-            continue
-        kind, vendor, device = (match for match in fields[:3] if match is not None)
-        class_code = int(kind.group(2), 16)
-        if class_code >> 8 in (_DISPLAY_CLASS, _ACCELERATOR_CLASS):
-            found.append(
-                PciDevice(
-                    address=address,
-                    vendor_id=int(vendor.group(2), 16),
-                    device_id=int(device.group(2), 16),
-                    class_code=class_code,
-                    name=device.group(1),
-                )
-            )
+    for match in filter(None, map(_LSPCI_LINE.match, text.splitlines())):
+        address, class_code, name, vendor_id, device_id = match.groups()
+        device = PciDevice(
+            address=address if address.count(":") == 2 else f"0000:{address}",
+            vendor_id=int(vendor_id, 16),
+            device_id=int(device_id, 16),
+            class_code=int(class_code, 16),
+            name=_VENDOR_WORDS.sub("", name),
+        )
+        if device.is_gpu or device.is_npu:
+            found.append(device)
     return tuple(found)
 
 
-def marketing_name(name: str) -> str:
-    """What the pci.ids database puts in brackets is the product: ``Navi 31 [Radeon RX 7900 XTX]``."""
+def listed_names() -> dict[str, str]:
+    """Names by address, from ``lspci``; empty where it is not installed."""
+    try:
+        listed = parse_lspci(run_tool(["lspci", "-Dnn"]))
+    except ProbeError:
+        return {}
+    return {device.address: product_name(device.name) for device in listed if device.name}
+
+
+def product_name(name: str) -> str:
+    """What the pci.ids database puts in brackets at the end is the product: ``GA102 [GeForce RTX 3090]``."""
     match = re.search(r"\[([^\]]+)\]\s*$", name)
     return match.group(1) if match else name
-
-
-def named(devices: Sequence[PciDevice], listed: Sequence[PciDevice]) -> dict[str, str]:
-    """Names by address, for the devices that ``lspci`` knows."""
-    names = {device.address: device.name for device in listed if device.name}
-    return {device.address: names[device.address] for device in devices if device.address in names}
 
 
 def parse_link_speed(text: str) -> int | None:
     """PCIe generation for a sysfs speed such as ``16.0 GT/s PCIe``."""
     word = text.split(maxsplit=1)[0] if text.strip() else ""
     try:
-        return _TRANSFERS_PER_S_OF_GENERATION.get(float(word))
+        return _GENERATIONS.get(float(word))
     except ValueError:
         return None
 
