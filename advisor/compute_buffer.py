@@ -13,8 +13,10 @@ from advisor.graph_programs import (
     FULL_MASK,
     OUTPUT_IDS,
     SLIDING_MASK,
+    SPARSE_LATENT,
     Program,
     final_program,
+    initial_program,
     layer_program,
 )
 from advisor.graph_sizes import Batch, sizes_of
@@ -22,11 +24,15 @@ from advisor.kv_cache import CacheSetup, Reach, cells_count
 from catalog.architectures.blocks import find_architecture
 from catalog.architectures.ffn import shared_expert_width
 from catalog.architectures.layout import Architecture, Layer, Site
+from catalog.architectures.recurrent import conv_kernel
 from catalog.types import Ffn, Geometry, Mixer
 
 _ELEMENT_BYTES = 4
-_MASKED = frozenset({Mixer.FULL, Mixer.SLIDING, Mixer.MLA, Mixer.ATTENTION_MAMBA2})
-_INDEX_ELEMENTS = 5  # positions and cache indices, which lie before a mask and are freed by then
+_HALF = 2  # half-precision elements in the space of one
+_MASKED = frozenset({Mixer.FULL, Mixer.SLIDING, Mixer.MLA, Mixer.COMPRESSED, Mixer.ATTENTION_MAMBA2})
+_INDEX_ELEMENTS = 5
+_ROTATED_HEAD_DIM = 64  # quantised keys and values are rotated where heads are multiples of this
+_ELEMENTS_PER_INDEX = 2  # an index is an 8-byte integer
 
 
 class Part(Enum):
@@ -42,14 +48,16 @@ class Part(Enum):
 @lru_cache(maxsize=8192)
 def compute_bytes(geometry: Geometry, architecture: str | None, setup: CacheSetup, part: Part = Part.WHOLE) -> int:
     """Bytes of the compute buffer of a device that runs one part of a model's graph."""
+    arch = find_architecture(architecture)
     tokens = setup.ubatch_tokens
     batch = Batch(
         tokens_count=tokens,
         sequences_count=setup.sequences_count,
-        full_cells_count=cells_count(geometry, Reach.FULL, setup),
-        sliding_cells_count=cells_count(geometry, Reach.SLIDING, setup),
+        # encoders keep no cache: a token sees the others of its micro-batch
+        full_cells_count=tokens if arch.encoder else cells_count(geometry, Reach.FULL, setup),
+        sliding_cells_count=tokens if arch.encoder else cells_count(geometry, Reach.SLIDING, setup),
     )
-    return _Run(geometry, find_architecture(architecture), batch, setup).peak(part) * tokens * _ELEMENT_BYTES
+    return _Run(geometry, arch, batch, setup).peak(part) * tokens * _ELEMENT_BYTES
 
 
 class _Run:
@@ -60,7 +68,7 @@ class _Run:
         self._arch = arch
         self._batch = batch
         self._flash = setup.flash_attention
-        self._rotated = setup.quantised
+        self._rotated = setup.quantised and geometry.head_dim % _ROTATED_HEAD_DIM == 0
         self._shared = bool(shared_expert_width(geometry))
         self._arena = Arena()
         self._blocks: dict[str, Block] = {}
@@ -72,28 +80,60 @@ class _Run:
             sizes = self._run_layers(ends=part in (Part.WHOLE, Part.TAIL))
             if part in (Part.WHOLE, Part.TAIL):
                 self._execute(final_program(self._arch), sizes)
+                return max(self._arena.peak, self._split_peak(sizes))
         return self._arena.peak
 
+    def _split_peak(self, sizes: Mapping[str, int]) -> int:
+        """Where the logits end if an empty tensor keeps the gaps before them apart.
+
+        Short convolutions have a second state, of no elements. When the first one is just as large as the
+        token ids and takes their place, the empty one divides the space that the mask leaves, so that the
+        logits come after the mask, or after the last layer's feed-forward.
+        """
+        state = (conv_kernel(self._geometry) - 1) * sizes["d"] * self._batch.sequences_count
+        if Mixer.SHORT_CONV.value not in self._geometry.mixers or state != self._batch.tokens_count:
+            return 0
+        mask = self._index_elements() + self._batch.full_cells_count // _HALF + 1
+        hidden = sizes["d"]
+        behind_layer = 2 * hidden + min(mask, 2 * hidden + _INDEX_ELEMENTS) + 3 * sizes["ffn"]
+        return max(hidden + mask, behind_layer) + sizes["vocab"]
+
     def _take_inputs(self, *, given: bool) -> None:
-        take, blocks = self._arena.take, self._blocks
+        take, blocks, batch, geometry = self._arena.take, self._blocks, self._batch, self._geometry
         if given:
-            take(self._geometry.hidden_dim)  # embeddings handed over instead of tokens: never freed
-        per_element = 2 if self._flash else 1  # fused attention reads a mask in half precision
-        blocks[FULL_MASK] = take(_INDEX_ELEMENTS + self._batch.full_cells_count // per_element)
-        if Mixer.SLIDING.value in self._geometry.mixers:
-            blocks[SLIDING_MASK] = take(_INDEX_ELEMENTS + self._batch.sliding_cells_count // per_element)
+            take(geometry.hidden_dim)  # embeddings handed over instead of tokens: never freed
+        if Mixer.LIGHTNING.value in geometry.mixers:
+            take(geometry.head_count * batch.tokens_count)  # decay between any two tokens: never freed
+        if self._arch.name in SPARSE_LATENT:
+            selected = min(geometry.index_topk_count or 0, batch.full_cells_count)
+            take(geometry.layers_count * selected + batch.full_cells_count // _HALF)  # never freed
+        per_element = _HALF if self._flash else 1  # fused attention reads a mask in half precision
+        blocks[FULL_MASK] = take(self._index_elements() + batch.full_cells_count // per_element)
+        if Mixer.SLIDING.value in geometry.mixers:
+            blocks[SLIDING_MASK] = take(self._index_elements() + batch.sliding_cells_count // per_element)
         blocks[OUTPUT_IDS] = take(1)
-        blocks["h"] = take(self._geometry.hidden_dim)
+        blocks["h"] = take(geometry.hidden_dim)
+
+    def _index_elements(self) -> int:
+        """Positions and cache indices, which lie before a mask and are freed by then."""
+        if self._flash:
+            return _INDEX_ELEMENTS
+        geometry = self._geometry  # values are stored transposed: one index per element
+        heads = max(geometry.kv_head_count, geometry.swa_kv_head_count or 0)
+        return _INDEX_ELEMENTS + _ELEMENTS_PER_INDEX * heads * (geometry.v_head_dim or geometry.head_dim)
 
     def _run_layers(self, *, ends: bool) -> Mapping[str, int]:
         sites = _telling_sites(self._arch, self._geometry)
+        looks_up = bool(self._geometry.ple_dim)
+        sizes = sizes_of(sites[0], self._batch)
+        self._execute(initial_program(self._arch.name, looks_up=looks_up), sizes)
         last_masked = {_is_sliding(site): index for index, site in enumerate(sites) if _is_masked(site)}
-        sizes: Mapping[str, int] = {}
         for index, site in enumerate(sites):
             program = layer_program(
                 self._arch.name,
                 site.layer.mixer,
                 site.layer.ffn,
+                first=looks_up and index == 0,
                 last=ends and index == len(sites) - 1,
                 unmask=last_masked.get(_is_sliding(site)) == index,
                 flash=self._flash,

@@ -22,37 +22,40 @@ Program = tuple[Step, ...]
 
 # How models differ in the order of small things: which summand takes the residual sum, when the rows that
 # make outputs are picked, whether attention and feed-forward run side by side.
-_SUM_IN_RESIDUAL = frozenset({"phi3", "lfm2", "lfm2moe", "jamba", "falcon-h1"})
+_SUM_IN_RESIDUAL = frozenset({"phi3", "lfm2", "lfm2moe", "jamba"})
 _ATTENTION_SUM_IN_RESIDUAL = frozenset({"lfm2", "lfm2moe", "jamba"})
 _LATE_ROWS = frozenset(
-    {"qwen35", "qwen35moe", "qwen3next", "gemma4", "step35", "hy_v3", "nemotron_h", "nemotron_h_moe"}
+    {"falcon-h1", "qwen35", "qwen35moe", "qwen3next", "gemma4", "step35", "hy_v3", "nemotron_h", "nemotron_h_moe"}
     | {"cohere2moe", "bailingmoe3", "gpt-oss"}
 )
 _PROJECTED_LATE = frozenset({"command-r", "cohere2", "cohere2moe", "gptneox"})
 _PARALLEL = _PROJECTED_LATE | {"phi2", "falcon"}
 _FRESH_FINAL_NORM = frozenset({"command-r", "cohere2", "olmo"})
+SPARSE_LATENT = frozenset({"deepseek32", "glm-dsa"})  # an indexer selects what latent attention reads
 _WITHOUT_ROTATION = frozenset({"muse-glimmer"})
 
 # Attention: norm n, query q, key k and value v up to their storing, mix m, output gate.
 _PROJECT = {
-    "plain": "q+q q>q v+v k+k -n k>k",
-    "held": "q+q q>q v+v k+k k>k",
-    "unrotated": "q+q v+v k+k",
+    "plain": "q+q q>q {q} v+v {v} k+k -n k>k {k}",
+    "held": "q+q q>q {q} v+v {v} k+k k>k {k}",
+    "unrotated": "q+q {q} v+v {v} k+k {k}",
     "fused": "f+qkv -n q+q k+k",
-    "gated": "f+qg q+q v+v k+k -n k>k",
+    "gated": "f+qg q+q {q} v+v {v} k+k -n k>k {k}",
 }
+_ROTATE = {"q": "q>q", "k": "k>k", "v": "v>v"}  # a quantised cache holds rotated keys and values
+_KEEP = dict.fromkeys(_ROTATE, "")
 _STORE = "-k -v"
-_STORE_ROTATED = "q>q k>k v>v -k -v"  # quantised caches hold rotated keys and values
-FULL_MASK, SLIDING_MASK, OUTPUT_IDS = "full_mask", "sliding_mask", "output_ids"
+FULL_MASK, SLIDING_MASK, OUTPUT_IDS, LOOKED_UP = "full_mask", "sliding_mask", "output_ids", "looked_up"
 _FUSED_SOFTMAX = "m+mix -q"
 _SCORE_MATRIX = "s+scores -q m+mix -s m>mix"
 _GATE = {None: "", "element": "g+mix -n -m m=g", "head": "-n m>mix", "gated": "g+q -f -m m=g"}
 _LATENT = (
     "n+d low+q_low q+q -low a+absorbed p+q_rope -q q+latent_q -a -p c+latent -n z+rank p+rope -c k+latent -z -p -k"
 )
+_LATENT_SCORES = "w+cached_values s+scores -q m+mix -w -s"
 _LATENT_OUT = "m>value m>value r+d -m"
 
-_ATTENTION = frozenset({Mixer.FULL, Mixer.SLIDING, Mixer.MLA, Mixer.ATTENTION_MAMBA2})
+_ATTENTION = frozenset({Mixer.FULL, Mixer.SLIDING, Mixer.MLA, Mixer.COMPRESSED, Mixer.ATTENTION_MAMBA2})
 
 # Token mixers with a recurrent state s.
 _MIXERS = {
@@ -89,9 +92,19 @@ _FFN = {
 _ROUTE = "l+experts i+experts -l"
 _ROUTE_BIASED = "l+experts b+experts i+experts -b -l"
 
+# Gemma's embeddings per layer: looked up for all layers first, prepared in the first layer, which needs the
+# scaled embedding (e) for it, and freed in the last.
+_LOOK_UP = f"x+all_ple {LOOKED_UP}+all_ple -x"
+_PREPARE = f"x+all_ple -e x>all_ple -{LOOKED_UP} {LOOKED_UP}=x {LOOKED_UP}>all_ple"
+
 # Gemma 3n carries four residual streams (h) and predicts and corrects them around each layer.
+_STREAMS_START = f"e=h {_LOOK_UP} x+3d t+3d -x u+d -u x+3d -t h+4d -x y+4d"
 _STREAMS_IN = "x+4d -y p+4d -x -h n+d"
-_STREAMS_OUT = "e+d -n -e n+d g+ffn u+ffn -n -u f+d -g -r i+d e+4d -i -f -p t+d s+ple -t t+d -s u+3d -t h+4d -e -u y+4d"
+_STREAMS_OUT = (
+    "e2+d -n -e2 n+d g+ffn u+ffn -n {sparse} -u f+d -g -r i+d c+4d -i -f -p t+d s+ple -t {looked_up} "
+    "t+d -s u+3d -t h+4d -c -u y+4d"
+)
+_SPARSE = "w+ffn -w"  # the first layers keep only the largest activations
 
 
 @cache
@@ -112,7 +125,16 @@ def _step(word: str) -> Step:
 
 @cache
 def layer_program(
-    architecture: str, mixer: Mixer, ffn: Ffn, *, last: bool, unmask: bool, flash: bool, rotated: bool, shared: bool
+    architecture: str,
+    mixer: Mixer,
+    ffn: Ffn,
+    *,
+    first: bool,
+    last: bool,
+    unmask: bool,
+    flash: bool,
+    rotated: bool,
+    shared: bool,
 ) -> Program:
     """One layer, from its residual stream to the next one's.
 
@@ -120,6 +142,7 @@ def layer_program(
         architecture: llama.cpp's name.
         mixer: how the layer mixes tokens.
         ffn: its feed-forward kind.
+        first: it is the first one of a model with embeddings per layer.
         last: it is the last one, after which only output rows go on.
         unmask: it is the last one to read its attention mask.
         flash: attention is fused.
@@ -127,13 +150,20 @@ def layer_program(
         shared: its experts have a shared one beside them.
     """
     arch = find_architecture(architecture)
-    attending = _attending(arch, mixer, unmask=unmask, flash=flash, rotated=rotated)
+    attending = _attending(arch, mixer, ffn, unmask=unmask, flash=flash, rotated=rotated)
     feeding = _feeding(arch, ffn, shared=shared)
     if arch.name in _PARALLEL:
         return parse(_parallel(arch, attending, feeding, last=last))
     if arch.name == "gemma3n":
-        return parse(f"{_STREAMS_IN} {attending.removeprefix('n+d ')} r+d -m {_STREAMS_OUT}")
+        out = _STREAMS_OUT.format(sparse=_SPARSE if first else "", looked_up=_looked_up(first=first, last=last))
+        return parse(f"{_STREAMS_IN} {attending.removeprefix('n+d ')} r+d -m {out}")
+    if arch.name == "gemma4":
+        residual = "e=h h=r" if first else "-h h=r"
+        looked_up = _looked_up(first=first, last=last)
+        return parse(f"{attending} r+d -m {residual} {feeding} -h h=r p+ple {looked_up} t+d -p -t")
     mixing = _mixing(arch, mixer, attending, last=last)
+    if arch.name == "falcon-h1":
+        feeding = (f"h>d -{OUTPUT_IDS} " if last else "") + feeding
     if mixing:
         mixing += " -r" if arch.name in _ATTENTION_SUM_IN_RESIDUAL else " -h h=r"
     if feeding:
@@ -159,6 +189,12 @@ def _mixing(arch: Architecture, mixer: Mixer, attending: str, *, last: bool) -> 
     return f"{program} {rows}"
 
 
+def _looked_up(*, first: bool, last: bool) -> str:
+    if first:
+        return _PREPARE
+    return f"-{LOOKED_UP}" if last else ""
+
+
 def _parallel(arch: Architecture, attending: str, feeding: str, *, last: bool) -> str:
     """Attention and feed-forward side by side, on one norm or on two."""
     rows = last and arch.name not in _LATE_ROWS
@@ -172,14 +208,23 @@ def _parallel(arch: Architecture, attending: str, feeding: str, *, last: bool) -
     return f"{attending} {before} {feeding} {after} -h {projected} -a h=r"
 
 
+def initial_program(architecture: str, *, looks_up: bool) -> Program:
+    """From the embedding to the first layer; ``looks_up``: the model has embeddings per layer."""
+    if architecture == "gemma3n":
+        return parse(_STREAMS_START)
+    return parse(_LOOK_UP) if looks_up else ()
+
+
 def final_program(arch: Architecture) -> Program:
     """From the last hidden state to the logits."""
     if arch.encoder:
         return parse("n+d")
     if arch.name == "gemma3n":
-        return parse("x+3d t+d -t z+3d -x n+d -z -h logits+vocab")
+        return parse(f"x+3d t+d -t z+3d -x n+d -h -z n>d -{OUTPUT_IDS} logits+vocab")
     if arch.name == "cohere2moe":
         return parse(f"n+d -h h=n n+d -{OUTPUT_IDS} logits+vocab")
+    if arch.name == "falcon-h1":
+        return parse("logits+vocab")
     if arch.name in _LATE_ROWS:
         return parse(f"n+d -{OUTPUT_IDS} logits+vocab")
     if arch.norm_bias or arch.name in _FRESH_FINAL_NORM:
@@ -192,22 +237,25 @@ def _rows(name: str) -> str:
     return f"{name}>d h>d -{OUTPUT_IDS}"
 
 
-def _attending(arch: Architecture, mixer: Mixer, *, unmask: bool, flash: bool, rotated: bool) -> str:
+def _attending(arch: Architecture, mixer: Mixer, ffn: Ffn, *, unmask: bool, flash: bool, rotated: bool) -> str:
     """Attention up to its mix of values; nothing for other mixers."""
     if mixer not in _ATTENTION:
         return ""
-    softmax = _FUSED_SOFTMAX if flash else _SCORE_MATRIX
+    softmax = _FUSED_SOFTMAX if flash else _LATENT_SCORES if mixer is Mixer.MLA else _SCORE_MATRIX
     if unmask:
         softmax += f" -{SLIDING_MASK if mixer is Mixer.SLIDING else FULL_MASK}"
     if mixer is Mixer.MLA:
+        if arch.name in SPARSE_LATENT:
+            softmax = f"i+cells -i i+mask {softmax} -i"
         return f"{_LATENT} {softmax}"
+    if arch.name == "minimax-m3" and ffn is Ffn.MOE:
+        softmax = f"i+mask a+key_cells b+key_cells -a {softmax} -b -i"
     norm = "n+d" if _is_pre_normed(arch) else ""
     projection, gate = _projection(arch)
-    store = _STORE_ROTATED if rotated else _STORE
-    if projection == "fused":
-        store += " -f"
-    mixed = " m>mix" if rotated else ""
-    return f"{norm} {_PROJECT[projection]} {store} {softmax}{mixed} {_GATE[gate]}".strip()
+    project = _PROJECT[projection].format_map(_ROTATE if rotated else _KEEP)
+    store = f"{_STORE} -f" if projection == "fused" else _STORE
+    mixed = "m>mix" if rotated else ""
+    return f"{norm} {project} {store} {softmax} {mixed} {_GATE[gate]}".strip()
 
 
 def _is_pre_normed(arch: Architecture) -> bool:

@@ -9,6 +9,9 @@ from catalog.architectures.layout import Site
 from catalog.architectures.recurrent import conv_kernel, mamba1_dims
 from catalog.types import Mixer
 
+_COMPRESSION = 4
+_HALF = 2  # half-precision elements in the space of one
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Batch:
@@ -57,6 +60,8 @@ def _attention(site: Site, batch: Batch) -> dict[str, int]:
     value_dim = site.geometry.v_head_dim or head_dim
     value = site.kv_head_count * value_dim
     cells = batch.sliding_cells_count if site.layer.mixer is Mixer.SLIDING else batch.full_cells_count
+    if site.layer.mixer is Mixer.COMPRESSED:  # a window of raw cells, and at most a quarter of the rest
+        cells = batch.sliding_cells_count + cells // _COMPRESSION
     return {
         "q": query,
         "qg": 2 * query,
@@ -65,6 +70,8 @@ def _attention(site: Site, batch: Batch) -> dict[str, int]:
         "qkv": query + key + value,
         "mix": heads * value_dim,
         "scores": heads * cells,
+        "mask": cells // _HALF,
+        "key_cells": site.kv_head_count * cells,
     }
 
 
@@ -84,6 +91,9 @@ def _latent(site: Site, batch: Batch) -> dict[str, int]:
         "mix": heads * rank,
         "value": heads * value_dim,
         "scores": heads * batch.full_cells_count,
+        "cached_values": batch.per_token(rank * batch.full_cells_count // _HALF),
+        "cells": batch.full_cells_count,
+        "mask": batch.full_cells_count // _HALF,
     }
 
 

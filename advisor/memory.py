@@ -13,6 +13,7 @@ from advisor.compute_buffer import Part, compute_bytes
 from advisor.cpu_repack import COMMON
 from advisor.kv_cache import LLAMA_CPP, VLLM, CacheSetup, kv_cache_bytes
 from advisor.types import Deployment, DeviceMemory, MemoryPlan, Workload
+from catalog.tensors import gguf_architecture, layout_key
 from catalog.types import ArtifactSpec, Geometry, ModelSpec, Role
 
 __all__ = ["CPU", "Footprint", "arrange", "footprint_of", "kv_cache_bytes", "plan_memory", "shares_memory"]
@@ -29,6 +30,10 @@ _CPU_RESERVE_BYTES = 128 * _MIB
 _VLLM_USABLE_FRAC = 0.9
 _VLLM_GRAPH_BYTES = 1024 * _MIB
 _MATRIX_ROLES = frozenset({Role.ATTENTION, Role.FFN, Role.EXPERT, Role.OUTPUT})
+# Their loaders read the multi-token-prediction blocks whether or not they are used.
+_LOADING_PREDICTIONS = frozenset({"hy_v3", "step35"})
+# Their loaders create the output matrix before the embedding that it is, so without a mapped file both exist.
+_READING_TIED_TWICE = frozenset({"gemma3n", "gemma4"})
 # The largest of a layer's three expert tensors, with mixed types: what is copied to a device at a time.
 _COPIED_EXPERTS_FRAC = 0.42
 # Assumed for a model whose geometry is unknown: grouped-query attention with 8 heads of 128, layers by size.
@@ -40,8 +45,8 @@ _ASSUMED_VOCAB_COUNT = 160_000
 class Footprint:
     """A model's bytes at one quantisation and workload, before anything is placed.
 
-    The tuples have one entry per block. ``tied`` models multiply by the embedding, so an accelerator needs
-    a copy of it. ``repack_bytes`` is what a CPU-only engine holds rearranged.
+    The tuples have one entry per block. ``tied_bytes`` is the embedding where it is the output matrix too,
+    of which an accelerator needs a copy. ``repack_bytes`` is what a CPU-only engine holds rearranged.
     """
 
     block_bytes: tuple[int, ...]
@@ -49,7 +54,7 @@ class Footprint:
     kv_bytes: tuple[int, ...]
     embedding_bytes: int
     output_bytes: int
-    tied: bool
+    tied_bytes: int
     repack_bytes: int
     result_bytes: int
     setup: CacheSetup
@@ -84,13 +89,16 @@ def footprint_of(
         engine_id=deployment.engine_id,
         flash_attention=deployment.flash_attention,
     )
+    architecture = gguf_architecture(model)
+    with_predictions = architecture in _LOADING_PREDICTIONS
     sums = dict.fromkeys(Role, 0)
     repack = 0
     for group in artifact.groups:
         sums[group.role] += group.weight_bytes
-        if group.tensor_type in repacked_types and group.role in _MATRIX_ROLES:
+        multiplied = group.role in _MATRIX_ROLES or (with_predictions and group.role is Role.TOWER)
+        if multiplied and group.tensor_type in repacked_types:
             repack += group.weight_bytes
-    loaded = sum(sums.values()) - sums[Role.TOWER]
+    loaded = sum(sums.values()) - (0 if with_predictions else sums[Role.TOWER])
     blocks = artifact.layer_bytes or (loaded - sums[Role.EMBEDDING] - sums[Role.OUTPUT],)
     outside = loaded - sum(blocks) - sums[Role.EMBEDDING]
     vocab_count = model.geometry.vocab_count if model.geometry else _ASSUMED_VOCAB_COUNT
@@ -100,18 +108,21 @@ def footprint_of(
         kv_bytes=_kv_bytes(model, setup, len(blocks)),
         embedding_bytes=sums[Role.EMBEDDING],
         output_bytes=outside,
-        tied=_is_tied(model, artifact),
+        tied_bytes=sums[Role.OUTPUT] if _is_tied(model, artifact) else 0,
         repack_bytes=repack,
         result_bytes=_LOGIT_BYTES * vocab_count * workload.concurrency_count,
         setup=setup,
         geometry=model.geometry,
-        architecture=model.architecture,
+        architecture=architecture,
     )
 
 
 def _kv_bytes(model: ModelSpec, setup: CacheSetup, blocks_count: int) -> tuple[int, ...]:
     if model.geometry is not None:
-        return kv_cache.kv_bytes_by_layer(model.geometry, model.architecture, setup, model.max_context_tokens)
+        geometry, architecture = model.geometry, gguf_architecture(model)
+        if geometry.mtp_layers_count:
+            geometry = layout_key(model).geometry  # with the prediction blocks that the file really has
+        return kv_cache.kv_bytes_by_layer(geometry, architecture, setup, model.max_context_tokens)
     layers = min(128.0, max(16.0, 32.0 * (model.params_total_count / 8e9) ** 0.4))
     per_token = layers * _ASSUMED_KV_DIM * (setup.key_bytes_per_32 + setup.value_bytes_per_32) / 32
     total = round(per_token * setup.context_tokens * setup.sequences_count)
@@ -229,11 +240,13 @@ def _add_ends(
         return
     cpu.weights += footprint.embedding_bytes
     parts[last_device].weights += footprint.output_bytes
-    if accelerated and footprint.tied:
-        cpu.weights += footprint.output_bytes
+    if accelerated:
+        cpu.weights += footprint.tied_bytes
     cpu.overhead += footprint.result_bytes
     if deployment.mmap:
         cpu.mapped = cpu.weights
+    elif footprint.architecture in _READING_TIED_TWICE:
+        cpu.weights += footprint.tied_bytes
     if not accelerated:
         # Beside a mapped file every rearranged weight is a second copy; else only a tied embedding's is.
         cpu.repack = footprint.repack_bytes
