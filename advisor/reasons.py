@@ -49,6 +49,10 @@ def _wait_reason(option: ScoredEstimate) -> str:
 
 
 def _memory_reason(made: Estimate) -> str:
-    available = sum(row.available_bytes or 0 for row in made.memory.devices)
-    used = made.memory.total_bytes / GIB
-    return f"takes {used:.1f} of {available / GIB:.1f} GiB with {made.workload.context_tokens} tokens of context"
+    """How full the fullest device gets."""
+    fullest = max(made.memory.devices, key=lambda device: device.total_bytes)
+    where = "" if fullest.device_id == "cpu" else f" on {fullest.device_id}"
+    limit = f" of {fullest.available_bytes / GIB:.1f}" if fullest.available_bytes else ""
+    return (
+        f"takes {fullest.total_bytes / GIB:.1f}{limit} GiB{where} with {made.workload.context_tokens} tokens of context"
+    )

@@ -31,7 +31,7 @@ from advisor.types import (
     Workload,
 )
 from catalog.load import Catalog
-from catalog.types import ArtifactSpec, ModelSpec
+from catalog.types import ArtifactSpec, Geometry, ModelSpec
 from catalog.units import GIB
 from catalog.weights import weigh
 
@@ -148,7 +148,7 @@ def _search_all(
             found.rejected.append(outcome)
             continue
         found.candidates.append(outcome)
-        if outcome.best.usable and _limit_broken(outcome.best, request.limits) is None:
+        if model.official and outcome.best.usable and _limit_broken(outcome.best, request.limits) is None:
             keep = heapq.heappush if len(best) < request.top_count else heapq.heappushpop
             keep(best, outcome.best.score)
     return found
@@ -162,30 +162,40 @@ def _search(catalog: Catalog, machine: Machine, model: ModelSpec, request: Reque
     """Every quantisation that fits in some placement, folded into the best."""
     scored: list[tuple[ScoredEstimate, ArtifactSpec]] = []
     smallest: ArtifactSpec | None = None
-    capacity_bytes = _capacity_bytes(machine, request.limits)
+    available = _limited_memory(machine, request.limits)
+    capacity_bytes = sum(available.values())
     for quant_id in quant_ids(model):
+        if scored and _cannot_beat(catalog, model, quant_id, request, scored):
+            break
         artifact = weigh(model, quant_id)
         smallest = artifact
         if artifact.file_bytes > capacity_bytes:
             continue
         found = candidates(
-            model,
-            artifact,
-            machine,
-            request.workload,
-            kv_quant_id=request.kv_quant_id,
-            available_bytes=_limited_memory(machine, request.limits),
+            model, artifact, machine, request.workload, kv_quant_id=request.kv_quant_id, available_bytes=available
         )
-        options = [_score(catalog, model, made) for made in found]
-        if options:
-            scored.append((max(options, key=_preference), artifact))
-            if len(scored) >= 2 and _preference(scored[-1][0]) < _preference(scored[-2][0]):
-                break  # smaller quantisations lose more quality than their speed is worth
+        if found:
+            best = max((_score(catalog, model, made) for made in found), key=_preference)
+            scored.append((best, artifact))
     if not scored:
         return _too_large(model, smallest, machine, request)
     best, artifact = max(scored, key=lambda pair: _preference(pair[0]))
     others = tuple(option for option, _ in scored if option is not best)
     return _Candidate(model, artifact, best, others)
+
+
+def _cannot_beat(
+    catalog: Catalog,
+    model: ModelSpec,
+    quant_id: str,
+    request: Request,
+    scored: Sequence[tuple[ScoredEstimate, ArtifactSpec]],
+) -> bool:
+    """Whether this and every smaller quantisation lose too much quality to win, however fast they are."""
+    task = request.workload.task
+    loss = catalog.quant_loss_frac(quant_id, model.params_total_count, task)
+    bound = conservative(quality_after_loss(catalog.quality(model.model_id, task), loss, 0.0))
+    return (True, bound) < max(_preference(option) for option, _ in scored)
 
 
 def _limited_memory(machine: Machine, limits: Limits) -> dict[str, int]:
@@ -248,7 +258,24 @@ def _rank(candidates: Sequence[_Candidate], request: Request) -> tuple[list[_Can
         reason, fix = _limit_broken(candidate.best, request.limits) or ("", None)
         dropped.append(Rejection(model_id=candidate.model.model_id, reason=reason, fix=fix))
     kept.sort(key=lambda candidate: (*_preference(candidate.best), candidate.model.model_id), reverse=True)
-    return kept, dropped
+    return _without_copies(kept, dropped), dropped
+
+
+def _without_copies(ranked: Sequence[_Candidate], dropped: list[Rejection]) -> list[_Candidate]:
+    """Ranked candidates less re-uploads and fine-tunes that score below the official model of the same shape."""
+    originals: dict[Geometry | None, str] = {}
+    kept = []
+    for candidate in ranked:
+        model = candidate.model
+        original = originals.get(model.geometry)
+        if original is not None and not model.official:
+            reason = f"same shape as {original}, which is official and scores higher"
+            dropped.append(Rejection(model_id=model.model_id, reason=reason, fix=f"run {original}"))
+            continue
+        if model.official:
+            originals.setdefault(model.geometry, model.model_id)
+        kept.append(candidate)
+    return kept
 
 
 def _choices(

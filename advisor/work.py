@@ -28,6 +28,7 @@ _RECURRENT_OPERATIONS = {
     Mixer.SHORT_CONV: 10,
     Mixer.LIGHTNING: 16,
 }
+_ROUTING_EXPONENT = 0.8
 _STATE_BYTES_PER_ELEMENT = 4  # recurrent states are kept in F32
 _CACHE_PADDING_CELLS = 256
 _FLOP_PER_STATE_ELEMENT = 6  # decay, outer-product update and read-out: a multiply and an add each
@@ -37,7 +38,7 @@ _FLOP_PER_STATE_ELEMENT = 6  # decay, outer-product update and read-out: a multi
 class WeightWork:
     """Weights of one storage type: bytes moved and floating-point operations made.
 
-    ``rows_count`` is how many tokens share one sweep of a weight matrix; an expert sees only its share.
+    ``rows_count`` is how many tokens share one sweep of a weight matrix; an expert sees only those that wake it.
     """
 
     tensor_type: str
@@ -129,11 +130,15 @@ def _full_pair_flop(geometry: Geometry) -> float:
 
 
 def experts_touched_frac(geometry: Geometry, tokens_count: float) -> float:
-    """Expected share of experts that ``tokens_count`` tokens wake, if routing were even: 1-(1-k/E)^n."""
+    """Expected share of experts that some tokens wake: 1-(1-k/E)^n, with n what they would be if routed evenly.
+
+    Tokens share favourites: batches of 2 to 32 users on published runs wake as many experts as n^0.8 even
+    tokens would.
+    """
     if not geometry.expert_count:
         return 1.0
     idle_frac = 1.0 - geometry.expert_used_count / geometry.expert_count
-    return float(1.0 - idle_frac**tokens_count)
+    return float(1.0 - idle_frac ** (tokens_count**_ROUTING_EXPONENT))
 
 
 def moe_layers_count(geometry: Geometry) -> int:
@@ -153,7 +158,8 @@ def operations_count(geometry: Geometry) -> int:
     )
 
 
-def _mixer_operations(geometry: Geometry, mixer: str) -> int:
+def _mixer_operations(geometry: Geometry, letter: str) -> int:
+    mixer = Mixer(letter)
     if mixer == Mixer.NONE:
         return 0
     post_norm = 2 if geometry.norms_per_layer >= 4 else 0
@@ -234,7 +240,7 @@ def _weight_work(
                 role=group.role,
                 bytes=group.weight_bytes * moved * held_frac,
                 flop=2.0 * group.params_count * group.used_frac * rows * held_frac,
-                rows_count=tokens_per_pass * group.used_frac,
+                rows_count=tokens_per_pass * group.used_frac / moved,
             )
         )
     return tuple(works)
