@@ -31,6 +31,7 @@ DOCUMENTS: dict[str, tuple[type, int]] = {
     "run": (advisor.types.Run, advisor.types.SCHEMA_VERSION),
     "regression": (advisor.types.Regression, advisor.types.SCHEMA_VERSION),
     "selftest": (advisor.types.SelfTest, advisor.types.SCHEMA_VERSION),
+    "fleet": (advisor.types.Fleet, advisor.types.SCHEMA_VERSION),
     "history": (advisor.types.HistoryDocument, advisor.types.SCHEMA_VERSION),
 }
 

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from probes.types import HardwareProfile
+
 SCHEMA_VERSION = 1
 
 
@@ -506,6 +508,9 @@ class Rates:
     expert_half_tokens: float = 0.0  # the same for the tokens that reach one expert
     prefill_s_per_byte: float = 0.0  # weights swept once per micro-batch
     prefill_s_per_moe_layer: float = 0.0  # per micro-batch
+    batch_matvec_factor: float = 1.0  # time of a further user's flop in a matrix-vector kernel, relative to prefill's
+    batch_half_tokens: float | None = None  # users at which a matrix kernel runs at half its rate; None: there is none
+    experts_reread: bool = False  # matrix-vector kernels read an expert again for each user who wakes it
     attention_s_per_score: float = 0.0  # without flash attention the score matrix goes through memory
     decode_sigma: float = 0.3
     prefill_sigma: float = 0.4
@@ -740,3 +745,38 @@ class HistoryDocument:
     tool_version: str
     schema_version: int = SCHEMA_VERSION
     kind: str = "history"
+
+
+class NodeStatus(StrEnum):
+    """What became of one node of a fleet."""
+
+    WAITING = "waiting"
+    OK = "ok"
+    FAILED = "failed"  # the task ran and failed
+    LOST = "lost"  # the node or its worker went away, or answered too late
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FleetNode:
+    """One node of a fleet, and what it measured."""
+
+    node_id: str
+    name: str
+    status: NodeStatus
+    reason: str | None = None
+    elapsed_s: float | None = None
+    profile: HardwareProfile | None = None
+    run: Run | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fleet:
+    """Many machines scanned or benched at once."""
+
+    action: str  # "scan" | "bench"
+    nodes: tuple[FleetNode, ...]
+    created_at: str
+    tool_version: str
+    address: str | None = None
+    schema_version: int = SCHEMA_VERSION
+    kind: str = "fleet"

@@ -6,6 +6,8 @@ alarms, held back against free gives catches.
 
     python benchmarks/regress_real.py record real.json --runs 5
     python benchmarks/regress_real.py analyse real.json
+    python benchmarks/regress_real.py record two.json --threads 2 && \
+        python benchmarks/regress_real.py fewer two.json real.json
 """
 
 import argparse
@@ -78,6 +80,7 @@ class Keeper:
 
     @contextmanager
     def __call__(self, weights: bench.Weights, deployment: Deployment, context_tokens: int) -> Iterator[bench.Held]:
+        """The session of a case, held back while it is in use."""
         key = deployment.threads_count
         if key not in self._held:
             worker = self._stack.enter_context(open_worker())
@@ -124,7 +127,7 @@ def analyse(paths: list[Path]) -> None:
     pairs = [pair for path in paths for pair in json.loads(path.read_text())]
     free = [replace(codec.from_mapping(p["free"]), created_at=f"{i:04d}") for i, p in enumerate(pairs)]
     held = [replace(codec.from_mapping(p["held"]), created_at=f"{i:04d}b") for i, p in enumerate(pairs)]
-    speeds = [losses(a, b) for a, b in zip(free, held, strict=True)]
+    speeds = [loss for a, b in zip(free, held, strict=True) for loss in losses(a, b)]
     print(f"{len(free)} free and {len(held)} held-back recordings of {free[0].rounds_count} rounds")
     print(f"median loss when held back for {pairs[0]['share']:.0%} of the time: {statistics.median(speeds):.1%}")
     report("false alarms, like with like", list(itertools.permutations(range(len(free)), 2)), free, free)
@@ -134,32 +137,45 @@ def analyse(paths: list[Path]) -> None:
     report("caught, recorded together", [(i, i) for i in range(len(free))], free, held)
 
 
-def losses(free: Run, held: Run) -> float:
-    """Median loss of decode speed over the cases."""
+def fewer_threads(paths: list[Path]) -> None:
+    """Print how often one thread fewer is caught: recordings of the first file against those of the second."""
+    more, fewer = ([codec.from_mapping(pair["free"]) for pair in json.loads(path.read_text())] for path in paths)
+    suite_id, (case,) = more[0].suite_id, more[0].cases
+    renamed = [
+        replace(run, suite_id=suite_id, cases=tuple(replace(c, subject=case.subject) for c in run.cases))
+        for run in fewer
+    ]
+    report("caught, one thread fewer", list(itertools.product(range(len(more)), range(len(fewer)))), more, renamed)
+
+
+def losses(free: Run, held: Run) -> list[float]:
+    """Loss of decode speed of every case that can be compared."""
     found = judge(free, held, [])[1]
-    return -statistics.median(f.change_frac for f in found if f.metric == "decode_tokens_per_s" and f.change_frac)
+    return [-f.change_frac for f in found if f.metric == "decode_tokens_per_s" and f.change_frac is not None]
 
 
 def report(title: str, which: list[tuple[int, int]], bases: list[Run], news: list[Run]) -> None:
     """One line: failing comparisons, and failing decode metrics, without and with history."""
     cells = []
     for learn in (False, True):
-        failed = metrics = tested = 0
+        failed = metrics = tested = compared = 0
         for i, j in which:
             past = [run for n, run in enumerate(bases) if n not in (i, j)] if learn else []
             fails, found = judge(bases[i], news[j], past)
+            compared += any(finding.verdict is not Verdict.NOT_COMPARABLE for finding in found)
             failed += fails
             for finding in found:
                 tested += finding.verdict is not Verdict.NOT_COMPARABLE
                 metrics += finding.verdict is Verdict.SLOWER
-        cells.append(f"{failed / len(which):6.1%} of comparisons, {metrics / max(tested, 1):6.1%} of metrics")
-    print(f"{title:<30} n={len(which):<5} no history: {cells[0]}   with history: {cells[1]}")
+        cells.append(f"{failed / max(compared, 1):6.1%} of comparisons, {metrics / max(tested, 1):6.1%} of metrics")
+    print(f"{title}: {compared} pairs of {len(which)} comparable")
+    print(f"    no history {cells[0]}; with history {cells[1]}")
 
 
 def main() -> None:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("action", choices=["record", "analyse"])
+    parser.add_argument("action", choices=["record", "analyse", "fewer"])
     parser.add_argument("files", nargs="+", type=Path)
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--share", type=float, default=0.10)
@@ -167,6 +183,8 @@ def main() -> None:
     asked = parser.parse_args()
     if asked.action == "record":
         record(asked.files[0], asked.runs, asked.share, asked.threads)
+    elif asked.action == "fewer":
+        fewer_threads(asked.files)
     else:
         analyse(asked.files)
 
