@@ -7,6 +7,7 @@ Rows go through the same cost model as every estimate: work counted by ``advisor
 import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from advisor import roofline
 from advisor.coefficients import Coefficients, load_coefficients
@@ -153,7 +154,7 @@ def summarise(scored: Sequence[Scored]) -> tuple[AccuracySummary, ...]:
     formulas = sorted({name for one in scored for name in one.rivals})
     for formula in formulas:
         told = [one for one in scored if formula in one.rivals]
-        lines += _by_phase(formula, told, lambda one, name=formula: _point(one.rivals[name]))
+        lines += _by_phase(formula, told, partial(_said_by, formula))
     return tuple(lines)
 
 
@@ -177,7 +178,8 @@ def _size_label(scored: Scored) -> str:
     return f"{low:.0f}-{high:.0f} GiB" if high < float("inf") else f"over {low:.0f} GiB"
 
 
-def _point(tokens_per_s: float) -> Interval:
+def _said_by(formula: str, scored: Scored) -> Interval:
+    tokens_per_s = scored.rivals[formula]
     return Interval(low=tokens_per_s, mid=tokens_per_s, high=tokens_per_s)
 
 

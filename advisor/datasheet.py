@@ -28,6 +28,10 @@ _ASSUMED_ACCELERATOR_BYTES_PER_S = 250e9
 #: Extra log standard deviation where a field had to be assumed.
 _IMPUTED_SIGMA = 0.1
 _ASSUMED_BANDWIDTH_SIGMA = 0.5
+_INT8_PER_LANE = 4.0
+#: Small batches cost this many times a prompt token's arithmetic per further user: batches of 2 to 32 on GB10 and
+#: M2 Ultra (``benchmarks/batched_decode.py``).
+_BATCH_MATVEC_FACTOR = 4.0
 #: Types read rarely or never published stand behind this one.
 _FALLBACK_TYPE = "Q4_K"
 TODAY = Setting()
@@ -74,12 +78,16 @@ def rates_for_chip(
         basis=Basis.DATASHEET,
         decode_s_per_byte=_with_experts(_byte_costs(decode, effects), decode.expert, effects),
         kv_s_per_byte=decode.kv_byte.value(effects),
+        decode_attention_s_per_flop=decode.attention_flop.value(effects),
         state_s_per_byte=decode.kv_byte.value(effects),
         decode_s_per_operation=decode.operation.value(effects),
         decode_s_per_moe_layer=decode.moe_layer.value(effects),
         prefill_s_per_flop=_with_experts(_values(prefill.weight_flop, effects), prefill.expert, effects),
         ubatch_half_tokens=prefill.ubatch_half.value(effects),
         expert_half_tokens=prefill.expert_half.value(effects),
+        batch_matvec_factor=_BATCH_MATVEC_FACTOR if backend != "cpu" else 1.0,
+        batch_half_tokens=prefill.ubatch_half.value(effects) if backend != "cpu" else None,
+        experts_reread=backend == "metal",
         prefill_s_per_byte=prefill.weight_byte.value(effects),
         attention_s_per_flop=prefill.attention_flop.value(effects),
         attention_s_per_score=prefill.score.value(effects),
@@ -90,15 +98,20 @@ def rates_for_chip(
         prefill_sigma=math.hypot(known.sigma("prefill", traits), doubt),
         threads_count=threads_count,
         memory_bytes_per_s=traits.memory_bytes_per_s,
-        flop_per_s=_peak_flop_per_s(chip),
+        flop_per_s=_peak_flop_per_s(chip, traits),
         source=_source(traits, known),
     )
 
 
-def _peak_flop_per_s(chip: ChipSpec) -> float | None:
-    """The fastest arithmetic the data sheet lists, or None: no estimate may pass it."""
-    peaks = [rate for rate in (chip.int8_op_per_s, chip.fp16_flop_per_s, chip.fp32_flop_per_s) if rate]
-    return max(peaks) if peaks and chip.kind != "cpu" else None
+def _peak_flop_per_s(chip: ChipSpec, traits: ChipTraits) -> float | None:
+    """The fastest arithmetic a chip is listed with or its lanes can do; no estimate may pass it.
+
+    Quantised products run on 8-bit integers: four in a lane where no matrix unit is listed.
+    """
+    if chip.kind == "cpu" or traits.imputed:
+        return None
+    listed = (chip.int8_op_per_s, chip.fp16_flop_per_s, chip.fp32_flop_per_s)
+    return max(_INT8_PER_LANE * traits.vector_flop_per_s, *(rate for rate in listed if rate))
 
 
 def _assumed(rates: Rates) -> Rates:

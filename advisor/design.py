@@ -44,6 +44,7 @@ def _decode(work: Work, factors: DecodeFactors) -> list[Monomial]:
         terms.append(_monomial(unpacked_flop, factors.weight_flop[weight.tensor_type], *expert))
     terms.append(_monomial(work.kv_bytes, factors.kv_byte))
     terms.append(_monomial(work.state_bytes, factors.kv_byte))
+    terms.append(_monomial(work.attention_flop, factors.attention_flop))
     terms.append(_monomial(work.operations_count, factors.operation))
     terms.append(_monomial(work.moe_layers_count, factors.moe_layer))
     return terms

@@ -27,7 +27,7 @@ _BASE_OPERATION_S = 3e-6
 _BASE_MOE_LAYER_S = 20e-6
 _BASE_PREFILL_LAYER_S = 60e-6
 _BASE_PREFILL_MOE_LAYER_S = 500e-6
-_BASE_UBATCH_HALF_TOKENS = 25.0
+_BASE_UBATCH_HALF_TOKENS = 65.0
 _BASE_EXPERT_HALF_TOKENS = 15.0
 #: Bytes of element-wise traffic per hidden value and layer: about sixty passes in FP32, quantising included.
 _BASE_ACTIVATION_BYTES = 250.0
@@ -36,7 +36,8 @@ _BASE_SCORE_BYTES = 24.0
 _BASE_PREFILL_FLOP = 0.5
 _BASE_ATTENTION_FLOP = 1.0
 _BASE_PREFILL_BYTES = 0.7
-_BASE_KV = 2.0
+_BASE_KV = 1.5
+_BASE_DECODE_ATTENTION_FLOP = 4.0
 #: Kernels of the types below two and three bits unpack by table look-ups.
 _LOOKUP_TYPES = frozenset({"IQ1_S", "IQ1_M", "IQ2_XXS", "IQ2_XS", "IQ2_S", "IQ3_XXS", "IQ3_S", "TQ1_0", "TQ2_0"})
 #: Types whose kernels for routed experts are far from those for dense weights on some stacks.
@@ -81,6 +82,7 @@ class DecodeFactors:
     weight_flop: Mapping[str, Factor]
     expert: Mapping[str, Factor]
     kv_byte: Factor
+    attention_flop: Factor
     operation: Factor
     moe_layer: Factor
 
@@ -137,12 +139,16 @@ def decode_factors(traits: ChipTraits, setting: Setting = Setting()) -> DecodeFa
     flop = Factor(1.0 / traits.vector_flop_per_s, (*names.tree("decode.flop"), *aged)).times(
         ("decode.power", -traits.power_log)
     )
+    plain = 0.0 if setting.flash_attention else 1.0
     overhead = (*aged, (f"decode.operation_age/{stack}", names.age))
     return DecodeFactors(
         weight_byte={name: _typed(byte, "decode.byte", stack, name, _LOOKUP_DECODE) for name in TYPES},
         weight_flop={name: flop.times((f"decode.flop:{name}", 1.0)) for name in TYPES},
         expert=_experts("decode.expert", stack),
-        kv_byte=Factor(_BASE_KV / bandwidth, ((f"decode.kv/{stack}", 1.0), *aged)),
+        kv_byte=Factor(_BASE_KV / bandwidth, ((f"decode.kv/{stack}", 1.0), (f"decode.kv_plain/{stack}", plain), *aged)),
+        attention_flop=Factor(
+            _BASE_DECODE_ATTENTION_FLOP / traits.vector_flop_per_s, ((f"decode.attention/{stack}", 1.0), *aged)
+        ),
         operation=Factor(_BASE_OPERATION_S, (*names.tree("decode.operation"), *overhead)),
         moe_layer=Factor(_BASE_MOE_LAYER_S, ((f"decode.moe_layer/{stack}", 1.0), *overhead)),
     )

@@ -15,6 +15,7 @@ No term may beat the roof: its bytes over the memory bandwidth, its flop over th
 (Williams, Waterman and Patterson, "Roofline", 2009).
 """
 
+import math
 from collections.abc import Mapping
 
 from advisor.types import Bound, Rates, Term
@@ -94,16 +95,33 @@ def _missed_frac(work: Work, rates: Rates) -> float:
 
 
 def _decode_weights(work: Work, rates: Rates, weight: WeightWork) -> Term:
-    per_byte = _decode_rate(rates, weight)
-    per_flop = _prefill_rate(rates, weight)
-    first_token_flop = weight.flop / work.tokens_count
     missed_bytes = weight.bytes * _missed_frac(work, rates)
-    memory_s = max(missed_bytes * per_byte, _memory_floor_s(rates, missed_bytes))
-    # users beyond the first ride along on the same bytes and pay for their arithmetic only
-    compute_s = first_token_flop * rates.decode_s_per_flop + (weight.flop - first_token_flop) * per_flop
-    bound = Bound.COMPUTE if compute_s > memory_s else Bound.MEMORY
+    memory_s = max(missed_bytes * _decode_rate(rates, weight), _memory_floor_s(rates, missed_bytes))
+    first_token_flop = weight.flop / work.tokens_count
+    compute_s = first_token_flop * rates.decode_s_per_flop
+    time_s = memory_s + compute_s
+    if work.tokens_count > 1:
+        time_s = compute_s + _batched_s(work, rates, weight, memory_s)
+    bound = Bound.COMPUTE if time_s > 2.0 * memory_s else Bound.MEMORY
     name = _weights_name("decode", weight)
-    return _term(rates, name, memory_s + compute_s, bound, moved=weight.bytes, flop=weight.flop)
+    return _term(rates, name, time_s, bound, moved=weight.bytes, flop=weight.flop)
+
+
+def _batched_s(work: Work, rates: Rates, weight: WeightWork, memory_s: float) -> float:
+    """Weights of a batch: by matrix-vector kernels user after user, or by a matrix kernel if that is faster.
+
+    Users beyond the first ride along on the same bytes and pay for their arithmetic; a matrix kernel hides
+    arithmetic behind its reads and wastes the part of a tile that few users leave empty.
+    """
+    per_flop = _prefill_rate(rates, weight)
+    further_flop = weight.flop * (1.0 - 1.0 / work.tokens_count)
+    sweeps = weight.rows_count if rates.experts_reread and weight.role == Role.EXPERT else 1.0
+    vector_s = memory_s * sweeps + further_flop * per_flop * rates.batch_matvec_factor
+    if rates.batch_half_tokens is None:
+        return vector_s
+    half_tokens = rates.expert_half_tokens if weight.role == Role.EXPERT else rates.batch_half_tokens
+    fill = 1.0 + half_tokens / weight.rows_count
+    return min(vector_s, math.hypot(memory_s, weight.flop * per_flop * fill))
 
 
 def price_decode(work: Work, rates: Rates) -> tuple[Term, ...]:

@@ -13,7 +13,7 @@ import csv
 import gzip
 import io
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -143,7 +143,7 @@ def coverage(fit: PhaseFit, by_chip: Floats, by_model: Floats) -> Floats:
     return held
 
 
-def table(title: str, rows: list[tuple[str, Floats, Floats | None]]) -> None:
+def table(title: str, rows: Sequence[tuple[str, Floats, Floats | None]]) -> None:
     """Print errors of several groups of log residuals as a Markdown table."""
     print(f"\n{title}\n\n| group | rows | median | p90 | bias | coverage |\n|---|---|---|---|---|---|")
     for name, residuals, held in rows:
