@@ -69,7 +69,7 @@ def print_recommendation(recommendation: Recommendation, console: "Console") -> 
 def _picks_table(choices: Sequence[Choice], *, wide: bool) -> "Table":
     extra = ("Context", "KV", "Basis") if wide else ()
     columns = ("#", "Model", "Quant", "Quality", "tok/s", "1st token", "GiB", *extra)
-    table = terminal.table(*columns, right=(0, 3, 4, 5, 6), folds=(1,))
+    table = terminal.table(*columns, right=(0, 3, 4, 5, 6), folds=(1,), gap=2 if wide else 1)
     for choice in choices:
         estimate = choice.estimate
         cells = [
@@ -110,7 +110,8 @@ def _picks_note(choices: Sequence[Choice]) -> str:
 def _print_first_pick(console: "Console", choice: Choice) -> None:
     estimate = choice.estimate
     terminal.section(console, f"Why {phrases.choice_name(choice)} {estimate.quant_id}")
-    terminal.bullets(console, choice.reasons or ("It has the best score of the models that pass the limits.",))
+    reasons = choice.reasons or ("It has the best score of the models that pass the limits.",)
+    terminal.bullets(console, map(phrases.capitalised, reasons))
     terminal.bullets(console, [wording.estimate_warning(warning) for warning in estimate.warnings], "yellow")
     terminal.bullets(console, choice.alternatives, "dim")
     if choice.command:
@@ -124,8 +125,8 @@ def _print_rejections(console: "Console", recommendation: Recommendation) -> Non
         return
     terminal.section(console, f"Not ranked ({fmt.count(len(rejected))})")
     for rejection in rejected[:_REJECTIONS_SHOWN]:
-        fix = f" Would help: {rejection.fix}" if rejection.fix else ""
-        terminal.bullets(console, [f"{phrases.rejection_name(rejection)}: {rejection.reason}{fix}"])
+        fix = f" Would help: {rejection.fix}." if rejection.fix else ""
+        terminal.bullets(console, [f"{phrases.rejection_name(rejection)}: {phrases.sentence(rejection.reason)}{fix}"])
     terminal.more(console, len(rejected), _REJECTIONS_SHOWN, "not ranked")
 
 
@@ -336,7 +337,7 @@ def _print_unmeasured(console: "Console", outcomes: Sequence[ProbeOutcome]) -> N
     for outcome in missing:
         fix = f" Try: {outcome.fix}" if outcome.fix else ""
         name = f"{wording.probe(outcome.probe_id)} on {outcome.device_id}"
-        terminal.bullets(console, [f"{name}: {outcome.reason or 'no reason recorded'}.{fix}"])
+        terminal.bullets(console, [f"{name}: {phrases.sentence(outcome.reason or 'no reason recorded')}{fix}"])
 
 
 # Accuracy -------------------------------------------------------------------------------------

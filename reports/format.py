@@ -77,7 +77,9 @@ def score_interval(low: float, mid: float, high: float) -> str:
 
 def gib(size_bytes: float | None) -> str:
     """Memory, such as ``5.1 GiB``."""
-    return UNKNOWN if size_bytes is None else f"{number(size_bytes / GIB)} GiB"
+    if size_bytes is None:
+        return UNKNOWN
+    return f"{number(size_bytes / GIB)} GiB" if size_bytes == 0 or size_bytes >= 0.005 * GIB else "<0.01 GiB"
 
 
 def cache_size(size_bytes: float | None) -> str:

@@ -67,6 +67,18 @@ def short_name(model_id: str) -> str:
     return plain(model_id).rpartition("/")[2] or plain(model_id)
 
 
+def capitalised(text: str) -> str:
+    """Text that starts with a capital, for lists."""
+    words = plain(text)
+    return words[:1].upper() + words[1:]
+
+
+def sentence(text: str) -> str:
+    """Text with a full stop at its end."""
+    words = plain(text)
+    return words if words.endswith((".", "!", "?")) else f"{words}."
+
+
 def counted(count: int, one: str, several: str | None = None) -> str:
     """A count with its noun, such as ``1 row`` or ``1,400 rows``."""
     return f"{fmt.count(count)} {one if count == 1 else several or one + 's'}"
@@ -160,7 +172,7 @@ def conditions(state: Conditions) -> str:
     parts = []
     if state.other_busy_cores_frac is not None:
         parts.append(f"other programs used {fmt.number(state.other_busy_cores_frac)} cores")
-    if state.steal_frac is not None:
+    if state.steal_frac:
         parts.append(f"{fmt.percent(state.steal_frac)} of time stolen by the host")
     if state.throttled_s:
         parts.append(f"throttled for {fmt.duration(state.throttled_s)}")

@@ -26,12 +26,13 @@ def text(value: object, style: str = "") -> "Text":
     return Text(plain(value), style=style)
 
 
-def table(*columns: str, right: Iterable[int] = (), folds: Iterable[int] = ()) -> "Table":
-    """A light table; columns in ``folds`` wrap, the others keep their width."""
+def table(*columns: str, right: Iterable[int] = (), folds: Iterable[int] = (), gap: int = 2) -> "Table":
+    """A light table; columns in ``folds`` wrap, the others keep their width. ``gap`` is the space between them."""
     from rich import box
     from rich.table import Table
 
-    made = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
+    padding = (0, gap - 1, 0, 0)
+    made = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=padding, header_style="bold")
     at_right, wrapping = set(right), set(folds)
     for index, name in enumerate(columns):
         fixed = index not in wrapping

@@ -21,6 +21,7 @@ from advisor.types import (
 from probes.types import HardwareProfile
 from reports import charts, wording
 from reports.blocks import Block, Bullets, Charts, Facts, Fold, Headline, Page, Section
+from reports.charts.machines import recommendation_names
 from reports.sections import accuracy as accuracy_view
 from reports.sections import compare, records
 from reports.sections import estimate as estimate_view
@@ -78,7 +79,9 @@ def _with_charts(sections: tuple[Section, ...], drawn: Charts) -> tuple[Section,
 
 
 def _suffixes(found: Numbered[Recommendation]) -> list[str]:
-    return ["" if len(found) == 1 else f" on {plain(document.hardware)}" for _, document in found]
+    """What tells the tables of several recommendations apart: the machine, and the date where that is the same."""
+    names = recommendation_names([document for _, document in found])
+    return ["" if len(found) == 1 else f" on {name}" for name in names]
 
 
 def _picks(documents: Sequence[object]) -> tuple[Section, ...]:

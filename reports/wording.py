@@ -100,6 +100,7 @@ PARTS = {
     "experts": "Expert weights",
     "kv": "KV cache",
     "attention": "Attention",
+    "state": "Recurrent state",
     "overhead": "Engine overhead",
     "link": "Transfers between devices",
 }

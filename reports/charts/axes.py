@@ -125,8 +125,9 @@ def place_labels(
 ) -> None:
     """Write labels beside their points where they cover neither each other nor an obstacle; skip the rest.
 
-    ``boxed`` labels have a ground of their own, for charts too dense to keep clear of everything.
-    Call it last, after the limits and all other texts are set: distances are measured on the page.
+    What the axes already say is an obstacle too. ``boxed`` labels have a ground of their own, for charts
+    too dense to keep clear of everything. Call it last, after the limits and all other texts are set: distances are
+    measured on the page.
     """
     figure = axes.get_figure(root=True)
     if figure is None:
@@ -138,6 +139,9 @@ def place_labels(
     frame = axes.get_window_extent()
     area = _Box(*(edge * to_pt for edge in (frame.x0, frame.y0, frame.x1, frame.y1)))
     taken = [_around(axes, segment, to_pt) for segment in obstacles]
+    for text in axes.texts:
+        extent = text.get_window_extent()
+        taken.append(_Box(extent.x0 * to_pt, extent.y0 * to_pt, extent.x1 * to_pt, extent.y1 * to_pt))
     for label in labels:
         x, y = (float(edge) * to_pt for edge in axes.transData.transform((label.x, label.y)))
         for dx, dy, align in _OFFSETS:

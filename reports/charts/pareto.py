@@ -34,7 +34,8 @@ def build(documents: Sequence[object]) -> tuple[Chart, ...]:
 
 def _chart(recommendation: Recommendation, index: int, suffix: str) -> Chart:
     ranked = recommendation.ranked
-    front = [phrases.choice_name(choice) for choice in ranked if choice.pareto]
+    edge = set(_front(ranked))
+    front = [phrases.choice_name(choice) for choice in ranked if _at(choice) in edge]
     task = wording.task(recommendation.task)
     described = (
         f"{phrases.counted(len(ranked), 'pick')} by {task} quality against generation speed. The first pick, "
@@ -50,7 +51,7 @@ def _chart(recommendation: Recommendation, index: int, suffix: str) -> Chart:
             plain(choice.estimate.quant_id),
             phrases.quality(choice.quality),
             fmt.interval(choice.estimate.decode_tokens_per_s),
-            "yes" if choice.pareto else "no",
+            "yes" if _at(choice) in edge else "no",
         )
         for choice in ranked[:_ROWS_SHOWN]
     )
@@ -93,10 +94,11 @@ def _draw(recommendation: Recommendation, axes: "Axes", theme: Theme) -> None:
     axes.set_xlabel("Generation speed (tokens per second)")
     axes.set_ylabel(f"Quality at {wording.task(recommendation.task)} (0–100)")
     legend(axes)
-    order = [ranked[0], *(c for c in ranked[1:] if c.pareto), *(c for c in ranked[1:] if not c.pareto)]
+    front = _front(ranked)
+    order = [ranked[0], *(c for c in ranked[1:] if _at(c) in front), *(c for c in ranked[1:] if _at(c) not in front)]
     labels = [Label(*_at(c), shortened(phrases.choice_name(c), LABEL_LIMIT)) for c in order[:_LABELLED_COUNT]]
     bars = [segment for choice in ranked[:_OBSTACLES_COUNT] for segment in _bars(choice)]
-    obstacles = [*bars, *_front_segments(_front(ranked))]
+    obstacles = [*bars, *_front_segments(front)]
     place_labels(axes, labels, theme, obstacles, boxed=len(ranked) > _MARKERS_SHOWN)
 
 
@@ -106,8 +108,12 @@ def _bars(choice: Choice) -> tuple[Segment, Segment]:
 
 
 def _front(ranked: Sequence[Choice]) -> list[tuple[float, float]]:
-    """Picks that no other beats in both, slowest first."""
-    return sorted(_at(choice) for choice in ranked if choice.pareto)
+    """Where no pick is both better and faster, slowest first; ``Choice.pareto`` also weighs memory."""
+    front: list[tuple[float, float]] = []
+    for speed, quality in sorted(map(_at, ranked), reverse=True):
+        if not front or quality > front[-1][1]:
+            front.append((speed, quality))
+    return front[::-1]
 
 
 def _front_segments(front: Sequence[tuple[float, float]]) -> list[Segment]:

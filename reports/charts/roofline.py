@@ -196,7 +196,15 @@ def _draw(roof: Roof, placed: tuple[Point, ...], axes: "Axes", theme: Theme) -> 
     spots = [(p.flop_per_byte, p.flop_per_s / _TERA) for p in placed]
     obstacles = [(spot, spot) for spot in spots]
     obstacles += [((rate / roof.bytes_per_s, rate / _TERA), (high, rate / _TERA)) for _, rate in roof.flop_per_s]
+    obstacles += [(spot, spot) for spot in _slope_points(roof, low)]
     place_labels(axes, wanted, theme, obstacles)
+
+
+def _slope_points(roof: Roof, low: float) -> list[tuple[float, float]]:
+    """Points along the memory slope, near enough to each other to keep labels off it."""
+    ridge = roof.flop_per_s[0][1] / roof.bytes_per_s
+    steps = [low * (ridge / low) ** (step / 40) for step in range(41)]
+    return [(step, step * roof.bytes_per_s / _TERA) for step in steps]
 
 
 def _draw_ceilings(roof: Roof, axes: "Axes", theme: Theme, low: float, high: float) -> None:

@@ -24,7 +24,7 @@ from reports.blocks import (
 from reports.text import plain, plain_block
 
 ROWS_SHOWN = 25
-_REJECTED_SHOWN = 40
+_REJECTED_SHOWN = 12
 _CLOSE_FRAC = 0.10
 
 PICK_HEADERS = ("#", "Model", "Quant", "Quality", "Speed, tok/s", "First token", "Memory", "Known by", "Score")
@@ -44,7 +44,7 @@ def headline(recommendation: Recommendation, validations: tuple[Validation, ...]
     proof = _proof(estimate, validations)
     if proof is not None:
         blocks.append(proof)
-    blocks += [Bullets(tuple(map(plain, choice.reasons))), *_memory_bars(estimate)]
+    blocks += [Bullets(tuple(map(phrases.capitalised, choice.reasons))), *_memory_bars(estimate)]
     if estimate.warnings:
         blocks.append(Notice(" ".join(map(wording.estimate_warning, estimate.warnings))))
     if choice.command:
@@ -206,7 +206,8 @@ def rejected_section(recommendation: Recommendation, document_index: int, suffix
             caption=caption,
             headers=("Model", "Why not", "What would change it"),
             rows=tuple(
-                (phrases.rejection_name(r), plain(r.reason), plain(r.fix or fmt.UNKNOWN)) for r in rejected[start:end]
+                (phrases.rejection_name(r), phrases.capitalised(r.reason), phrases.capitalised(r.fix or fmt.UNKNOWN))
+                for r in rejected[start:end]
             ),
         )
 

@@ -27,6 +27,11 @@ const Details = (() => {
     return element("bdi", {}, plain(text));
   }
 
+  function capitalised(text) {
+    const words = plain(text);
+    return words.slice(0, 1).toUpperCase() + words.slice(1);
+  }
+
   function list(items, className = "bullets") {
     return element("ul", { class: className }, ...items.map((item) => element("li", {}, bdi(item))));
   }
@@ -65,7 +70,7 @@ const Details = (() => {
   function termName(name, words) {
     const [phase, part, ...kind] = name.split(".");
     if (!(phase in words.phases) || !part) return plain(name).replace(/[_.]/g, " ");
-    const known = words.parts[part] || plain(part).replace(/_/g, " ");
+    const known = words.parts[part] || capitalised(part.replace(/_/g, " "));
     return kind.length ? `${known}, ${plain(kind.join("."))}` : known;
   }
 
@@ -118,11 +123,11 @@ const Details = (() => {
   function build(choice, columnsCount, words) {
     const { estimate } = choice;
     const left = element("div", {});
-    if (choice.reasons.length) left.append(element("h3", {}, "Why"), list(choice.reasons));
+    if (choice.reasons.length) left.append(element("h3", {}, "Why"), list(choice.reasons.map(capitalised)));
     for (const warning of estimate.warnings) {
       left.append(element("p", { class: "notice caution" }, words.warnings[warning] || plain(warning).replace(/_/g, " ")));
     }
-    if (choice.alternatives.length) left.append(element("h3", {}, "Other settings of this model"), list(choice.alternatives));
+    if (choice.alternatives.length) left.append(element("h3", {}, "Other settings of this model"), list(choice.alternatives.map(capitalised)));
     const right = element("div", {}, element("h3", {}, "Memory as asked"),
       ...estimate.memory.devices.map((device) => memoryBar(device, words)),
       ...terms(estimate, "decode", words), ...terms(estimate, "prefill", words));

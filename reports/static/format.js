@@ -58,7 +58,11 @@ const Format = (() => {
     return `${number(seconds / scale)} ${unit}`;
   }
 
-  const gib = (bytes) => (bytes === null || bytes === undefined ? UNKNOWN : `${number(bytes / GIB)} GiB`);
+  function gib(bytes) {
+    if (bytes === null || bytes === undefined) return UNKNOWN;
+    return bytes === 0 || bytes >= 0.005 * GIB ? `${number(bytes / GIB)} GiB` : "<0.01 GiB";
+  }
+
   const count = (value) => String(value).replace(/\B(?=(\d{3})+(?!\d))/g, ",");
   const points = (value) => toFixed(value, 0);
 

@@ -226,7 +226,7 @@ const Picks = (() => {
       expander.dataset.index = String(row.index);
       expander.querySelector("bdi").textContent = row.name;
       const cell = made.querySelector("[data-field=name]");
-      if (row.choice.pareto) cell.append(Details.element("span", { class: "tag", title: "no other pick is both better and faster" }, "best trade-off"));
+      if (row.choice.pareto) cell.append(Details.element("span", { class: "tag", title: "no other pick is better in quality, speed and memory at once" }, "best trade-off"));
       if (row.choice.local_path) cell.append(Details.element("span", { class: "tag local" }, "on this disk"));
       cell.append(Details.element("span", { class: "why-out" }));
       row.cells = Object.fromEntries([...made.children].map((child) => [child.dataset.field, child]));

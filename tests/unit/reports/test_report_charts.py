@@ -10,7 +10,7 @@ from PIL import Image
 from advisor.types import TrendPoint
 from probes.types import Measurement, ProbeOutcome, ProbeStatus
 from reports import png
-from reports.charts import curves, machines, proof, roofline, trends
+from reports.charts import curves, machines, pareto, proof, roofline, trends
 from reports.charts.base import to_svg
 from reports.charts.svg import inline_svg
 from reports.charts.theme import DARK, LIGHT, roles
@@ -208,3 +208,13 @@ def test_machines_are_compared_only_where_there_are_two():
 def test_glyphs_that_a_font_lacks_do_not_stop_a_picture():
     odd = replace(examples.profile(), devices=(replace(examples.profile().devices[0], name=plain("模型 🤖")),))
     assert png.render((odd,), chart="roof").startswith(b"\x89PNG")
+
+
+def test_the_front_holds_what_no_pick_beats_in_quality_and_speed():
+    ranked = examples.recommendation().ranked
+    front = pareto._front(ranked)
+    assert front == sorted(front)
+    assert [quality for _, quality in front] == sorted((quality for _, quality in front), reverse=True)
+    for choice in ranked:
+        speed, quality = choice.estimate.decode_tokens_per_s.mid, choice.quality.mid
+        assert any(s >= speed and q >= quality for s, q in front)
