@@ -5,6 +5,7 @@ the score of ``advisor.score``. Quantisations and settings of one model are fold
 """
 
 import heapq
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -19,8 +20,10 @@ from advisor.score import (
     ScoredEstimate,
     chance_better,
     conservative,
+    is_usable,
     quality_after_loss,
     score_estimate,
+    usability,
 )
 from advisor.types import (
     Choice,
@@ -30,6 +33,7 @@ from advisor.types import (
     Rejection,
     Workload,
 )
+from advisor.workloads import TASKS
 from catalog.load import Catalog
 from catalog.types import ArtifactSpec, Geometry, ModelSpec
 from catalog.units import GIB
@@ -39,6 +43,10 @@ from catalog.weights import weigh
 QUANT_IDS = ("Q8_0", "Q6_K", "Q5_K_M", "Q4_K_M", "IQ4_XS", "Q3_K_M", "IQ3_XXS", "IQ2_M")
 #: Models published in one native quantisation.
 NATIVE_QUANT_IDS = {"gpt-oss": ("MXFP4",)}
+#: Fewer bytes than any offered quantisation stores a weight in, for the bound on speed.
+_LEAST_BYTES_PER_WEIGHT = 2.4 / 8
+#: Part of a prompt's arithmetic that no model escapes (the last layer's feed-forward and logits are skipped).
+_LEAST_PROMPT_SHARE = 0.7
 SMALL_MODEL_PARAMS_COUNT = 1_000_000_000
 _SMALL_QUANT_IDS = ("F16", "Q8_0", "Q6_K", "Q5_K_M", "Q4_K_M")
 REJECTIONS_COUNT = 400
@@ -126,16 +134,11 @@ class _Found:
 def _search_all(
     catalog: Catalog, machine: Machine, request: Request, on_progress: Callable[[int, int], None] | None
 ) -> _Found:
-    """Search the catalog, best quality first, until no model left could reach the top.
-
-    A score is at most the conservative quality, so once enough usable picks score more than the next
-    model's quality, the rest cannot be ranked.
-    """
-    task = request.workload.task
-    bounds = {model_id: conservative(catalog.quality(model_id, task)) for model_id in catalog.models}
-    order = sorted(bounds, key=lambda model_id: (-bounds[model_id], model_id))
+    """Search the catalog, most promising first, until no model left could reach the top."""
+    bounds = {model_id: _bound(catalog, machine, model, request) for model_id, model in catalog.models.items()}
+    order = sorted(bounds, key=lambda model_id: (bounds[model_id], model_id), reverse=True)
     found = _Found()
-    best: list[float] = []  # scores of the usable picks within the limits, a heap of the top ones
+    best: list[tuple[bool, float]] = []  # preferences of picks within the limits, a heap of the top ones
     for index, model_id in enumerate(order):
         if len(best) == request.top_count and bounds[model_id] < best[0]:
             break
@@ -148,10 +151,29 @@ def _search_all(
             found.rejected.append(outcome)
             continue
         found.candidates.append(outcome)
-        if model.official and outcome.best.usable and _limit_broken(outcome.best, request.limits) is None:
+        if model.official and _limit_broken(outcome.best, request.limits) is None:
             keep = heapq.heappush if len(best) < request.top_count else heapq.heappushpop
-            keep(best, outcome.best.score)
+            keep(best, _preference(outcome.best))
     return found
+
+
+def _bound(catalog: Catalog, machine: Machine, model: ModelSpec, request: Request) -> tuple[bool, float]:
+    """The best preference a model could have here: its quality at the speed of its smallest weights on the roof."""
+    task = request.workload.task
+    profile = TASKS[task]
+    quality = conservative(catalog.quality(model.model_id, task))
+    active = model.params_active_count
+    if active is None or profile.usable_tokens_per_s <= 0.0:
+        return True, quality
+    if model.geometry is not None:
+        active -= model.geometry.ple_embedding_params_count
+    rates = [device.rates for device in machine.devices]
+    token_s = active * _LEAST_BYTES_PER_WEIGHT * min(min(rate.decode_s_per_byte.values()) for rate in rates)
+    prompt_s = 2.0 * active * min(min(rate.prefill_s_per_flop.values()) for rate in rates)
+    prompt_s *= request.workload.prompt_tokens * _LEAST_PROMPT_SHARE * (1.0 - profile.cached_prompt_frac)
+    decode = 1.0 / token_s if token_s > 0.0 else math.inf
+    wait = max(prompt_s, 1e-9)
+    return is_usable(decode, wait, profile), quality * usability(decode, wait, profile)
 
 
 def _local_index(files: Iterable[LocalFile]) -> dict[tuple[str, str], str]:

@@ -60,28 +60,31 @@ def turn_wait_s(estimate: Estimate, profile: TaskProfile) -> float:
     return estimate.first_token_s.mid * (1.0 - profile.cached_prompt_frac)
 
 
-def usability(estimate: Estimate, profile: TaskProfile) -> float:
+def usability(decode_tokens_per_s: float, wait_s: float, profile: TaskProfile) -> float:
     """How much of a model's quality is left at this speed: `SLOWEST_USABILITY` squared to 1."""
-    decode = _log_share(
-        estimate.decode_tokens_per_s.mid, profile.usable_tokens_per_s or 0.0, profile.ample_tokens_per_s
-    )
-    wait = _log_share(turn_wait_s(estimate, profile), profile.patience_s, profile.prompt_wait_s)
+    decode = _log_share(decode_tokens_per_s, profile.usable_tokens_per_s, profile.ample_tokens_per_s)
+    wait = _log_share(wait_s, profile.patience_s, profile.prompt_wait_s)
     span = 1.0 - SLOWEST_USABILITY
     return (SLOWEST_USABILITY + span * decode) * (SLOWEST_USABILITY + span * wait)
+
+
+def is_usable(decode_tokens_per_s: float, wait_s: float, profile: TaskProfile) -> bool:
+    """Whether the task can be done at this speed at all."""
+    return decode_tokens_per_s >= profile.usable_tokens_per_s and wait_s <= profile.patience_s
 
 
 def score_estimate(estimate: Estimate, quality: Quality) -> ScoredEstimate:
     """Score one estimate for its own workload's task."""
     profile = TASKS[estimate.workload.task]
     wait_s = turn_wait_s(estimate, profile)
-    usable = estimate.decode_tokens_per_s.mid >= profile.usable_tokens_per_s and wait_s <= profile.patience_s
-    factor = usability(estimate, profile)
+    decode = estimate.decode_tokens_per_s.mid
+    factor = usability(decode, wait_s, profile)
     return ScoredEstimate(
         estimate=estimate,
         quality=quality,
         score=conservative(quality) * factor,
         sigma=(quality.high - quality.low) / (2 * _Z_80) * factor,
-        usable=usable,
+        usable=is_usable(decode, wait_s, profile),
         turn_wait_s=wait_s,
     )
 
