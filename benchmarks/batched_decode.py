@@ -1,0 +1,60 @@
+"""Compare batched decoding on published runs (batches of 1 to 32 users) with the cost model.
+
+    python benchmarks/batched_decode.py
+
+The two chips are among those the data-sheet coefficients were fitted on, at batch 1 only; everything about
+larger batches comes from the batch terms of ``advisor.roofline``.
+"""
+
+import statistics
+from collections import defaultdict
+
+from fit_datasheet import BATCHED_BACKENDS, BATCHED_MODELS, read_rows
+
+from advisor.concurrency import batch_speeds
+from advisor.datasheet import rates_for_chip
+from advisor.published import artifact_of
+from catalog.load import load_catalog
+
+
+def errors() -> dict[tuple[str, str, int, int], float]:
+    """Predicted over measured total speed minus one, by chip, model, prompt and batch."""
+    catalog = load_catalog()
+    found = {}
+    for row in read_rows("batched_bench.csv.gz"):
+        model_id, quant = BATCHED_MODELS[row["model"].rpartition("/")[2]]
+        model = catalog.model(model_id)
+        if model.geometry is None:
+            continue
+        rates = rates_for_chip(catalog.chip(row["hardware"]), BATCHED_BACKENDS[row["hardware"]].lower())
+        users, prompt = int(row["batch"]), int(row["pp"])
+        depth = prompt + int(row["tg"]) / 2.0
+        (speed,) = batch_speeds(artifact_of(model, quant, None), model.geometry, rates, [users], depth_tokens=depth)
+        found[row["hardware"], model_id, prompt, users] = speed.total_tokens_per_s / float(row["s_tg_tps"]) - 1.0
+    return found
+
+
+def main() -> None:
+    """Print errors by batch and by chip as Markdown."""
+    found = errors()
+    by_batch: dict[int, list[float]] = defaultdict(list)
+    by_chip: dict[str, list[float]] = defaultdict(list)
+    for (hardware, _, _, users), error in found.items():
+        by_batch[users].append(abs(error))
+        if users > 1:
+            by_chip[hardware].append(abs(error))
+    print("| users | rows | median | p90 |\n|---|---|---|---|")
+    for users, misses in sorted(by_batch.items()):
+        print(line(str(users), misses))
+    for hardware, misses in sorted(by_chip.items()):
+        print(line(f"2 to 32, {hardware}", misses))
+
+
+def line(name: str, misses: list[float]) -> str:
+    """One row of the table."""
+    p90 = sorted(misses)[int(0.9 * len(misses))]
+    return f"| {name} | {len(misses)} | {statistics.median(misses):.1%} | {p90:.1%} |"
+
+
+if __name__ == "__main__":
+    main()
