@@ -43,6 +43,10 @@ _BYTES_PER_32 = {
 }
 
 
+_WHOLE_ELEMENTS = frozenset({128, 64})  # stored one by one, not in blocks
+_BLOCK_ELEMENTS = 32
+
+
 class Reach(Enum):
     """How far back a cache remembers, which sets its number of cells."""
 
@@ -77,7 +81,7 @@ class CacheSetup:
     @property
     def quantised(self) -> bool:
         """Whether keys are stored in blocks, which llama.cpp rotates first."""
-        return self.key_bytes_per_32 not in (_BYTES_PER_32["f16"], _BYTES_PER_32["f32"])
+        return self.key_bytes_per_32 not in _WHOLE_ELEMENTS
 
 
 def cache_setup(
@@ -121,16 +125,43 @@ def bytes_per_element(kv_quant_id: str) -> float:
     return (setup.key_bytes_per_32 + setup.value_bytes_per_32) / 64
 
 
+def unusable_reason(geometry: Geometry, kv_quant_id: str, flash_attention: bool) -> str | None:
+    """Why llama.cpp would refuse a KV type for this shape; None if it takes it.
+
+    Raises:
+        BadRequestError: if the type is unknown.
+    """
+    key_id, _, value_id = kv_quant_id.lower().partition("/")
+    setup = cache_setup(1, kv_quant_id)
+    latent = Mixer.MLA.value in geometry.mixers
+    if latent and value_id and value_id != key_id:
+        return "latent attention stores keys and values together, so both need one type"
+    if setup.value_bytes_per_32 in _WHOLE_ELEMENTS and setup.key_bytes_per_32 in _WHOLE_ELEMENTS:
+        return None
+    if not flash_attention and not latent and setup.value_bytes_per_32 not in _WHOLE_ELEMENTS:
+        return "a quantised value cache needs flash attention"
+    widths = (geometry.head_dim, geometry.v_head_dim, geometry.global_head_dim)
+    if not latent and any(width and width % _BLOCK_ELEMENTS for width in widths):
+        return f"heads of {geometry.head_dim} do not divide into blocks of {_BLOCK_ELEMENTS}"
+    return None
+
+
 def padded(count: int, alignment: int) -> int:
     """The next multiple of ``alignment``."""
     return -(-count // alignment) * alignment
 
 
+@dataclass(frozen=True, slots=True)
+class LayerCaches:
+    """The caches of every layer: the distinct sets, and each layer's index into them."""
+
+    kinds: tuple[tuple[Cache, ...], ...]
+    kind_by_layer: tuple[int, ...]
+
+
 @lru_cache(maxsize=4096)
-def layer_caches(
-    geometry: Geometry, architecture: str | None, max_context_tokens: int | None = None
-) -> tuple[tuple[Cache, ...], ...]:
-    """The caches of every layer, in order; empty for layers that share another layer's.
+def layer_caches(geometry: Geometry, architecture: str | None, max_context_tokens: int | None = None) -> LayerCaches:
+    """The caches of every layer; none for layers that share another layer's.
 
     ``max_context_tokens`` is what the model was trained for: it tells GLM-5's generations apart.
     """
@@ -144,7 +175,8 @@ def layer_caches(
     if architecture == "bailingmoe3" and geometry.mtp_layers_count:
         # its prediction blocks are cached whether or not they are loaded
         caches[-1] += (_latent_cache(geometry),) * geometry.mtp_layers_count
-    return tuple(caches)
+    kinds = tuple(dict.fromkeys(caches))
+    return LayerCaches(kinds, tuple([kinds.index(of_layer) for of_layer in caches]))
 
 
 def _mixer_caches(geometry: Geometry, architecture: str | None, index: int, mixer: Mixer) -> tuple[Cache, ...]:
@@ -271,6 +303,7 @@ def _row_bytes(elements_count: int, bytes_per_32: int) -> int:
     return -(-elements_count * bytes_per_32 // 32)
 
 
+@lru_cache(maxsize=8192)
 def kv_bytes_by_layer(
     geometry: Geometry, architecture: str | None, setup: CacheSetup, max_context_tokens: int | None = None
 ) -> tuple[int, ...]:
@@ -278,20 +311,20 @@ def kv_bytes_by_layer(
     layers = layer_caches(geometry, architecture, max_context_tokens)
     value_dim = None
     if not setup.flash_attention and setup.engine_id == LLAMA_CPP:
-        value_dim = _padded_value_dim(layers)
-    by_caches = {
-        caches: sum(
+        value_dim = _padded_value_dim(layers.kinds)
+    sizes = [
+        sum(
             cache_bytes(geometry, cache, setup, None if position else value_dim)
             for position, cache in enumerate(caches)
         )
-        for caches in set(layers)
-    }
-    return tuple([by_caches[caches] for caches in layers])
+        for caches in layers.kinds
+    ]
+    return tuple([sizes[kind] for kind in layers.kind_by_layer])
 
 
-def _padded_value_dim(layers: tuple[tuple[Cache, ...], ...]) -> int:
+def _padded_value_dim(kinds: tuple[tuple[Cache, ...], ...]) -> int:
     """Without flash attention llama.cpp pads the values of each layer's main cache to the widest layer's."""
-    return max((caches[0].value_dim for caches in layers if caches), default=0)
+    return max((caches[0].value_dim for caches in kinds if caches), default=0)
 
 
 def kv_cache_bytes(
