@@ -19,6 +19,8 @@ from advisor.rehearse import OnProgress, Rehearsed, rehearse, scratch_dir
 from advisor.types import Calibration
 from probes.types import HardwareProfile
 
+#: Raised whenever the twins or the cost model change, so that calibrations are made anew.
+CALIBRATION_VERSION = 2
 _MEMORY_SHARE = 0.25
 _ASSUMED_FREE_BYTES = 4 * 1024**3
 _THREAD_TRIAL_S = 6.0
@@ -32,7 +34,7 @@ def engine_key() -> str | None:
     libraries = sorted((Path(spec.submodule_search_locations[0]) / "lib").glob("*llama*"))
     stamps = [f"{library.name} {library.stat().st_size} {library.stat().st_mtime_ns}" for library in libraries]
     digest = sha256("\n".join(stamps).encode()).hexdigest()[:12]
-    return f"llama.cpp-{importlib.metadata.version('llama_cpp_python')}-{digest}"
+    return f"llama.cpp-{CALIBRATION_VERSION}-{importlib.metadata.version('llama_cpp_python')}-{digest}"
 
 
 def find_calibration(profile_id: str) -> Calibration | None:

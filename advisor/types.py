@@ -250,6 +250,7 @@ class Recommendation:
     hardware: str
     considered_count: int = 0
     calibration_id: str | None = None
+    validation: "Validation | None" = None  # the top picks, loaded and timed
     schema_version: int = SCHEMA_VERSION
     kind: str = "recommendation"
 

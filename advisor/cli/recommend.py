@@ -1,5 +1,6 @@
 """``advisor recommend``: rank model x quantisation x settings for this machine."""
 
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -7,9 +8,14 @@ import click
 
 from advisor import __version__
 from advisor.cli import _shared
+from advisor.errors import BadRequestError
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
+    from advisor.machine import Machine
     from advisor.recommend import LocalFile
+    from advisor.types import Recommendation, Validation
     from catalog.load import Catalog
 
 
@@ -48,6 +54,8 @@ def command(
 
     Scans and calibrates first where that was never done. --hardware asks about a machine that is not here.
     """
+    if validate_count and (hardware or profile_file):
+        raise BadRequestError("--validate times models on this machine; leave out --hardware and --profile")
     from advisor.cli._machine import resolve_machine
     from advisor.clock import utc_now
     from advisor.recommend import Request, recommend
@@ -92,13 +100,35 @@ def command(
         from advisor.store import save_recommendation
 
         save_recommendation(result)
-    _shared.deliver(result, as_json=as_json, output_path=output_path, show=partial(print_recommendation, result))
+    if not validate_count:
+        _shared.deliver(result, as_json=as_json, output_path=output_path, show=partial(print_recommendation, result))
+        return
+    validation = _validate(catalog, machine, result, validate_count, quiet=as_json)
+    proven = replace(result, validation=validation)
+    _shared.deliver(proven, as_json=as_json, output_path=output_path, show=partial(_show_proven, proven))
+
+
+def _validate(
+    catalog: "Catalog", machine: "Machine", result: "Recommendation", count: int, *, quiet: bool
+) -> "Validation":
+    from advisor.cli._machine import this_profile
+    from advisor.cli._validation import candidate_of_choice, run_validations
+
+    picks = [candidate_of_choice(catalog, choice) for choice in result.ranked[:count]]
+    return run_validations(picks, machine=machine, profile=this_profile(quiet=quiet), quiet=quiet)
+
+
+def _show_proven(result: "Recommendation", console: "Console") -> None:
+    from reports.console import print_recommendation, print_validation
+
+    print_recommendation(result, console)
+    if result.validation is not None:
+        print_validation(result.validation, console)
 
 
 def _local_files(catalog: "Catalog") -> tuple["LocalFile", ...]:
-    from catalog.local import find_local_models
-
     from advisor.recommend import LocalFile
+    from catalog.local import find_local_models
 
     return tuple(
         LocalFile(model_id=found.model_id, quant_id=found.quant_id, path=str(found.path))
