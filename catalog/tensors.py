@@ -104,6 +104,8 @@ def gguf_architecture(model: ModelSpec) -> str | None:
         return name
     if name == "nemotron_h" and geometry.expert_count:
         return "nemotron_h_moe"
+    if name == "granitehybrid" and not geometry.ssm_head_count:
+        return "granite"
     if name == "mistral3" and Mixer.MLA in geometry.mixers:
         return "deepseek2"
     return name

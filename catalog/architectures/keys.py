@@ -39,9 +39,11 @@ def hyper_parameters(layout: Layout) -> Mapping[str, MetadataValue]:
     if name != "cohere2moe":  # it takes its norm's kind from the epsilon that is there
         keys["attention.layer_norm_rms_epsilon"] = _EPSILON
     keys |= _attention(layout, layers) | _feed_forward(layout, layers)
-    for condition, part in _PARTS:
-        if condition(geometry):
-            keys |= part(geometry)
+    for mixer in layout.architecture.mixers:
+        if mixer in _PARTS:
+            keys |= _PARTS[mixer](geometry)
+    if geometry.index_head_count:
+        keys |= _indexer(geometry)
     keys |= _ALWAYS.get(name, {})
     if name in _BY_GEOMETRY:
         keys |= _BY_GEOMETRY[name](geometry)
@@ -223,19 +225,15 @@ def _indexer(geometry: Geometry) -> Keys:
     }
 
 
-def _has(*letters: Mixer) -> Callable[[Geometry], bool]:
-    return lambda geometry: any(letter in geometry.mixers for letter in letters)
-
-
-_PARTS: tuple[tuple[Callable[[Geometry], bool], Callable[[Geometry], Keys]], ...] = (
-    (_has(Mixer.GATED_DELTA), _gated_delta),
-    (_has(Mixer.MAMBA2, Mixer.ATTENTION_MAMBA2), _mamba2),
-    (_has(Mixer.MAMBA1), _mamba1),
-    (_has(Mixer.KDA), _kimi_delta),
-    (_has(Mixer.SHORT_CONV), _short_convolution),
-    (lambda geometry: bool(geometry.index_head_count), _indexer),
-)
-
+# By the mixers an architecture has, whether or not a (truncated) model has layers of them.
+_PARTS: Mapping[Mixer, Callable[[Geometry], Keys]] = {
+    Mixer.GATED_DELTA: _gated_delta,
+    Mixer.MAMBA2: _mamba2,
+    Mixer.ATTENTION_MAMBA2: _mamba2,
+    Mixer.MAMBA1: _mamba1,
+    Mixer.KDA: _kimi_delta,
+    Mixer.SHORT_CONV: _short_convolution,
+}
 
 _SCALED: Keys = dict.fromkeys(("logit_scale", "residual_scale", "embedding_scale", "attention.scale"), 1.0)
 _IMAGE_ROTARY: Keys = {"rope.dimension_sections": (16, 24, 24, 0)}
