@@ -158,6 +158,7 @@ def test_prediction_and_measurement_side_by_side(model, tmp_path: Path, local_fi
         "decode_tokens_per_s": True,
         "first_token_s": True,
         "load_s": True,
+        "peak_memory_bytes": False,
     }
     assert record.answer == engine.answer
     assert not record.polluted
@@ -266,9 +267,11 @@ def test_a_waiver_is_a_record(model, tmp_path: Path):
 def test_one_failure_does_not_stop_the_next(model, tmp_path: Path, local_file):
     unknown = replace(model, geometry=None)
     progress = []
-    records = validate.validate(
-        [replace(candidate_of(model), model=unknown), candidate_of(model, local_path=local_file)],
-        setting_of(tmp_path, FakeEngine(), on_progress=lambda done, what: progress.append((done, what))),
+    records = list(
+        validate.validations(
+            [replace(candidate_of(model), model=unknown), candidate_of(model, local_path=local_file)],
+            setting_of(tmp_path, FakeEngine(), on_progress=lambda done, what: progress.append((done, what))),
+        )
     )
     assert [record.status for record in records] == [ValidationStatus.FAILED, ValidationStatus.OK]
     assert [done for done, _ in progress] == sorted(done for done, _ in progress)
@@ -295,7 +298,17 @@ def test_a_speed_above_physics_is_a_failure(model, tmp_path: Path, local_file):
     assert validate_one(candidate, setting_of(tmp_path, FakeEngine(), roof=cached)).status is ValidationStatus.OK
     slow_compute = Roof(flop_per_s=1.0)
     record = validate_one(candidate, setting_of(tmp_path, FakeEngine(), roof=slow_compute))
-    assert "flop/s" in record.reason
+    assert "a prompt at" in record.reason
+    assert record.status is ValidationStatus.FAILED
+
+
+def test_a_speed_a_little_above_an_unsure_roof_is_a_note(model, tmp_path: Path, local_file):
+    candidate = candidate_of(model, local_path=local_file)
+    moved = sum(group.weight_bytes for group in candidate.artifact.groups if group.used_frac)
+    roof = Roof(memory_bytes_per_s=moved * 80.0, tolerance_frac=0.5)
+    record = validate_one(candidate, setting_of(tmp_path, FakeEngine(), roof=roof))
+    assert record.status is ValidationStatus.OK
+    assert any("scan again" in note for note in record.notes)
 
 
 # --- verdicts ----------------------------------------------------------------------------------
