@@ -54,7 +54,7 @@ def render(documents: Sequence[object]) -> bytes:
         script=_safe(script),
         policy=_policy(style, script),
         hero_columns=_hero_columns(page),
-        documents=[_embedded(document, origin) for document, origin in zip(documents, page.footer, strict=True)],
+        documents=[_embedded(documents, index, origin) for index, origin in enumerate(page.footer)],
         words=_safe(_json(_words(documents))),
         navigation=_navigation(page),
         sliders=_SLIDERS,
@@ -150,7 +150,8 @@ def _finite(value: Any) -> Any:
     return [_finite(inner) for inner in value] if isinstance(value, list) else value
 
 
-def _embedded(document: object, origin: str) -> dict[str, Any]:
+def _embedded(documents: Sequence[object], index: int, origin: str) -> dict[str, Any]:
+    document = documents[index]
     mapping = codec.to_mapping(document)
     text = _json(mapping)
     packed = len(text) > _PACK_ABOVE_BYTES
@@ -158,12 +159,14 @@ def _embedded(document: object, origin: str) -> dict[str, Any]:
         # no time stamp, so that the same document gives the same bytes
         text = _json(base64.b64encode(gzip.compress(text.encode(), compresslevel=6, mtime=0)).decode())
     kind = str(mapping.get("kind", "document"))
+    earlier_count = sum(getattr(other, "kind", None) == kind for other in documents[:index])
+    number = f"-{earlier_count + 1}" if earlier_count else ""
     return {
         "json": _safe(text),
         "kind": kind,
         "packed": packed,
         "origin": origin,
-        "file_name": f"{codec.slug(kind)}.json",
+        "file_name": f"{codec.slug(kind)}{number}.json",
     }
 
 

@@ -154,10 +154,10 @@ def _reading_guide(documents: Sequence[object]) -> Section:
     missing = tuple(_missing(documents))
     if missing:
         blocks.append(Fold(f"Not in this report ({len(missing)})", (Bullets(missing),), open=True))
+    found = _numbered(documents, Recommendation)
     blocks.extend(
-        Fold("Where the figures come from", (recommendation_view.provenance(document),))
-        for document in documents
-        if isinstance(document, Recommendation)
+        Fold(f"Where the figures come from{suffix}", (recommendation_view.provenance(document),))
+        for (_, document), suffix in zip(found, _suffixes(found), strict=True)
     )
     return Section(section_id="reading", title="How to read this", nav="How to read", blocks=tuple(blocks))
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from catalog.units import GIB, KIB, MIB
 from probes.types import HardwareProfile, Host, ProbeOutcome
 from reports import format as fmt
-from reports import wording
+from reports import phrases, wording
 from reports.blocks import Grid
 from reports.charts.axes import log_axis
 from reports.charts.base import Chart
@@ -58,19 +58,20 @@ def curves(profile: HardwareProfile, *endings: str) -> tuple[Curve, ...]:
 
 def build(documents: Sequence[object]) -> tuple[Chart, ...]:
     """A cache curve and a thread sweep per profile that holds them."""
+    profiles = [document for document in documents if isinstance(document, HardwareProfile)]
     charts: list[Chart] = []
-    for profile in (document for document in documents if isinstance(document, HardwareProfile)):
-        number = len(charts) + 1
+    for number, profile in enumerate(profiles, 1):
+        where = f" on {shortened(phrases.machine_name(profile), 26)}" if len(profiles) > 1 else ""
         by_size = curves(profile, "_bytes", "sizes")
         if by_size:
-            charts.append(_cache_chart(profile.host, by_size, number))
+            charts.append(_cache_chart(profile.host, by_size, number, where))
         by_threads = curves(profile, "threads_count", "threads")
         if by_threads:
-            charts.append(_threads_chart(by_threads, number))
+            charts.append(_threads_chart(by_threads, number, where))
     return tuple(charts)
 
 
-def _cache_chart(host: Host, found: tuple[Curve, ...], number: int) -> Chart:
+def _cache_chart(host: Host, found: tuple[Curve, ...], number: int, where: str) -> Chart:
     main = found[0]
     rows = tuple(
         (curve.device_id, fmt.cache_size(size), fmt.bandwidth(rate))
@@ -79,7 +80,7 @@ def _cache_chart(host: Host, found: tuple[Curve, ...], number: int) -> Chart:
     )
     return Chart(
         chart_id=f"cache-curve-{number}",
-        title="Bandwidth by buffer size",
+        title=f"Bandwidth by buffer size{where}",
         caption="Steps are the caches; the flat end is main memory, which is what a model reads from.",
         description=f"{fmt.bandwidth(main.bytes_per_s[0])} in a buffer of {fmt.cache_size(main.at[0])}, "
         f"{fmt.bandwidth(main.bytes_per_s[-1])} in one of {fmt.cache_size(main.at[-1])}.",
@@ -133,7 +134,7 @@ def _draw_cache(host: Host, found: tuple[Curve, ...], axes: "Axes", theme: Theme
         axes.legend(loc="lower left", frameon=False)
 
 
-def _threads_chart(found: tuple[Curve, ...], number: int) -> Chart:
+def _threads_chart(found: tuple[Curve, ...], number: int, where: str) -> Chart:
     rows = tuple(
         (curve.name, curve.device_id, fmt.number(count), fmt.bandwidth(rate))
         for curve in found
@@ -142,7 +143,7 @@ def _threads_chart(found: tuple[Curve, ...], number: int) -> Chart:
     best = max(zip(found[0].bytes_per_s, found[0].at, strict=True))
     return Chart(
         chart_id=f"thread-sweep-{number}",
-        title="Bandwidth by number of threads",
+        title=f"Bandwidth by number of threads{where}",
         caption="More threads help until the memory is busy all the time.",
         description=f"{found[0].name} peaks at {fmt.bandwidth(best[0])} with {fmt.number(best[1])} threads.",
         table=Grid(

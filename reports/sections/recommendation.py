@@ -217,7 +217,7 @@ def rejected_section(recommendation: Recommendation, document_index: int, suffix
         blocks.append(Fold(f"{fmt.count(len(rejected) - _REJECTED_SHOWN)} more", (rest,)))
     return Section(
         section_id=f"rejected-{document_index}",
-        title=f"Not ranked, and why{suffix}",
+        title=f"Not ranked{suffix}, and why",
         nav="Why not",
         blocks=tuple(blocks),
     )
