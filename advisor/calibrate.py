@@ -20,6 +20,7 @@ from catalog.types import Role
 
 #: What the cost model leaves unexplained on shapes it has not seen, beside the noise of the samples.
 _MODEL_SIGMA = 0.04
+_HALF_TOKENS_OPTIONS = (0.0, 2.0, 4.0, 8.0, 12.0, 16.0, 24.0, 32.0, 48.0, 64.0)
 _CACHED_BYTES_OPTIONS = tuple(size * 2.0 * 1024**2 for size in range(17))
 
 
@@ -227,16 +228,27 @@ def _fit_prefill(rates: Rates, observations: Sequence[Observation]) -> Rates:
         rates = _solve(_prefill_s, rates, [_Coefficient("attention_s_per_flop")], deltas)
     dense = _select(observations, "prefill", "wide", "narrow", "long")
     types = [_Coefficient("prefill_s_per_flop", name) for name in _types_in(dense)]
-    rates = _solve(_prefill_s, rates, [*types, _Coefficient("prefill_s_per_activation")], dense)
+    wanted = [*types, _Coefficient("prefill_s_per_activation")]
+    rates = _best_option(rates, "ubatch_half_tokens", wanted, dense)
     mixtures = _select(observations, "prefill", *_MIXTURES)
     if mixtures:
         experts = [_Coefficient("prefill_s_per_flop", name) for name in _keys(mixtures, Role.EXPERT)]
         bare = _without(rates, "prefill_s_per_flop", experts)
-        rates = _solve(_prefill_s, bare, experts, mixtures)
+        rates = _best_option(bare, "expert_half_tokens", experts, mixtures)
     recurrent = _select(observations, "prefill", "recurrent")
     if recurrent:
         rates = _solve(_prefill_s, rates, [_Coefficient("state_s_per_flop")], recurrent)
     return replace(rates, prefill_moe_factor=_role_factor(rates.prefill_s_per_flop, roofline.EXPERTS))
+
+
+def _best_option(
+    rates: Rates, field: str, wanted: Sequence[_Coefficient], observations: Sequence[Observation]
+) -> Rates:
+    """The fit with the number of rows, at which a product runs at half speed, that explains the times best."""
+    options = [
+        _solve(_prefill_s, _Coefficient(field).put(rates, half), wanted, observations) for half in _HALF_TOKENS_OPTIONS
+    ]
+    return min(options, key=lambda option: _residual_sigma(_prefill_s, option, observations))
 
 
 def _without(rates: Rates, field: str, coefficients: Sequence[_Coefficient]) -> Rates:
