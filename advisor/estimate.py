@@ -38,9 +38,12 @@ Z_80 = 1.2816
 _UNKNOWN_TYPE_SIGMA = 0.15
 _UNKNOWN_SHAPE_SIGMA = 0.15
 _DISK_SIGMA = 0.35
-#: Assumed latency of handing activations from one device to another.
+#: Assumed latency of handing activations from one accelerator to another, and between one and the CPU: the
+#: graph is cut there, threads wake, results are waited for (fitted on ``benchmarks/offload.py``).
 _LINK_LATENCY_S = 20e-6
+_HOST_LATENCY_S = 300e-6
 _ACTIVATION_BYTES = 4
+_STREAMING_BACKENDS = frozenset({"cuda"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,9 +185,14 @@ def _prefill(
 def _streamed_prefill(
     work: Work, machine: Machine, device: MachineDevice, shares: tuple[tuple[str, Share], ...]
 ) -> _Phase | None:
-    """llama.cpp copies weights held by the CPU to the accelerator for each micro-batch of a long prompt."""
+    """llama.cpp copies weights held by the CPU to the accelerator for each micro-batch of a long prompt.
+
+    Published runs show it on CUDA; on ROCm prompts ran at the CPU's speed (``benchmarks/offload.py``).
+    """
     accelerator_id = next((device_id for device_id, _ in shares if device_id != CPU_DEVICE_ID), None)
     if device.device_id != CPU_DEVICE_ID or accelerator_id is None:
+        return None
+    if machine.device(accelerator_id).backend not in _STREAMING_BACKENDS:
         return None
     rates = machine.device(accelerator_id).rates
     moved = work.weight_bytes * work.passes_count
@@ -221,7 +229,8 @@ def _link_terms(
     moved = float(crossings * hidden_dim * _ACTIVATION_BYTES * tokens)
     first_id = shares[0][0]
     rate = machine.link_bytes_per_s.get(first_id) or ASSUMED_LINK_BYTES_PER_S
-    time_s = crossings * _LINK_LATENCY_S + moved / rate
+    on_host = any(device_id == CPU_DEVICE_ID for device_id, _ in shares)
+    time_s = crossings * (_HOST_LATENCY_S if on_host else _LINK_LATENCY_S) + moved / rate
     return (
         Term(
             name="decode.link",

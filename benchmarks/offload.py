@@ -1,0 +1,177 @@
+"""Compare partial offload on published runs with the estimator: experts or layers on the CPU, several GPUs.
+
+    python benchmarks/offload.py
+
+Hosts that a row does not name are taken to have two channels of DDR5-5600 (DDR4-3200 beside cards of before
+2020), so these errors hold that guess too. Rows of unnamed cards are left out.
+"""
+
+import re
+import statistics
+from collections import defaultdict
+from collections.abc import Iterator
+
+from fit_datasheet import read_rows
+
+from advisor.datasheet import rates_for_chip
+from advisor.estimate import estimate
+from advisor.machine import CPU_DEVICE_ID, Machine, MachineDevice
+from advisor.published import RowError, artifact_of
+from advisor.types import Deployment, Estimate, Workload
+from catalog.errors import CatalogError
+from catalog.load import Catalog, load_catalog
+from catalog.types import ModelSpec
+
+MODELS = {
+    "Qwen3.6-35B-A3B": "Qwen/Qwen3.6-35B-A3B",
+    "Qwen3.5-35B-A3B": "Qwen/Qwen3.5-35B-A3B",
+    "gemma4 26B.A4B": "google/gemma-4-26B-A4B-it",
+    "gpt-oss 120B": "openai/gpt-oss-120b",
+    "Kimi-K2.5 (deepseek2 arch)": "moonshotai/Kimi-K2.5",
+    "Qwen3.5-397B-A17B": "Qwen/Qwen3.5-397B-A17B",
+}
+HOSTS = {"Ryzen Threadripper PRO 5975WX": "AMD Ryzen Threadripper PRO 5975WX (DDR4-3200 8ch)"}
+SERVER_HOST = "AMD EPYC 7742 (DDR4-3200 8ch)"
+OLD_HOST, NEW_HOST = "DDR4-3200 dual channel desktop", "DDR5-5600 dual channel desktop"
+BACKENDS = {"NVIDIA": "cuda", "AMD": "rocm"}
+PLENTY_BYTES = 1 << 44
+GIB = 1 << 30
+
+
+def machine_of(row: dict[str, str], catalog: Catalog) -> Machine:
+    """The row's cards and its host, or a usual one."""
+    names = row["gpu"].split(" + ") if " + " in row["gpu"] else [row["gpu"]] * int(float(row["n_gpus"] or 1))
+    chips = [catalog.chip(name if name.startswith(("NVIDIA", "AMD")) else f"NVIDIA GeForce {name}") for name in names]
+    devices = []
+    for index, chip in enumerate(chips):
+        backend = BACKENDS[chip.vendor]
+        device_id = f"{backend}:{index}"
+        rates = rates_for_chip(chip, backend, device_id=device_id)
+        devices.append(
+            MachineDevice(
+                device_id=device_id,
+                backend=backend,
+                name=chip.chip_id,
+                memory_available_bytes=chip.memory_bytes or PLENTY_BYTES,
+                rates=rates,
+            )
+        )
+    usual = OLD_HOST if (chips[0].launch_year or 2020) < 2020 else NEW_HOST
+    host = catalog.chip(HOSTS.get(row["cpu_ram"], SERVER_HOST if "server" in row["cpu_ram"] else usual))
+    devices.append(
+        MachineDevice(
+            device_id=CPU_DEVICE_ID,
+            backend="cpu",
+            name=host.chip_id,
+            memory_available_bytes=PLENTY_BYTES,
+            rates=rates_for_chip(host, "cpu", device_id=CPU_DEVICE_ID),
+        )
+    )
+    return Machine(name=row["gpu"], profile_id="published", devices=tuple(devices))
+
+
+def deployment_of(row: dict[str, str], model: ModelSpec, machine: Machine) -> Deployment:
+    """Layers by device and experts on the CPU, as the row's options say."""
+    layers_count = model.geometry.layers_count if model.geometry else 1
+    offloaded = min(layers_count, int(float(row["ngl"] or layers_count)))
+    cards = [device for device in machine.devices if device.device_id != CPU_DEVICE_ID]
+    memory = sum(card.memory_available_bytes for card in cards)
+    layers = {card.device_id: round(offloaded * card.memory_available_bytes / memory) for card in cards}
+    layers[cards[0].device_id] += offloaded - sum(layers.values())
+    if offloaded < layers_count:
+        layers[CPU_DEVICE_ID] = layers_count - offloaded
+    return Deployment(
+        model_id=model.model_id,
+        quant_id=row["quant"],
+        backend=cards[0].backend,
+        layers_by_device={device: count for device, count in layers.items() if count},
+        experts_on_cpu_layers_count=min(layers_count, moved_layers(row["n_cpu_moe_or_ot"], layers_count)),
+        split_mode="layer" if len(cards) > 1 else "none",
+        kv_quant_id=row["kv_type"] or "f16",
+        # where a row does not say, long prompts are taken to run in long micro-batches (see advisor.published)
+        ubatch_tokens=int(float(row["n_ubatch"] or (2048 if prompt_of(row) >= 2048 else 512))),
+    )
+
+
+def moved_layers(text: str, layers_count: int) -> int:
+    """Layers whose routed experts stay on the CPU."""
+    span = re.match(r"blk (\d+)-(\d+)", text)
+    if span:
+        return int(span.group(2)) - int(span.group(1)) + 1
+    if text.startswith("exps=CPU"):
+        return layers_count
+    return int(text) if text.isdigit() else 0
+
+
+def depth_of(row: dict[str, str]) -> int:
+    """Tokens in the cache before the test."""
+    found = re.search(r"depth (\d+)", row["n_ctx_or_depth"] or "")
+    return int(found.group(1)) if found else 0
+
+
+def prompt_of(row: dict[str, str]) -> int:
+    """Tokens of the prompt test; 512 where a row does not say."""
+    found = re.search(r"\d+", row["pp_test"] or "")
+    return int(found.group()) if found else 512
+
+
+def predictions(catalog: Catalog) -> Iterator[tuple[str, str, float, float]]:
+    """(kind of placement, phase, predicted, measured) of every row that can be placed."""
+    for row in read_rows("offload.csv.gz"):
+        if row["model"] not in MODELS:
+            continue
+        try:
+            model = catalog.model(MODELS[row["model"]])
+            machine = machine_of(row, catalog)
+            size = re.match(r"[\d.]+", row["file_size_gib"] or "")
+            unit = 1e9 if "GB" in (row["file_size_gib"] or "") else GIB
+            artifact = artifact_of(model, row["quant"], round(float(size.group()) * unit) if size else None)
+        except (CatalogError, RowError, ValueError) as error:
+            print(f"left out: {row['gpu']}, {row['model']}: {error}")
+            continue
+        deployment = deployment_of(row, model, machine)
+        kind = placement_kind(deployment)
+        if row["tg_tps"]:
+            made = run(model, artifact, machine, deployment, prompt=max(1, depth_of(row)), output=128)
+            yield f"{kind}, {row['gpu']}", "decode", made.decode_tokens_per_s.mid, float(row["tg_tps"])
+        if row["pp_tps"] and not depth_of(row):
+            made = run(model, artifact, machine, deployment, prompt=prompt_of(row), output=1)
+            yield f"{kind}, {row['gpu']}", "prefill", made.prefill_tokens_per_s.mid, float(row["pp_tps"])
+
+
+def run(
+    model: ModelSpec, artifact: object, machine: Machine, deployment: Deployment, *, prompt: int, output: int
+) -> Estimate:
+    """One estimate of a row."""
+    workload = Workload(prompt_tokens=prompt, output_tokens=output, context_tokens=prompt + output)
+    return estimate(model, artifact, machine, workload, deployment)  # type: ignore[arg-type]
+
+
+def placement_kind(deployment: Deployment) -> str:
+    """What of a model is where, in words."""
+    cards = [device for device in deployment.layers_by_device if device != CPU_DEVICE_ID]
+    if deployment.experts_on_cpu_layers_count:
+        return "experts on CPU"
+    if not cards:
+        return "all on CPU"
+    if CPU_DEVICE_ID in deployment.layers_by_device:
+        return "layers on CPU"
+    return f"{len(cards)} GPUs" if len(cards) > 1 else "one GPU"
+
+
+def main() -> None:
+    """Print errors by placement and card as Markdown."""
+    groups: dict[tuple[str, str], list[float]] = defaultdict(list)
+    for kind, phase, predicted, measured in predictions(load_catalog()):
+        groups[phase, kind].append(predicted / measured - 1.0)
+    print("| phase | placement | rows | median error | median | worst |\n|---|---|---|---|---|---|")
+    for (phase, kind), errors in sorted(groups.items()):
+        misses = sorted(map(abs, errors))
+        print(
+            f"| {phase} | {kind} | {len(errors)} | {statistics.median(errors):+.0%} "
+            f"| {statistics.median(misses):.0%} | {misses[-1]:.0%} |"
+        )
+
+
+if __name__ == "__main__":
+    main()
