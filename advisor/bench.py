@@ -35,7 +35,7 @@ from probes.types import Conditions, ScanWarning
 _WARMUP_TOKENS = 2
 _HASHED_BYTES = 1 << 20
 _PROBES = ("cpu.read_bandwidth", "cpu.matmul")
-_PROBES_BUDGET_S = 2.0
+_PROBES_BUDGET_S = 3.0
 #: Windows that others disturbed are taken again, at most this many times per phase and visit.
 _RETRIES_COUNT = 2
 #: A quota or heat is the machine's own doing and must show as a slowdown, not be excused.

@@ -69,28 +69,37 @@ def validation_subject(record: ValidationRecord) -> str:
     return " ".join(parts)
 
 
-def _record_values(record: ValidationRecord, metric: str) -> tuple[float, ...]:
-    # The validator keeps every repeat under the metric's own name; a single figure is one repeat.
-    raw = record.samples.get(metric)
-    if raw:
-        return tuple(raw)
+def _window_rates(record: ValidationRecord, metric: str) -> MetricSeries | None:
+    """A phase's windows as rates around the observed one: a window's rate is inverse to its time."""
+    phase, observed = metric.removesuffix("_tokens_per_s"), getattr(record.observed, metric)
+    times = record.samples.get(f"{phase}_windows_s", ())
+    if not times or observed is None or min(times) <= 0:
+        return None
+    middle = statistics.median(times)
+    flags = record.samples.get(f"{phase}_windows_polluted", ())
+    return MetricSeries(
+        metric=metric,
+        values=tuple(observed * middle / time for time in times),
+        rounds=tuple(range(len(times))),
+        polluted=tuple(bool(flag) for flag in flags) if len(flags) == len(times) else (),
+    )
+
+
+def _single(record: ValidationRecord, metric: str) -> MetricSeries | None:
     value = getattr(record.observed, metric)
-    return () if value is None else (float(value),)
+    if value is None:
+        return None
+    flags = (True,) if record.polluted else ()
+    return MetricSeries(metric=metric, values=(float(value),), rounds=(0,), polluted=flags)
 
 
 def case_from_validation(record: ValidationRecord) -> RunCase:
-    """A validation record as a case of a run, its repeats as rounds."""
-    series = []
-    for metric in OBSERVED_METRICS:
-        values = _record_values(record, metric)
-        if values:
-            flags = (record.polluted,) * len(values) if record.polluted else ()
-            rounds = tuple(range(len(values)))
-            series.append(MetricSeries(metric=metric, values=values, rounds=rounds, polluted=flags))
+    """A validation record as a case of a run, its timed windows as rounds."""
+    found = [_window_rates(record, metric) or _single(record, metric) for metric in OBSERVED_METRICS]
     return RunCase(
         subject=validation_subject(record),
         status=record.status,
-        series=tuple(series),
+        series=tuple(series for series in found if series is not None),
         deployment=record.estimate.deployment,
         workload=record.estimate.workload,
         weights=record.weights,
