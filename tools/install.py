@@ -52,7 +52,8 @@ def main() -> None:
     parser.add_argument("--extras", default="full,dev")
     options = parser.parse_args()
     if _compiler_missing():
-        sys.exit("==> no C++ compiler found; install one (Debian: apt install build-essential; macOS: xcode-select --install)")
+        advice = "Debian: apt install build-essential; macOS: xcode-select --install"
+        sys.exit(f"==> no C++ compiler found; install one ({advice})")
     _run("installing pip's own tools", _pip("--upgrade", "pip", "wheel", "-c", options.constraint))
     _run(
         "compiling llama.cpp (4-8 minutes the first time, seconds when a built wheel is cached)",

@@ -26,9 +26,6 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "bench": ("advisor.cli.bench", "Record a suite of runs for regress."),
     "regress": ("advisor.cli.regress", "Compare two runs on reference hardware."),
     "fleet": ("advisor.cli.fleet", "Scan or bench every node of a Ray cluster."),
-    "export": ("advisor.cli.export", "Write a pick's settings for the tools people use."),
-    "serve": ("advisor.cli.serve", "Start a pick behind an OpenAI-compatible endpoint."),
-    "mcp": ("advisor.cli.mcp", "Answer assistants over the Model Context Protocol."),
     "catalog": ("advisor.cli.catalog", "Search, show, extend, check and refresh the catalog."),
     "doctor": ("advisor.cli.doctor", "Say what can run here, what cannot, and what mends it."),
 }
