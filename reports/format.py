@@ -103,8 +103,13 @@ def compute(flop_per_s: float | None) -> str:
 
 
 def flop(amount: float | None) -> str:
-    """An amount of arithmetic, such as ``0.031 TFLOP``."""
-    return UNKNOWN if amount is None else f"{number(amount / 1e12)} TFLOP"
+    """An amount of arithmetic in the unit that suits it, such as ``31 GFLOP`` or ``9.4 TFLOP``."""
+    if amount is None:
+        return UNKNOWN
+    for unit, name in ((1e12, "TFLOP"), (1e9, "GFLOP"), (1e6, "MFLOP")):
+        if abs(amount) >= unit * 0.9995:
+            return f"{number(amount / unit)} {name}"
+    return f"{number(amount)} FLOP"
 
 
 def _scaled_time(value_s: float) -> tuple[float, str]:

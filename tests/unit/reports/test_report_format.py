@@ -75,6 +75,12 @@ def test_units_follow_the_display_conventions():
     assert fmt.gib(5.1 * GIB) == "5.1 GiB"
     assert fmt.bandwidth(40.2e9) == "40.2 GB/s"
     assert fmt.compute(0.27e12) == "0.27 TFLOP/s"
+    assert [fmt.flop(amount) for amount in (9.41e12, 0.67e9, 31e9, 670.0)] == [
+        "9.4 TFLOP",
+        "670 MFLOP",
+        "31 GFLOP",
+        "670 FLOP",
+    ]
     assert fmt.cache_size(48 * KIB) == "48 KiB"
     assert fmt.cache_size(1.5 * MIB) == "1.5 MiB"
     assert fmt.tokens(32768) == "32k"
