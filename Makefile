@@ -7,7 +7,7 @@ OUT := advisor-out
 STAMP := $(VENV)/.installed
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: run test test-engines test-browser test-clients lint bench clean
+.PHONY: run test test-browser lint clean
 
 $(BIN)/python:
 	@echo "==> creating $(VENV)"
@@ -28,6 +28,10 @@ test: $(STAMP)
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/python -m pytest
 	$(BIN)/python -m pytest -m engine tests/engine -q
+
+test-browser: $(STAMP)
+	$(BIN)/python tests/browser/install.py
+	$(BIN)/python -m pytest -m browser tests/browser -q
 
 lint: $(STAMP)
 	$(BIN)/python -m ruff check --fix .

@@ -33,6 +33,7 @@ from advisor.types import (
     Rejection,
     Workload,
 )
+from advisor.whatif import with_whatif
 from advisor.workloads import TASKS
 from catalog.load import Catalog
 from catalog.types import ArtifactSpec, Geometry, ModelSpec
@@ -49,6 +50,8 @@ _LEAST_BYTES_PER_WEIGHT = 2.4 / 8
 _LEAST_PROMPT_SHARE = 0.7
 SMALL_MODEL_PARAMS_COUNT = 1_000_000_000
 _SMALL_QUANT_IDS = ("F16", "Q8_0", "Q6_K", "Q5_K_M", "Q4_K_M")
+#: Picks that carry a what-if table: what a reader compares, and all that is worth its size.
+_WHATIF_COUNT = 12
 REJECTIONS_COUNT = 400
 
 
@@ -109,6 +112,11 @@ def recommend(
     if not ranked:
         raise NothingFitsError(_nearest_miss(found.rejected, slow, machine, request))
     ranked_choices = _choices(ranked[: request.top_count], ranked, _local_index(request.local_files))
+    by_id = {candidate.model.model_id: candidate for candidate in ranked}
+    ranked_choices = tuple(
+        _explorable(choice, by_id[choice.estimate.model_id].model, machine) if choice.rank <= _WHATIF_COUNT else choice
+        for choice in ranked_choices
+    )
     return Recommendation(
         task=request.workload.task,
         workload=request.workload,
@@ -129,6 +137,12 @@ def recommend(
 class _Found:
     candidates: list[_Candidate] = field(default_factory=list)
     rejected: list[Rejection] = field(default_factory=list)
+
+
+def _explorable(choice: Choice, model: ModelSpec, machine: Machine) -> Choice:
+    """The pick with the table that answers for other prompts, contexts and numbers of users."""
+    artifact = weigh(model, choice.estimate.quant_id)
+    return replace(choice, estimate=with_whatif(choice.estimate, model, artifact, machine))
 
 
 def _search_all(
