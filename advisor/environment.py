@@ -2,7 +2,7 @@
 
 from dataclasses import fields
 
-from advisor.types import EnvironmentChange, Run, RunEnvironment
+from advisor.types import EnvironmentChange, Run, RunCase, RunEnvironment
 
 
 def environment_changes(baseline: RunEnvironment, current: RunEnvironment) -> tuple[EnvironmentChange, ...]:
@@ -38,6 +38,15 @@ def differences(baseline: Run, current: Run) -> dict[str, str]:
     if engines[0] != engines[1]:
         found["engine"] = f"{engines[0]} against {engines[1]}"
     return found
+
+
+def keeps_all_cores_busy(case: RunCase, environment: RunEnvironment) -> bool:
+    """Whether a case computes on every core of the processor that it may use."""
+    deployment = case.deployment
+    if deployment is None or deployment.backend != "cpu":
+        return False
+    threads, usable = deployment.threads_count, environment.usable_threads_count
+    return threads is None or (usable is not None and threads >= usable)
 
 
 def like(first: Run, second: Run) -> bool:

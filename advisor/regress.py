@@ -16,7 +16,7 @@ from advisor.comparison import (
     shift,
     window_deviations,
 )
-from advisor.environment import differences, environment_changes
+from advisor.environment import differences, environment_changes, keeps_all_cores_busy
 from advisor.errors import AdvisorError
 from advisor.series import higher_is_better
 from advisor.thresholds import Gate, Threshold
@@ -214,14 +214,16 @@ def _pairs(base: RunCase, new: RunCase) -> Iterator[tuple[str, MetricSeries | No
         yield metric, old.get(metric), current.get(metric)
 
 
-def _compare_case(base: RunCase, new: RunCase, gate: Gate, between: Mapping[Key, BetweenRuns]) -> Iterator[_Compared]:
+def _compare_case(
+    base: RunCase, new: RunCase, gate: Gate, between: Mapping[Key, BetweenRuns], *, all_cores: bool
+) -> Iterator[_Compared]:
     for metric, old, current in _pairs(base, new):
         key = (base.subject, metric)
         if old is None or current is None:
             yield _incomparable(key, "measured in the new run only" if old is None else "measured in the baseline only")
             continue
         threshold = gate.threshold(*key)
-        sigma = between.get(key, NO_HISTORY).sigma(threshold.between_frac)
+        sigma = between.get(key, NO_HISTORY).sigma(threshold.assumed_frac(all_cores=all_cores))
         yield _compare(old, current, key, threshold, sigma, gate)
         if metric in _PREDICTED:
             name = metric.removesuffix("_tokens_per_s").removesuffix("_s") + "_prediction_error"
@@ -240,7 +242,8 @@ def _all_compared(baseline: Run, current: Run, gate: Gate, between: Mapping[Key,
         if before is None or after is None or reason is not None:
             compared.append(_incomparable((subject, "*"), reason or "", broken=_broke(before, after)))
         else:
-            compared += _compare_case(before, after, gate, between)
+            all_cores = keeps_all_cores_busy(after, current.environment)
+            compared += _compare_case(before, after, gate, between, all_cores=all_cores)
     return compared
 
 

@@ -6,8 +6,8 @@ import statistics
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
-from advisor.comparison import NO_HISTORY, BetweenRuns, Key, between_runs, log_costs, within_error
-from advisor.environment import like
+from advisor.comparison import NO_HISTORY, Key, between_runs, log_costs, within_error
+from advisor.environment import keeps_all_cores_busy, like
 from advisor.ranks import spread
 from advisor.regress import regress
 from advisor.thresholds import Gate
@@ -17,6 +17,8 @@ POWER_FRAC = 0.9
 CONFIDENCE_FRAC = 0.95
 #: More pairs say little more and take quadratically longer.
 _MAX_RUNS_COUNT = 40
+#: Fewer runs say too little of the spread between them to print it.
+_LEARNT_RUNS_COUNT = 3
 
 
 def smallest_change(error: float, threshold_frac: float) -> float:
@@ -61,17 +63,17 @@ def _costs(run: Run) -> dict[Key, tuple[float, ...]]:
     return {(case.subject, series.metric): log_costs(series) for case in run.cases for series in case.series}
 
 
-def _resolution(key: Key, samples: Sequence[Sequence[float]], between: BetweenRuns, gate: Gate) -> Resolution:
-    threshold = gate.threshold(*key)
+def _resolution(key: Key, samples: Sequence[Sequence[float]], sigma: float, gate: Gate) -> Resolution:
+    """What one metric can show, given the spread of like runs."""
     within = statistics.median(within_error(sample, sample) for sample in samples)
-    error = math.hypot(within, math.sqrt(2) * between.sigma(threshold.between_frac))
+    error = math.hypot(within, math.sqrt(2) * sigma)
     return Resolution(
         subject=key[0],
         metric=key[1],
         rounds_count=max(len(sample) for sample in samples),
         within_frac=statistics.median(spread(sample) for sample in samples),
-        between_frac=between.sigma(threshold.between_frac) if between.differences_count >= 2 else None,
-        smallest_change_frac=smallest_change(error, threshold.change_frac),
+        between_frac=sigma if len(samples) >= _LEARNT_RUNS_COUNT else None,
+        smallest_change_frac=smallest_change(error, gate.threshold(*key).change_frac),
         runs_count=len(samples),
     )
 
@@ -79,10 +81,12 @@ def _resolution(key: Key, samples: Sequence[Sequence[float]], between: BetweenRu
 def _resolutions(runs: Sequence[Run], gate: Gate) -> Iterator[Resolution]:
     between = between_runs(runs)
     costs = [_costs(run) for run in runs]
+    crowded = {case.subject: keeps_all_cores_busy(case, run.environment) for run in runs for case in run.cases}
     for key in dict.fromkeys(itertools.chain.from_iterable(costs)):
         samples = [found[key] for found in costs if len(found.get(key, ())) >= gate.min_rounds_count]
         if samples:
-            yield _resolution(key, samples, between.get(key, NO_HISTORY), gate)
+            assumed = gate.threshold(*key).assumed_frac(all_cores=crowded[key[0]])
+            yield _resolution(key, samples, between.get(key, NO_HISTORY).sigma(assumed), gate)
 
 
 def selftest(runs: Iterable[Run], *, created_at: str, tool_version: str, gate: Gate | None = None) -> SelfTest:

@@ -325,3 +325,16 @@ def test_later_thresholds_win_and_keep_what_they_do_not_name() -> None:
     assert gate.threshold("big one", METRIC).change_frac == 0.2
     assert gate.threshold("big one", METRIC).between_frac == Gate().threshold("big one", METRIC).between_frac
     assert gate.threshold("tiny", METRIC) == Gate().threshold("tiny", METRIC)
+
+
+def test_a_case_on_every_core_is_trusted_less_until_the_history_knows() -> None:
+    def deployed(threads: int) -> dict[str, object]:
+        return {"deployment": Deployment(model_id="tiny", quant_id="Q4_0", threads_count=threads)}
+
+    box = dataclasses.replace(ENVIRONMENT, usable_threads_count=4)
+    verdicts = {}
+    for threads in (3, 4):
+        base = run(case(series(rates(1)), **deployed(threads)), environment=box)
+        new = run(case(series(rates(2, speed=91.0)), **deployed(threads)), environment=box)
+        verdicts[threads] = only(compare(base, new)).verdict
+    assert verdicts == {3: Verdict.SLOWER, 4: Verdict.UNCHANGED}
