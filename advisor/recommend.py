@@ -50,8 +50,6 @@ _LEAST_BYTES_PER_WEIGHT = 2.4 / 8
 _LEAST_PROMPT_SHARE = 0.7
 SMALL_MODEL_PARAMS_COUNT = 1_000_000_000
 _SMALL_QUANT_IDS = ("F16", "Q8_0", "Q6_K", "Q5_K_M", "Q4_K_M")
-#: Picks that carry a what-if table: what a reader compares, and all that is worth its size.
-_WHATIF_COUNT = 12
 REJECTIONS_COUNT = 400
 
 
@@ -73,6 +71,7 @@ class Request:
     top_count: int = 10
     kv_quant_id: str | None = None
     local_files: tuple[LocalFile, ...] = ()
+    whatif_count: int = 0  # picks that carry a what-if table: for documents that are kept
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +113,9 @@ def recommend(
     ranked_choices = _choices(ranked[: request.top_count], ranked, _local_index(request.local_files))
     by_id = {candidate.model.model_id: candidate for candidate in ranked}
     ranked_choices = tuple(
-        _explorable(choice, by_id[choice.estimate.model_id].model, machine) if choice.rank <= _WHATIF_COUNT else choice
+        _explorable(choice, by_id[choice.estimate.model_id].model, machine)
+        if choice.rank <= request.whatif_count
+        else choice
         for choice in ranked_choices
     )
     return Recommendation(

@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from catalog.load import Catalog
 
 
+#: Picks of a saved document whose figures a report can work out anew for other workloads.
+_WHATIF_COUNT = 12
+
+
 @click.command("recommend")
 @click.option("--task", default="general", show_default=True, help="coding, chat, reasoning, agentic, rag, ...")
 @_shared.workload_options
@@ -94,6 +98,7 @@ def command(
         top_count=top_count,
         kv_quant_id=kv_quant_id,
         local_files=_local_files(catalog) if hardware is None else (),
+        whatif_count=_WHATIF_COUNT if output_path else 0,
     )
     result = recommend(catalog, machine, request, created_at=utc_now(), tool_version=__version__)
     if hardware is None and profile_file is None:
