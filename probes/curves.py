@@ -85,7 +85,7 @@ def curve_sizes(last_bytes: int) -> tuple[int, ...]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CacheCurveProbe:
-    """Read bandwidth of all threads by the bytes each reads again and again: L1 to main memory."""
+    """Read bandwidth of all threads by the size of what they read again and again: L1 to main memory."""
 
     probe_id: str = "cpu.cache_curve"
     dtype: str | None = None
@@ -95,7 +95,7 @@ class CacheCurveProbe:
         return None if device.kind == "cpu" else Waiver("streams the memory of CPUs only")
 
     def run(self, device: Device, bench: Bench) -> Measurement:
-        """The highest point; ``details`` hold bytes per thread and bytes per second of all threads."""
+        """The highest point; ``details`` hold the bytes in use and the bytes per second of all threads together."""
         threads_count = bench.threads_count
         total_bytes, _ = buffer_bytes(last_level_cache_bytes(device), 1, bench.memory_bytes)
         parts = bench.team.slices(total_bytes, (1.0,))
@@ -115,7 +115,7 @@ class CacheCurveProbe:
             work_bytes=work_bytes[peak],
             shape=(sizes[peak],),
             threads_count=threads_count,
-            details={"bytes_per_thread": tuple(float(size) for size in sizes), "bytes_per_s": rates},
+            details={"buffer_bytes": tuple(float(size * threads_count) for size in sizes), "bytes_per_s": rates},
         )
 
 

@@ -1,7 +1,6 @@
 """What can run on this machine, what cannot, why, and the command that mends it. Nothing is measured."""
 
 import importlib.metadata
-import importlib.util
 import platform
 import re
 import shutil
@@ -16,6 +15,7 @@ from probes.base import one_line
 from probes.errors import ProbeError
 from probes.machine import Machine
 from probes.plan import Task, tasks_for
+from probes.products import has_torch
 from probes.tools import run_tool
 from probes.types import Device, EngineReport, Host, ProbeOutcome, ProbeStatus
 
@@ -190,8 +190,7 @@ def rival_checks(providers: Mapping[str, Sequence[str]]) -> Iterator[Check]:
 
 def import_checks() -> Iterator[Check]:
     """Import PyTorch and llama.cpp in a process of their own, alone and together."""
-    has_torch, has_llama = (importlib.util.find_spec(name) is not None for name in ("torch", "llama_cpp"))
-    if not has_torch:
+    if not has_torch():
         says = "not installed: matmul is measured in fp32 only, and GPUs not at all"
         yield Check(subject="PyTorch", level=Level.MENDABLE, says=says, fix="pip install 'model-fit-advisor[torch]'")
         return
@@ -204,7 +203,7 @@ def import_checks() -> Iterator[Check]:
         fix = "pip install --force-reinstall 'model-fit-advisor[torch]'"
         yield Check(subject="PyTorch", level=Level.PROBLEM, says=one_line(error), fix=fix)
         return
-    if has_llama:
+    if engine.has_llama_cpp():
         yield _together()
 
 

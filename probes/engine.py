@@ -41,6 +41,11 @@ def build_command(definition: str) -> str:
     return f'CMAKE_ARGS="-D{definition}" {REBUILD_LLAMA_CPP}'
 
 
+def has_llama_cpp() -> bool:
+    """Whether llama.cpp's Python binding is installed, without importing it."""
+    return importlib.util.find_spec("llama_cpp") is not None
+
+
 def survey(devices: Sequence[Device]) -> tuple[tuple[EngineReport, ...], tuple[ProbeOutcome, ...]]:
     """Installed engines, and one outcome on llama.cpp: what it lists, or why it cannot be asked.
 
@@ -51,7 +56,7 @@ def survey(devices: Sequence[Device]) -> tuple[tuple[EngineReport, ...], tuple[P
         for engine_id, name in _DISTRIBUTIONS.items()
         if (version := _version(name)) is not None
     )
-    if importlib.util.find_spec("llama_cpp") is None:
+    if not has_llama_cpp():
         waived = _outcome(ProbeStatus.WAIVED, "llama-cpp-python is not installed", INSTALL_LLAMA_CPP)
         return others, (waived,)
     try:

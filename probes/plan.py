@@ -71,12 +71,12 @@ def _gpu_tasks(device: Device, devices: Sequence[Device]) -> Iterator[Task]:
 
 def _slower_tasks(device: Device) -> Iterator[Task]:
     from probes.curves import CURVE_PROBES
-    from probes.disk import DiskReadProbe
+    from probes.disk import DISK, DiskReadProbe
     from probes.energy import CpuEnergyProbe
 
     for curve in CURVE_PROBES:
         yield Task(probe=curve, device=device, weight=1.5, quick=False)
-    yield Task(probe=DiskReadProbe(), device=device, weight=2.0, quick=False)
+    yield Task(probe=DiskReadProbe(), device=DISK, weight=2.0, quick=False)
     yield Task(probe=CpuEnergyProbe(), device=device, weight=0.5, quick=False)
 
 

@@ -102,7 +102,7 @@ def test_a_curve_has_a_rate_for_every_point(probe) -> None:
     assert outcome.status == ProbeStatus.OK, outcome.reason
     measured = outcome.measurement
     assert measured is not None
-    points = measured.details["threads" if "thread" in probe.probe_id else "bytes_per_thread"]
+    points = measured.details["threads" if "thread" in probe.probe_id else "buffer_bytes"]
     rates = measured.details["bytes_per_s"]
     assert len(points) == len(rates) > 1
     assert measured.value == pytest.approx(max(rates))

@@ -1,0 +1,234 @@
+"""GPU probes on a stand-in: the code paths of a real GPU, with PyTorch computing on the CPU."""
+
+import sys
+import time
+from dataclasses import replace
+from types import SimpleNamespace
+
+import pytest
+from probe_fakes import real_bench
+from probe_gpu import GPU, PEER, StandIn
+
+from probes import accelerator, link
+from probes.accelerator import GpuMatmulProbe, GpuStreamProbe, gpu_probes, physics_warnings
+from probes.base import run_probe
+from probes.errors import ProbeError
+from probes.link import HOST_LINK_PROBES, PeerLinkProbe, links_of, peer_probes
+from probes.products import TORCH_BYTES, has_torch
+from probes.types import Device, Measurement, ProbeOutcome, ProbeStatus, ScanWarning
+
+needs_torch = pytest.mark.skipif(not has_torch(), reason="PyTorch is an extra")
+STREAMS = [probe for probe in gpu_probes("cuda") if isinstance(probe, GpuStreamProbe)]
+
+
+@pytest.fixture
+def stand_in(monkeypatch) -> StandIn:
+    torch = StandIn()
+    opened = accelerator.Accelerator(torch, torch.cuda, "cuda:0")
+    for module in (accelerator, link):
+        monkeypatch.setattr(module, "open_accelerator", lambda device: opened)
+    monkeypatch.setattr(accelerator, "waiver", lambda device: None)
+    return torch
+
+
+@needs_torch
+@pytest.mark.parametrize("probe", STREAMS, ids=lambda probe: probe.probe_id)
+def test_a_stream_waits_for_the_device_and_gives_its_memory_back(stand_in: StandIn, probe: GpuStreamProbe) -> None:
+    with real_bench(budget_s=0.2) as bench:
+        outcome = run_probe(probe, GPU, bench)
+    assert outcome.status == ProbeStatus.OK, outcome.reason
+    assert outcome.measurement is not None
+    assert outcome.measurement.value > 0
+    assert stand_in.waits_count >= len(outcome.measurement.elapsed_s)
+    assert stand_in.released_count == 1
+
+
+@needs_torch
+def test_a_kernel_that_leaves_wrong_values_fails(stand_in: StandIn) -> None:
+    broken = replace(STREAMS[1], kernel=replace(STREAMS[1].kernel, expected=9))
+    with real_bench(budget_s=0.05) as bench:
+        outcome = run_probe(broken, GPU, bench)
+    assert outcome.status == ProbeStatus.FAILED
+    assert "memory may be faulty" in (outcome.reason or "")
+
+
+@needs_torch
+def test_a_gpu_that_falls_off_the_bus_is_one_outcome_and_its_memory_is_given_back(stand_in: StandIn) -> None:
+    stand_in.fails_after = 3
+    with real_bench(budget_s=0.2) as bench:
+        outcome = run_probe(STREAMS[0], GPU, bench)
+    assert outcome.status == ProbeStatus.FAILED
+    assert outcome.reason == ("RuntimeError: CUDA error: unspecified launch failure Compile with TORCH_USE_CUDA_DSA")
+    assert stand_in.released_count == 1
+
+
+@needs_torch
+@pytest.mark.parametrize("probe", HOST_LINK_PROBES, ids=lambda probe: probe.probe_id)
+def test_transfers_in_both_directions_arrive_whole(stand_in: StandIn, probe) -> None:
+    with real_bench(budget_s=0.1) as bench:
+        outcome = run_probe(probe, GPU, bench)
+    assert outcome.status == ProbeStatus.OK, outcome.reason
+    assert outcome.measurement is not None
+    assert outcome.measurement.work_bytes % outcome.measurement.shape[0] == 0
+
+
+@needs_torch
+def test_a_peer_link_names_both_ends(stand_in: StandIn, monkeypatch) -> None:
+    monkeypatch.setattr(link, "_TRANSFER_BYTES", 4 << 20)
+    with real_bench(budget_s=0.1) as bench:
+        outcome = run_probe(PeerLinkProbe(peer=PEER), GPU, bench)
+    assert outcome.measurement is not None
+    (found,) = links_of([outcome])
+    assert (found.src, found.dst) == ("cuda:0", "cuda:1")
+    assert found.bytes_per_s == outcome.measurement.median_value
+
+
+@needs_torch
+def test_products_on_a_gpu_go_through_the_same_growth(stand_in: StandIn, monkeypatch) -> None:
+    monkeypatch.setattr(
+        accelerator, "open_accelerator", lambda device: accelerator.Accelerator(stand_in, stand_in.cuda, "cpu")
+    )
+    with real_bench(budget_s=0.2) as bench:
+        outcome = run_probe(GpuMatmulProbe(probe_id="cuda.matmul", dtype="fp32"), GPU, bench)
+        sparse = run_probe(GpuMatmulProbe(probe_id="cuda.matmul", dtype="fp16_sparse"), GPU, bench)
+        tf32 = run_probe(GpuMatmulProbe(probe_id="rocm.matmul", dtype="tf32"), replace(GPU, kind="rocm"), bench)
+    assert outcome.status == ProbeStatus.OK, outcome.reason
+    assert sparse.status == ProbeStatus.WAIVED
+    assert "not supported here" in (sparse.reason or "")
+    assert tf32.status == ProbeStatus.WAIVED
+
+
+def fake_torch(**changes):
+    """The questions a waiver asks of ``torch``."""
+    found = [SimpleNamespace(uuid="DEF", pci_bus_id=9), SimpleNamespace(uuid="abc", pci_bus_id=1)]
+    cuda = SimpleNamespace(
+        is_available=lambda: True, device_count=lambda: len(found), get_device_properties=lambda index: found[index]
+    )
+    values = {
+        "__version__": "2.13.0",
+        "version": SimpleNamespace(cuda="12.8", hip=None, xpu=None),
+        "cuda": cuda,
+        "xpu": SimpleNamespace(is_available=lambda: False),
+        "mps": SimpleNamespace(),
+        "backends": SimpleNamespace(mps=SimpleNamespace(is_built=lambda: True, is_available=lambda: True)),
+    }
+    return SimpleNamespace(**{**values, **changes})
+
+
+@pytest.fixture
+def torch_is(monkeypatch):
+    monkeypatch.setattr(accelerator, "has_torch", lambda: True)
+    return lambda **changes: monkeypatch.setitem(sys.modules, "torch", fake_torch(**changes))
+
+
+def test_devices_are_matched_by_identity_because_numbers_differ(torch_is) -> None:
+    torch_is()
+    assert accelerator.waiver(GPU) is None
+    assert accelerator.open_accelerator(GPU).where == "cuda:1"
+
+
+def test_without_an_identity_the_bus_address_decides(torch_is) -> None:
+    torch_is()
+    by_address = replace(GPU, properties={"pci_address": "0000:09:00.0"})
+    assert accelerator.open_accelerator(by_address).where == "cuda:0"
+
+
+def test_a_hidden_device_is_waived_with_the_command_that_shows_it(torch_is) -> None:
+    torch_is()
+    waiver = accelerator.waiver(replace(GPU, properties={"pci_address": "0000:44:00.0"}))
+    assert waiver is not None
+    assert waiver.fix == "unset CUDA_VISIBLE_DEVICES"
+
+
+@pytest.mark.parametrize(
+    ("changes", "kind", "words"),
+    [
+        ({"version": SimpleNamespace(cuda=None, hip=None, xpu=None)}, "cuda", "built without CUDA"),
+        ({}, "rocm", "built without ROCm"),
+        ({}, "xpu", "built without XPU"),
+        ({"cuda": SimpleNamespace(is_available=lambda: False)}, "cuda", "no usable CUDA device"),
+        ({"backends": SimpleNamespace(mps=SimpleNamespace(is_built=lambda: False))}, "metal", "built without Metal"),
+    ],
+)
+def test_what_keeps_torch_from_a_device_is_said_with_a_fix(torch_is, changes, kind: str, words: str) -> None:
+    torch_is(**changes)
+    waiver = accelerator.waiver(replace(GPU, kind=kind, device_id=f"{kind}:0"))
+    assert waiver is not None
+    assert words in waiver.reason
+    assert waiver.fix
+
+
+def test_metal_and_rocm_open_under_torchs_names(torch_is) -> None:
+    torch_is(version=SimpleNamespace(cuda=None, hip="6.4", xpu=None))
+    assert accelerator.open_accelerator(replace(GPU, kind="rocm", device_id="rocm:0")).where == "cuda:1"
+    metal = Device(device_id="metal:0", kind="metal")
+    assert accelerator.waiver(metal) is None
+    assert accelerator.open_accelerator(metal).where == "mps"
+
+
+def test_without_torch_gpus_are_waived(monkeypatch) -> None:
+    monkeypatch.setattr(accelerator, "has_torch", lambda: False)
+    waiver = accelerator.waiver(GPU)
+    assert waiver is not None
+    assert "PyTorch" in waiver.reason
+
+
+def test_a_figure_above_the_data_sheet_is_marked_not_believed() -> None:
+    card = replace(GPU, properties={"datasheet_bytes_per_s": "936000000000"})
+    assert physics_warnings(card, 1200e9) == (ScanWarning.ABOVE_PHYSICS,)
+    assert physics_warnings(card, 950e9) == ()
+    assert physics_warnings(GPU, 1e15) == ()
+    assert physics_warnings(replace(GPU, properties={"datasheet_bytes_per_s": "many"}), 1e15) == ()
+
+
+def test_buffers_stay_within_a_quarter_of_the_free_memory() -> None:
+    assert accelerator.buffer_bytes(GPU, 2) * 2 <= GPU.memory_free_bytes // 4
+    assert accelerator.buffer_bytes(replace(GPU, memory_free_bytes=1 << 40), 3) == 512 << 20
+    with pytest.raises(ProbeError, match="too little free device memory"):
+        accelerator.buffer_bytes(replace(GPU, memory_free_bytes=1 << 20), 1)
+
+
+def test_shared_memory_has_no_link() -> None:
+    probe = HOST_LINK_PROBES[0]
+    assert probe.waiver(Device(device_id="metal:0", kind="metal", unified=True)) is not None
+    assert probe.waiver(replace(GPU, unified=True)) is not None
+
+
+def test_every_gpu_has_a_link_to_every_other_of_its_kind() -> None:
+    other = Device(device_id="rocm:0", kind="rocm")
+    assert [probe.peer.device_id for probe in peer_probes(GPU, [GPU, PEER, other])] == ["cuda:1"]
+    assert peer_probes(other, [GPU, other]) == ()
+
+
+def test_links_come_from_what_was_measured_only() -> None:
+    measured = Measurement(quantity="x", unit="bytes_per_s", value=3e10, median_value=2.5e10)
+    outcomes = [
+        ProbeOutcome(probe_id=probe_id, device_id=device_id, status=ProbeStatus.OK, measurement=measurement)
+        for probe_id, device_id, measurement in [
+            ("link.host_to_device", "cuda:0", measured),
+            ("link.host_to_device_pageable", "cuda:0", measured),
+            ("link.device_to_host", "cuda:0", measured),
+            ("link.device_to_host", "cuda:1", None),
+            ("disk.read", "disk", measured),
+            ("cpu.read_bandwidth", "cpu", measured),
+        ]
+    ]
+    found = {(item.src, item.dst): item.bytes_per_s for item in links_of(outcomes)}
+    assert found == {("host", "cuda:0"): 2.5e10, ("cuda:0", "host"): 2.5e10, ("disk", "host"): 2.5e10}
+
+
+@needs_torch
+def test_a_transfer_that_loses_data_fails(stand_in: StandIn, monkeypatch) -> None:
+    monkeypatch.setattr(link, "_PLANTED", 7)
+    real_full = stand_in.full
+    stand_in.full = lambda size, fill, **kwargs: real_full(size, 6, **kwargs)  # type: ignore[method-assign]
+    with real_bench(budget_s=0.05, memory_bytes=TORCH_BYTES) as bench:
+        outcome = run_probe(HOST_LINK_PROBES[0], GPU, bench)
+    assert outcome.status == ProbeStatus.FAILED
+    assert "lost data" in (outcome.reason or "")
+
+
+def test_launches_are_bounded_for_a_call_that_takes_no_time() -> None:
+    with real_bench() as bench:
+        assert accelerator.launches_for(lambda: None, lambda: None, bench) <= 10_000
+        assert accelerator.launches_for(lambda: time.sleep(0.02), lambda: None, bench) == 1
