@@ -1,0 +1,77 @@
+"""The CI recipes run: the script's exit codes and files, the suites and thresholds it names, the workflow's syntax."""
+
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from advisor.run_environment import parse_microcode
+from advisor.suite import parse_suite
+from advisor.thresholds import parse_gate
+
+ROOT = Path(__file__).parents[2]
+posix = pytest.mark.skipif(sys.platform == "win32" or shutil.which("bash") is None, reason="a bash script")
+
+_STUB = """#!/usr/bin/env bash
+# stands in for the advisor: writes the file after -o, and exits as CODE says when it compares
+command=$1
+while [[ $# -gt 0 ]]; do [[ $1 == -o ]] && echo '{}' > "$2"; [[ $1 == --markdown ]] && echo hi > "$2"; shift; done
+[[ $command == regress ]] && exit "${CODE:-0}"
+exit 0
+"""
+
+
+def _run(folder: Path, code: int) -> subprocess.CompletedProcess[str]:
+    stub = folder / "advisor-stub"
+    stub.write_text(_STUB)
+    stub.chmod(0o755)
+    return subprocess.run(
+        [str(ROOT / "ci/regress.sh"), "suite.toml", "baseline/run.json", "out", "thresholds.toml"],
+        cwd=folder,
+        env={"PATH": "/usr/bin:/bin", "ADVISOR": str(stub), "CODE": str(code)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+@posix
+def test_the_first_run_becomes_the_baseline_and_later_ones_are_held_against_it(tmp_path: Path) -> None:
+    first = _run(tmp_path, code=3)
+    assert first.returncode == 0
+    assert "no baseline yet" in first.stderr
+    assert (tmp_path / "baseline/run.json").exists()
+    assert not (tmp_path / "out/regression.json").exists()
+    for code in (0, 3, 1):
+        assert _run(tmp_path, code).returncode == code
+    assert (tmp_path / "out/regression.json").exists()
+    assert (tmp_path / "out/report.html").exists()
+
+
+@pytest.mark.parametrize("name", ["suite.toml", "smoke.toml"])
+def test_the_suites_can_be_read(name: str) -> None:
+    assert parse_suite(tomllib.loads((ROOT / "ci" / name).read_text(encoding="utf-8"))).cases
+
+
+def test_the_thresholds_can_be_read() -> None:
+    gate = parse_gate(tomllib.loads((ROOT / "ci/thresholds.toml").read_text(encoding="utf-8")))
+    assert gate.threshold("machine", "read_bytes_per_s").change_frac == 0.30
+    assert gate.threshold("tiny", "decode_prediction_error").limit_frac == 0.50
+
+
+@pytest.mark.skipif(shutil.which("actionlint") is None, reason="actionlint is not installed")
+def test_the_workflows_pass_actionlint() -> None:
+    workflows = sorted(str(path) for path in (ROOT / ".github/workflows").glob("*.yml"))
+    found = subprocess.run(
+        ["actionlint", *workflows], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert found.returncode == 0, found.stdout
+
+
+def test_the_microcode_is_read_from_recorded_text() -> None:
+    assert parse_microcode("processor\t: 0\nmicrocode\t: 0xb404035\nflags : fpu\n") == "0xb404035"
+    assert parse_microcode("processor : 0\n") is None
