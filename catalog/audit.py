@@ -177,13 +177,13 @@ def _chips(catalog: Catalog) -> dict[str, Any]:
     chips = list(catalog.chips.values())
     wrong = []
     for text, wanted in NAMED_CHIPS.items():
-        got = _resolved(catalog, text)
+        got = resolved(catalog, text)
         if got != wanted:
             wrong.append(f"chip {text!r} resolves to {', '.join(got) or 'nothing'}, not to {', '.join(wanted)}")
     wrong += [
         f"chip {chip.chip_id!r} does not resolve to itself"
         for chip in chips
-        if _resolved(catalog, chip.chip_id) != (chip.chip_id,)
+        if resolved(catalog, chip.chip_id) != (chip.chip_id,)
     ]
     return {
         "count": len(chips),
@@ -195,7 +195,7 @@ def _chips(catalog: Catalog) -> dict[str, Any]:
     }
 
 
-def _resolved(catalog: Catalog, text: str) -> tuple[str, ...]:
+def resolved(catalog: Catalog, text: str) -> tuple[str, ...]:
     """What a name means: one chip, its candidates, or nothing."""
     try:
         return (catalog.chip(text).chip_id,)

@@ -15,6 +15,7 @@ from typing import Any
 
 from catalog.errors import CatalogError
 
+_REACH_TIMEOUT_S = 10.0
 _TEXT_FILE_BYTES_MAX = 2 * 1024**2
 _NAME_LENGTH_MAX = 200
 _EXPAND = ("createdAt", "downloads", "tags", "pipeline_tag", "safetensors", "cardData", "siblings")
@@ -54,10 +55,23 @@ class Hub:
             raise HubError("HF_HUB_OFFLINE is set: unset it to update the catalog")
         try:
             from huggingface_hub import HfApi
+            from huggingface_hub.utils import logging
         except ImportError as error:
             raise HubError('catalog update needs huggingface_hub: pip install "model-fit-advisor[hub]"') from error
+        logging.set_verbosity_error()  # its retries are ours to report, in one line
         self.endpoint = endpoint or os.environ.get("HF_ENDPOINT") or "https://huggingface.co"
         self._api = HfApi(endpoint=self.endpoint)
+
+    def reach(self) -> None:
+        """Ask once, without the client's half minute of retries, whether anybody answers.
+
+        Raises:
+            HubError: if not.
+        """
+        from huggingface_hub import get_session
+
+        with self._checked("any answer"):
+            get_session().get(f"{self.endpoint}/api/models?limit=1", timeout=_REACH_TIMEOUT_S)
 
     def newest_of(self, owner: str, limit: int) -> list[HubModel]:
         """An owner's language and embedding models, newest first."""
@@ -127,8 +141,11 @@ def parse_config(text: str, repo_id: str) -> dict[str, Any]:
 def _model(info: Any) -> HubModel:
     card = info.card_data.to_dict() if info.card_data is not None else {}
     safetensors = info.safetensors
+    repo_id = _text(info.id)
+    if repo_id is None:
+        raise ValueError("a model without an id")
     return HubModel(
-        repo_id=_text(info.id) or "",
+        repo_id=repo_id,
         created_date=info.created_at.date().isoformat() if info.created_at else None,
         downloads_count=info.downloads if isinstance(info.downloads, int) else None,
         pipeline=_text(info.pipeline_tag),

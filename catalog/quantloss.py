@@ -3,8 +3,8 @@
     loss = 1 - exp(-0.3 · f_task · D · (8·10⁹ / parameters)^0.42)
 
 D is the mean KL divergence (nats) from the unquantised model's next-token distribution, brought to 8
-billion parameters: published per type where it is, else ln D = 2.57 - 1.22 · bits per weight (rounded
-to nearest without calibration data: + 0.65).
+billion parameters: published per type where it is, else ln D = 2.92 - 1.33 · bits per weight (rounded
+to nearest without calibration data: + 0.92).
 
 * 0.42: ratio of divergences of the same type on 8B and 27B models, and of ln perplexity on 1B/8B and 8B/70B.
 * 0.3: zero-shot accuracy above chance of Llama-3.1-8B-Instruct at Q2_K to Q6_K against its divergence.
@@ -20,9 +20,9 @@ from catalog.types import ModelSpec, QuantSpec
 SIZE_EXPONENT = 0.42
 _LOSS_PER_NAT = 0.3
 _REFERENCE_PARAMS = 8e9
-_LOG_DIVERGENCE_AT_0_BITS = 2.57
-_LOG_DIVERGENCE_PER_BIT = -1.22
-_ROUNDED_LOG_DIVERGENCE = 0.65
+_LOG_DIVERGENCE_AT_0_BITS = 2.92
+_LOG_DIVERGENCE_PER_BIT = -1.33
+_ROUNDED_LOG_DIVERGENCE = 0.92
 _TASK_FACTOR = {"coding": 1.6, "reasoning": 1.6, "agentic": 1.6}
 
 # Mean KL divergence of a quantised KV cache at 8 billion parameters: medians of quants.csv

@@ -47,7 +47,7 @@ def sort_models(catalog: Catalog, models: Iterable[ModelSpec], key: str, task: s
     """Models best first: by quality at a task, date, parameters (smallest first), downloads or name."""
     orders: dict[str, Callable[[ModelSpec], tuple[float | str, ...]]] = {
         "quality": lambda model: (-catalog.quality(model.model_id, task).low,),
-        "date": lambda model: tuple(-ord(sign) for sign in model.release_date or ""),
+        "date": lambda model: tuple(-ord(sign) for sign in model.release_date or "0"),
         "size": lambda model: (model.params_total_count,),
         "downloads": lambda model: (-(model.downloads_count or 0),),
         "name": lambda model: (model.model_id.casefold(),),

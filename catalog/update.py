@@ -5,7 +5,7 @@ where it stopped; the overlay itself changes only at the end, in one atomic step
 """
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -65,6 +65,7 @@ def update(
         CatalogError: if the overlay cannot be written.
     """
     say = report or _silent
+    hub.reach()
     journal = _Journal(directory)
     candidates = _candidates(catalog, hub, tuple(owners), say)[:limit]
     skipped = []
@@ -152,18 +153,26 @@ class _Journal:
                 record = json.loads(line)
                 self.records[record["model_id"]] = record
             except (ValueError, KeyError, TypeError):
+                self._rewrite()
                 break
         self.resumed_count = len(self.records)
 
     def append(self, model: ModelSpec) -> None:
         record = record_from_model(model)
+        self._write([record], "a")
+        self.records[model.model_id] = record
+
+    def _rewrite(self) -> None:
+        """Drop a torn tail: what is appended next must start on a line of its own."""
+        self._write(self.records.values(), "w")
+
+    def _write(self, records: Iterable[Mapping[str, object]], mode: str) -> None:
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            with self._path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(record, sort_keys=True) + "\n")
+            with self._path.open(mode, encoding="utf-8") as file:
+                file.writelines(json.dumps(record, sort_keys=True) + "\n" for record in records)
         except OSError as error:
             raise CatalogError(f"{self._path} cannot be written: {error.strerror}") from error
-        self.records[model.model_id] = record
 
     def delete(self) -> None:
         self._path.unlink(missing_ok=True)

@@ -23,13 +23,14 @@ _SORTS = ("quality", "date", "size", "downloads", "name")
 _PARAMS = re.compile(r"^(\d+(?:\.\d+)?)\s*([KMBT])$", re.IGNORECASE)
 _PARAMS_UNITS = {"K": 1e3, "M": 1e6, "B": 1e9, "T": 1e12}
 EXIT_NO = 3
-_LIST_COLUMNS: dict[str, Literal["left", "right"]] = {
-    "params": "right",
-    "active": "right",
-    "context": "right",
-    "quality": "right",
-    "released": "left",
-    "licence": "left",
+# column: alignment and width
+_LIST_COLUMNS: dict[str, tuple[Literal["left", "right"], int]] = {
+    "params": ("right", 6),
+    "active": ("right", 6),
+    "context": ("right", 7),
+    "quality": ("right", 12),
+    "released": ("left", 8),
+    "licence": ("left", 12),
 }
 
 
@@ -143,9 +144,9 @@ def list_models(
 
 def _local_ids(catalog: "Catalog") -> set[str]:
     """Catalog models that have a file on this machine."""
-    from catalog.local import find_local
+    from catalog.local import find_local_models
 
-    return {found.model_id for found in find_local(catalog) if found.model_id is not None}
+    return {found.model_id for found in find_local_models(catalog) if found.model_id is not None}
 
 
 def _row(catalog: "Catalog", model: "ModelSpec", task: str | None) -> dict[str, Any]:
@@ -183,9 +184,9 @@ def _print_models(
         _shared.say("advisor: no model matches; drop a filter, or add --everything for base models and copies")
         return
     table = Table(box=None, pad_edge=False)
-    table.add_column("model", no_wrap=True, overflow="ellipsis", max_width=46)
-    for name, justify in _LIST_COLUMNS.items():
-        table.add_column(name, no_wrap=True, justify=justify)
+    table.add_column("model", no_wrap=True, overflow="ellipsis", max_width=42)
+    for name, (justify, width) in _LIST_COLUMNS.items():
+        table.add_column(name, no_wrap=True, justify=justify, min_width=width)
     for model in models:
         row = _row(catalog, model, task)
         active = model.params_active_count

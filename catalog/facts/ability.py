@@ -75,7 +75,6 @@ class Posterior:
     inverse: Array
     weights: Array
     variances: Variances
-    log_likelihood: float
 
     def predict(self, subjects: Sequence[Subject], task_weights: Mapping[str, float]) -> tuple[Array, Array]:
         """Mean and standard deviation of a weighted mixture of tasks, for any subjects."""
@@ -88,6 +87,12 @@ class Posterior:
         variance = prior - np.einsum("ij,ij->i", cross @ self.inverse, cross)
         sd: Array = np.sqrt(np.maximum(variance, 1e-6, dtype=np.float64))
         return cross @ self.weights, sd
+
+    @property
+    def log_likelihood(self) -> float:
+        """Log marginal likelihood of the cells, up to a constant."""
+        _, log_determinant = np.linalg.slogdet(self.inverse)
+        return float(0.5 * log_determinant - 0.5 * self.values @ self.weights)
 
     def left_out(self, rows: Index) -> tuple[Array, Array]:
         """Errors of these cells when all of them are predicted from the rest, and the errors' covariance."""
@@ -126,7 +131,6 @@ def _solve(
     covariance = prior + np.diag(noise)
     inverse: Array = np.asarray(np.linalg.inv(covariance), dtype=np.float64)
     weights: Array = inverse @ values
-    half_log_determinant = np.log(np.diag(np.linalg.cholesky(covariance))).sum()
     return Posterior(
         subjects=tuple(subjects),
         cells=cells,
@@ -135,7 +139,6 @@ def _solve(
         inverse=inverse,
         weights=weights,
         variances=variances,
-        log_likelihood=float(-0.5 * values @ weights - half_log_determinant),
     )
 
 

@@ -16,6 +16,7 @@ from catalog.quality import features
 from catalog.records import model_from_record
 
 Array = NDArray[np.float64]
+Flags = NDArray[np.bool_]
 
 #: What "general" means: knowledge first, then the tasks everyone asks for.
 GENERAL_MIXTURE = {"general": 0.4, "chat": 0.2, "reasoning": 0.15, "coding": 0.15, "multilingual": 0.1}
@@ -181,15 +182,19 @@ class _TaskTable:
         for number, model in enumerate(self._models):
             parent = position.get(model.get("derived_from", ""))
             if parent is not None and not own[number]:
-                mid[number] = min(mid[number], self._mean[parent] - _DERIVED_SHIFT)
+                mid[number] = min(mid[number], mid[parent] - _DERIVED_SHIFT)
         low = mid - _Z80 * sd
+        self._hold_below_measured(low, mid, measured, own)
+        return low, mid, np.maximum(high, mid)
+
+    def _hold_below_measured(self, low: Array, mid: Array, measured: Flags, own: Flags) -> None:
+        """Lower the middle and lower bound of unmeasured models to those of measured ones not larger."""
         sizes = np.array([model["params_total_count"] for model in self._models])
         for number in np.flatnonzero(~measured).tolist():
             rivals = own & (sizes <= sizes[number])
             if rivals.any():
                 mid[number] = min(mid[number], mid[rivals].max())
                 low[number] = min(low[number], low[rivals].max(), mid[number])
-        return low, mid, np.maximum(high, mid)
 
     def _points(self, ability: float) -> float:
         return 100 / (1 + math.exp(-(ability - self._center) / _POINTS_SCALE[self._scale]))
