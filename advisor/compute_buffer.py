@@ -10,8 +10,10 @@ from functools import lru_cache
 
 from advisor.arena import NOTHING, Arena, Block
 from advisor.graph_programs import (
+    FULL_INDICES,
     FULL_MASK,
     OUTPUT_IDS,
+    SLIDING_INDICES,
     SLIDING_MASK,
     SPARSE_LATENT,
     Program,
@@ -108,9 +110,11 @@ class _Run:
             selected = min(geometry.index_topk_count or 0, batch.full_cells_count)
             take(geometry.layers_count * selected + batch.full_cells_count // _HALF)  # never freed
         per_element = _HALF if self._flash else 1  # fused attention reads a mask in half precision
-        blocks[FULL_MASK] = take(self._index_elements() + batch.full_cells_count // per_element)
+        blocks[FULL_INDICES] = take(self._index_elements())
+        blocks[FULL_MASK] = take(batch.full_cells_count // per_element)
         if Mixer.SLIDING.value in geometry.mixers:
-            blocks[SLIDING_MASK] = take(self._index_elements() + batch.sliding_cells_count // per_element)
+            blocks[SLIDING_INDICES] = take(self._index_elements())
+            blocks[SLIDING_MASK] = take(batch.sliding_cells_count // per_element)
         blocks[OUTPUT_IDS] = take(1)
         blocks["h"] = take(geometry.hidden_dim)
 

@@ -45,14 +45,16 @@ _PROJECT = {
 _ROTATE = {"q": "q>q", "k": "k>k", "v": "v>v"}  # a quantised cache holds rotated keys and values
 _KEEP = dict.fromkeys(_ROTATE, "")
 _STORE = "-k -v"
-FULL_MASK, SLIDING_MASK, OUTPUT_IDS, LOOKED_UP = "full_mask", "sliding_mask", "output_ids", "looked_up"
-_FUSED_SOFTMAX = "m+mix -q"
-_SCORE_MATRIX = "s+scores -q m+mix -s m>mix"
+FULL_MASK, FULL_INDICES = "full_mask", "full_indices"
+SLIDING_MASK, SLIDING_INDICES = "sliding_mask", "sliding_indices"
+OUTPUT_IDS, LOOKED_UP = "output_ids", "looked_up"
+_FUSED_SOFTMAX = "m+mix -q {unmask}"
+_SCORE_MATRIX = "s+scores -q {unmask} m+mix -s m>mix"
 _GATE = {None: "", "element": "g+mix -n -m m=g", "head": "-n m>mix", "gated": "g+q -f -m m=g"}
 _LATENT = (
     "n+d low+q_low q+q -low a+absorbed p+q_rope -q q+latent_q -a -p c+latent -n z+rank p+rope -c k+latent -z -p -k"
 )
-_LATENT_SCORES = "w+cached_values s+scores -q m+mix -w -s"
+_LATENT_SCORES = "w+cached_values s+scores -q {unmask} m+mix -w -s"
 _LATENT_OUT = "m>value m>value r+d -m"
 
 _ATTENTION = frozenset({Mixer.FULL, Mixer.SLIDING, Mixer.MLA, Mixer.COMPRESSED, Mixer.ATTENTION_MAMBA2})
@@ -242,18 +244,19 @@ def _attending(arch: Architecture, mixer: Mixer, ffn: Ffn, *, unmask: bool, flas
     if mixer not in _ATTENTION:
         return ""
     softmax = _FUSED_SOFTMAX if flash else _LATENT_SCORES if mixer is Mixer.MLA else _SCORE_MATRIX
-    if unmask:
-        softmax += f" -{SLIDING_MASK if mixer is Mixer.SLIDING else FULL_MASK}"
+    mask, indices = (SLIDING_MASK, SLIDING_INDICES) if mixer is Mixer.SLIDING else (FULL_MASK, FULL_INDICES)
+    softmax = softmax.format(unmask=f"-{mask}" if unmask else "")
+    stored = f" -{indices}" if unmask else ""
     if mixer is Mixer.MLA:
         if arch.name in SPARSE_LATENT:
             softmax = f"i+cells -i i+mask {softmax} -i"
-        return f"{_LATENT} {softmax}"
+        return f"{_LATENT}{stored} {softmax}"
     if arch.name == "minimax-m3" and ffn is Ffn.MOE:
         softmax = f"i+mask a+key_cells b+key_cells -a {softmax} -b -i"
     norm = "n+d" if _is_pre_normed(arch) else ""
     projection, gate = _projection(arch)
     project = _PROJECT[projection].format_map(_ROTATE if rotated else _KEEP)
-    store = f"{_STORE} -f" if projection == "fused" else _STORE
+    store = (f"{_STORE} -f" if projection == "fused" else _STORE) + stored
     mixed = "m>mix" if rotated else ""
     return f"{norm} {project} {store} {softmax} {mixed} {_GATE[gate]}".strip()
 
