@@ -1,0 +1,196 @@
+"""Rates from data sheets: traits, gaps, nearness, and one formula for fitting and predicting."""
+
+import csv
+import gzip
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from advisor import roofline
+from advisor.coefficients import LEVELS, Coefficients, from_document, load_coefficients, to_document
+from advisor.datasheet import rates_for_chip
+from advisor.design import monomials_of
+from advisor.factors import Factor, Setting, decode_factors, flop_per_byte, prefill_factors
+from advisor.published import parse_row, price_row
+from advisor.traits import traits_of
+from advisor.types import Basis
+from catalog.ggml_types import TYPES
+from catalog.load import load_catalog
+from catalog.types import ChipSpec
+
+SOURCE = Path(__file__).resolve().parents[3] / "catalog" / "sources" / "published" / "llama_bench.csv.gz"
+NOTHING_FITTED = Coefficients(
+    effects={},
+    sigmas={phase: {level: {"*": 0.3} for level in LEVELS} for phase in ("decode", "prefill")},
+    seen=frozenset(),
+)
+
+
+@pytest.fixture(scope="module")
+def catalog():
+    return load_catalog()
+
+
+@pytest.fixture(scope="module")
+def published():
+    with gzip.open(SOURCE, "rt", encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def chip(**fields):
+    given = {"chip_id": "X", "vendor": "NVIDIA", "kind": "gpu", "memory_bytes_per_s": 1e12, "fp32_flop_per_s": 40e12}
+    return ChipSpec(**given | fields)
+
+
+def test_vector_rate_counts_integer_lanes():
+    assert traits_of(chip(architecture="Ampere"), "cuda").vector_flop_per_s == 20e12
+    assert traits_of(chip(architecture="Turing"), "cuda").vector_flop_per_s == 40e12
+    assert traits_of(chip(architecture="RDNA 3.0", vendor="AMD"), "rocm").vector_flop_per_s == 20e12
+    assert traits_of(chip(architecture="RDNA 3.5", vendor="AMD", kind="apu"), "rocm").vector_flop_per_s == 40e12
+
+
+def test_data_centre_chips_are_a_generation_of_their_own(catalog):
+    assert traits_of(catalog.chip("NVIDIA A100 SXM 80GB"), "cuda").generation == "Ampere DC"
+    assert traits_of(catalog.chip("NVIDIA RTX A6000"), "cuda").generation == "Ampere"
+    assert traits_of(catalog.chip("NVIDIA GB10 (DGX Spark)"), "cuda").generation == "Blackwell"
+
+
+def test_power_decides_the_clock_only_where_it_is_short(catalog):
+    assert traits_of(catalog.chip("NVIDIA Tesla T4"), "cuda").power_log < -0.5
+    assert abs(traits_of(catalog.chip("NVIDIA GeForce RTX 3090 Ti"), "cuda").power_log) < 0.15
+    assert traits_of(catalog.chip("NVIDIA H100 SXM"), "cuda").power_log == 0.0
+
+
+def test_inline_ecc_is_on_professional_cards_with_gddr(catalog):
+    flagged = {
+        name: traits_of(catalog.chip(name), "cuda").inline_ecc
+        for name in ("NVIDIA RTX A6000", "NVIDIA GeForce RTX 4090", "NVIDIA A100 SXM 80GB", "NVIDIA Tesla P40")
+    }
+    assert flagged == {
+        "NVIDIA RTX A6000": True,
+        "NVIDIA GeForce RTX 4090": False,
+        "NVIDIA A100 SXM 80GB": False,
+        "NVIDIA Tesla P40": True,
+    }
+
+
+def test_vulkan_is_a_stack_per_vendor():
+    assert traits_of(chip(vendor="AMD"), "vulkan").stack == "vulkan-amd"
+    assert traits_of(chip(), "cuda").stack == "cuda"
+
+
+def test_missing_rate_is_imputed_and_said():
+    rates = rates_for_chip(chip(fp32_flop_per_s=None, fp16_flop_per_s=None), "cuda")
+    assert "fp32_flop_per_s imputed" in rates.source
+    assert rates.flop_per_s is None
+    full = rates_for_chip(chip(), "cuda")
+    assert rates.decode_sigma > full.decode_sigma
+
+
+def test_missing_bandwidth_makes_an_assumption():
+    rates = rates_for_chip(chip(memory_bytes_per_s=None), "cuda")
+    assert rates.basis is Basis.ASSUMED
+    assert rates.decode_sigma > rates_for_chip(chip(), "cuda").decode_sigma
+    assert "bandwidth assumed" in rates.source
+
+
+def test_device_id_and_threads_are_passed_on():
+    rates = rates_for_chip(chip(kind="cpu", vendor="AMD"), "cpu", threads_count=8)
+    assert (rates.device_id, rates.threads_count, rates.basis) == ("cpu", 8, Basis.DATASHEET)
+    assert rates_for_chip(chip(), "cuda", device_id="cuda:3").device_id == "cuda:3"
+
+
+def test_unseen_effects_are_nothing():
+    factor = Factor(2.0, (("a", 1.0), ("b", -2.0)))
+    assert factor.value({}) == 2.0
+    assert factor.value({"a": 0.5}) == pytest.approx(2.0 * math.exp(0.5))
+    assert factor.times(("c", 1.0), base=3.0).value({"c": math.log(2.0)}) == pytest.approx(12.0)
+
+
+def test_without_fitted_effects_the_bases_stand():
+    rates = rates_for_chip(chip(architecture="Ampere"), "cuda", coefficients=NOTHING_FITTED)
+    byte = 1.0 / (0.9 * 1e12) + flop_per_byte(TYPES["Q8_0"]) / 20e12
+    assert rates.decode_s_per_byte["Q8_0"] == pytest.approx(byte)
+
+
+def test_nearness_widens_intervals(catalog):
+    known = load_coefficients()
+    near = traits_of(catalog.chip("NVIDIA GeForce RTX 4080"), "cuda")
+    sibling = traits_of(catalog.chip("NVIDIA GeForce RTX 4090"), "cuda")
+    stranger = traits_of(chip(architecture="Maxwell 2.0"), "cuda")
+    nobody = replace(near, stack="opencl")
+    assert [known.level(one) for one in (near, sibling, stranger, nobody)] == list(LEVELS)
+    for phase in ("decode", "prefill"):
+        assert known.sigma(phase, stranger) >= known.sigma(phase, sibling) * 0.9
+        assert known.sigma(phase, nobody) > known.sigma(phase, stranger)
+
+
+def test_coefficients_round_trip():
+    known = load_coefficients()
+    assert from_document(to_document(known)) == known
+
+
+def test_old_builds_are_slower_and_new_generations_have_no_old_builds(catalog):
+    ada = traits_of(catalog.chip("NVIDIA GeForce RTX 4080"), "cuda")
+    effects = load_coefficients().effects
+    old, new = Setting(built=2024.0), Setting(built=2026.0)
+    assert decode_factors(ada, old).operation.value(effects) > decode_factors(ada, new).operation.value(effects)
+    m5 = traits_of(catalog.chip("Apple M5 Pro (20-core GPU)"), "metal")
+    assert decode_factors(m5, Setting(built=2025.9)) == decode_factors(m5, Setting(built=2023.9))
+
+
+def test_attention_is_flop_with_flash_attention_and_traffic_without(catalog):
+    traits = traits_of(catalog.chip("NVIDIA GeForce RTX 4080"), "cuda")
+    flash, plain = prefill_factors(traits, Setting()), prefill_factors(traits, Setting(flash_attention=False))
+    assert flash.attention_flop.base > 0.0
+    assert flash.score.base == 0.0
+    assert plain.attention_flop.base == 0.0
+    assert plain.score.base > 0.0
+
+
+def test_fit_and_prediction_share_one_formula(catalog, published):
+    """The sum that is fitted equals what the roofline prices, floors aside, on every published row."""
+    effects = load_coefficients().effects
+    for fields in published[::7]:
+        priced = price_row(parse_row(fields), catalog)
+        traits = traits_of(priced.chip, priced.row.backend)
+        rates = replace(
+            rates_for_chip(priced.chip, priced.row.backend, setting=priced.row.setting),
+            memory_bytes_per_s=None,
+            flop_per_s=None,
+        )
+        if priced.row.phase == "decode":
+            told = roofline.total_s(roofline.price_decode(priced.work, rates))
+        else:
+            terms = roofline.price_prefill(priced.work, rates)
+            told = roofline.total_s(
+                tuple(term for term in terms if ".output" not in term.name and term.name != "prefill.state")
+            )
+        fitted = sum(
+            term.value * math.exp(sum(effects.get(name, 0.0) * weight for name, weight in term.exponents))
+            for term in monomials_of(priced, traits)
+        )
+        assert told == pytest.approx(fitted, rel=1e-9), fields
+
+
+def test_every_storage_type_has_a_rate(catalog):
+    rates = rates_for_chip(catalog.chip("NVIDIA GeForce RTX 4090"), "cuda")
+    assert set(TYPES) <= set(rates.decode_s_per_byte)
+    assert all(math.isfinite(value) and value > 0.0 for value in rates.decode_s_per_byte.values())
+    assert all(math.isfinite(value) and value > 0.0 for value in rates.prefill_s_per_flop.values())
+
+
+def test_every_chip_has_rates_on_its_backends(catalog):
+    backends = {
+        "NVIDIA": ("cuda", "vulkan"),
+        "AMD": ("rocm", "vulkan"),
+        "Apple": ("metal",),
+        "Intel": ("sycl", "vulkan"),
+    }
+    for spec in catalog.chips.values():
+        for backend in ("cpu",) if spec.kind == "cpu" else backends.get(spec.vendor, ("vulkan",)):
+            rates = rates_for_chip(spec, backend)
+            assert 0.0 < rates.decode_s_per_byte["Q4_K"] < 1e-8, (spec.chip_id, backend)
+            assert 0.03 < rates.decode_sigma < 2.0
