@@ -1,8 +1,10 @@
 """Reading what a GGUF file is, from its header alone: local, sharded, or remote by HTTP range."""
 
+import http.client
 import math
 import os
 import re
+import time
 import urllib.error
 import urllib.request
 from collections import Counter
@@ -23,7 +25,8 @@ __all__ = ["HeaderError", "read_gguf"]
 _SHARD = re.compile(r"-(\d{5})-of-(\d{5})\.gguf$")
 _REPOSITORY = re.compile(r"([\w.-]{1,96}/[\w.-]{1,96})/?$")
 _MAX_SHARDS_COUNT = 512
-_TIMEOUT_S = 20.0
+_TIMEOUT_S = 20.0  # of silence
+_MOST_S = 120.0  # for one window
 _REMOTE_WINDOW_BYTES = 1 << 22
 _FILE_TYPES = {
     0: "F32",
@@ -150,12 +153,22 @@ def _fetch_range(location: str, offset: int, count: int) -> tuple[int, bytes]:
     try:
         with urllib.request.urlopen(request, timeout=_TIMEOUT_S) as answer:  # noqa: S310
             total = _total_bytes(location, answer.status, answer.headers.get("Content-Range", ""))
-            return total, answer.read(count)
+            return total, _read_by(answer, count, time.monotonic() + _MOST_S)
     except urllib.error.HTTPError as error:
         error.close()
         raise HeaderError(f"{_name(location)}: server: answered {error.code}; check the address") from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, http.client.HTTPException) as error:
         raise HeaderError(f"{_name(location)}: server: {printable(str(error))}; check the address") from error
+
+
+def _read_by(answer: http.client.HTTPResponse, count: int, deadline_s: float) -> bytes:
+    """At most ``count`` bytes; a server that drips them is given up at the deadline."""
+    content = b""
+    while len(content) < count and (piece := answer.read1(count - len(content))):
+        content += piece
+        if time.monotonic() > deadline_s:
+            raise TimeoutError("too slow")
+    return content
 
 
 def _total_bytes(location: str, status: int, content_range: str) -> int:

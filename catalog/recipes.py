@@ -37,7 +37,7 @@ _NOT_BELOW_Q8_IN_GLM5_NEXT = re.compile(r"attn_q_a|attn_q_b|nextn\.eh_proj")
 # The converter writes these in F32 whatever the file's type; so it does everything not called .weight.
 _ALWAYS_F32 = re.compile(
     r"_norm\.weight|ffn_gate_inp|position_embd|token_types|ssm_conv1d|shortconv\.conv\.|altup_correct_coef"
-    r"|altup_predict_coef"
+    r"|altup_predict_coef|indexer\.proj\.|hc_|indexer_compressor_|_compressor_ape"
 )
 _STORED_AS_IDS = "ffn_gate_tid2eid"
 # Architectures whose published weights are MXFP4 experts: requantising them is refused, so they stay.

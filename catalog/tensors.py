@@ -148,6 +148,9 @@ def _size(shape: tuple[int, ...]) -> int:
 def truncate(model: ModelSpec, layers: Sequence[int]) -> ModelSpec:
     """The model cut down to some of its layers, in the given order; prediction blocks are dropped.
 
+    For llama.cpp to load the result, keep the layers' order, and Llama 4's in whole periods: a file
+    states how many layers come before those with experts, or at which interval they come.
+
     Raises:
         CatalogError: if the geometry is unknown or a layer index is out of range.
     """

@@ -126,10 +126,8 @@ def _latent_widths(geometry: Geometry) -> Keys:
 def _feed_forward(layout: Layout, sites: list[Site]) -> Keys:
     geometry = layout.site.geometry
     in_experts = geometry.expert_ffn_dim or 0
-    dense = geometry.ffn_dim or in_experts
-    if layout.architecture.experts_use_ffn_length and geometry.expert_count:
-        dense = in_experts
-    widths = [_ffn_width(site.layer, dense) for site in sites]
+    shared_key = layout.architecture.experts_use_ffn_length
+    widths = [_ffn_width(site.layer, in_experts, geometry.ffn_dim, shared_key) for site in sites]
     if layout.architecture.name == "qwen":  # the loader halves it: the first Qwen counted gate and up as one
         widths = [width * 2 for width in widths]
     keys: Keys = {"feed_forward_length": _same_or_each(widths)}
@@ -153,10 +151,13 @@ def _feed_forward(layout: Layout, sites: list[Site]) -> Keys:
     return keys
 
 
-def _ffn_width(layer: Layer, dense: int) -> int:
+def _ffn_width(layer: Layer, in_experts: int, dense: int | None, shared_key: bool) -> int:
+    """What ``feed_forward_length`` states of a layer; some loaders read the experts' width from it."""
     if layer.ffn is Ffn.NONE:
         return 0
-    return layer.ffn_dim or dense
+    if layer.ffn is Ffn.MOE and shared_key:
+        return in_experts
+    return layer.ffn_dim or dense or in_experts
 
 
 def _leading_dense(geometry: Geometry) -> int:

@@ -82,7 +82,7 @@ _DENSE = (
     Architecture(name="orion", norm_bias=True),
     Architecture(name="llada"),
     Architecture(name="dream"),
-    Architecture(name="pangu-embedded"),
+    Architecture(name="pangu-embedded", attention_bias=True),
     Architecture(name="maincoder", qk_norm="head"),
     Architecture(name="seed_oss", norms=("attn_norm", "post_attention_norm")),
     Architecture(name="qwen", fused_qkv=True),
