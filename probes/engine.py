@@ -135,7 +135,9 @@ def explain_failure(message: str) -> tuple[str, str]:
 
 def judge(report: EngineReport, devices: Sequence[Device]) -> ProbeOutcome:
     """Compare what the engine can use with what the machine has: the check that matters."""
-    unused = [device for device in devices if device.kind in _BACKENDS and not _usable(report, device)]
+    gpus = [device for device in devices if device.kind in _BACKENDS]
+    used = [device for device in gpus if _usable(report, device)]
+    unused = [device for device in gpus if device not in used and not _dispensable(device, has_better=bool(used))]
     if not unused:
         names = ", ".join(f"{device.name} ({device.description})" for device in report.devices)
         return _outcome(ProbeStatus.OK, f"llama.cpp {report.version} can use {names}")
@@ -146,6 +148,11 @@ def judge(report: EngineReport, devices: Sequence[Device]) -> ProbeOutcome:
         f"you have {device.name}, but the installed llama.cpp {report.version} was built without {backends[0]}",
         build_command(definition),
     )
+
+
+def _dispensable(device: Device, *, has_better: bool) -> bool:
+    """Integrated graphics beside a GPU that works, or of a kind no faster than the processor."""
+    return device.unified and (has_better or device.kind == "xpu")
 
 
 def _usable(report: EngineReport, device: Device) -> bool:

@@ -61,12 +61,14 @@ def read_linux_machine(root: Path = Path("/")) -> Machine:
     devices = [cpu_device(found)]
     outcomes: list[ProbeOutcome] = []
     for kind, hinted, read in vendors:
-        cards, outcome = _listed(kind, hinted, read)
+        cards, outcome = _listed(kind, read) if hinted else ((), None)
         devices += cards
         outcomes += [outcome] if outcome else []
     if "Jetson" in (found.platform_note or "") and not any(device.kind == "cuda" for device in devices):
         devices.append(_jetson(found))
         outcomes = [outcome for outcome in outcomes if outcome.device_id != "cuda"]
+    if not any(hinted for _, hinted, _ in vendors):
+        outcomes = [_outcome("gpu", ProbeStatus.WAIVED, "no NVIDIA, AMD or Intel GPU in this machine")]
     devices += _npus(listed)
     return Machine(host=found, devices=tuple(devices), outcomes=tuple(outcomes))
 
@@ -86,24 +88,21 @@ def _has_gpu(listed: Sequence[pci.PciDevice], vendor_id: int) -> bool:
 _VENDOR_NAMES = {"cuda": "NVIDIA", "rocm": "AMD", "xpu": "Intel", "metal": "Apple"}
 
 
-def _listed(
-    kind: str, hinted: bool, read: Callable[[], tuple[Device, ...]]
-) -> tuple[tuple[Device, ...], ProbeOutcome | None]:
+def _listed(kind: str, read: Callable[[], tuple[Device, ...]]) -> tuple[tuple[Device, ...], ProbeOutcome | None]:
+    """A vendor's devices, or the outcome that says why they cannot be listed."""
     vendor = _VENDOR_NAMES[kind]
-    if not hinted:
-        return (), _outcome(kind, ProbeStatus.WAIVED, f"no {vendor} GPU in this machine")
     try:
         found = read()
     except ToolMissingError as error:
-        return (), _outcome(kind, ProbeStatus.WAIVED, f"a {vendor} GPU without its driver: {error}", error.fix)
+        return (), _outcome(kind, ProbeStatus.WAIVED, f"an {vendor} GPU without its driver: {error}", error.fix)
     except ProbeError as error:
         return (), _outcome(
-            kind, ProbeStatus.FAILED, f"a {vendor} GPU that cannot be read: {one_line(error)}", error.fix
+            kind, ProbeStatus.FAILED, f"an {vendor} GPU that cannot be read: {one_line(error)}", error.fix
         )
     except Exception as error:  # noqa: BLE001 - a vendor's library may raise anything
         return (), _outcome(kind, ProbeStatus.FAILED, one_line(f"{vendor}: {type(error).__name__}: {error}"))
     if not found:
-        return (), _outcome(kind, ProbeStatus.WAIVED, f"a {vendor} GPU without a driver", _DRIVER_FIXES.get(kind))
+        return (), _outcome(kind, ProbeStatus.WAIVED, f"an {vendor} GPU without a driver", _DRIVER_FIXES.get(kind))
     return found, None
 
 
@@ -149,7 +148,7 @@ def _read_mac() -> Machine:
         found = host.macos_host(processor)
     except ProbeError:
         processor, found = apple.Processor(), host.portable_host()
-    devices, outcome = _listed("metal", hinted=True, read=lambda: apple.read_devices(processor))
+    devices, outcome = _listed("metal", lambda: apple.read_devices(processor))
     return Machine(host=found, devices=(cpu_device(found), *devices), outcomes=(outcome,) if outcome else ())
 
 
@@ -162,8 +161,9 @@ def _read_windows() -> Machine:
         return Machine(host=found, devices=(cpu_device(found),), outcomes=(failed,))
     found = host.windows_host(inventory)
     cards = inventory.devices
-    has_nvidia = any(card.kind == "cuda" for card in cards)
-    precise, outcome = _listed("cuda", hinted=has_nvidia, read=nvidia.read_devices)
-    if precise:
-        cards = (*precise, *(card for card in cards if card.kind != "cuda"))
+    outcome = None
+    if any(card.kind == "cuda" for card in cards):
+        precise, outcome = _listed("cuda", nvidia.read_devices)
+        if precise:
+            cards = (*precise, *(card for card in cards if card.kind != "cuda"))
     return Machine(host=found, devices=(cpu_device(found), *cards), outcomes=(outcome,) if outcome else ())

@@ -8,7 +8,7 @@ from probes.base import Probe
 from probes.types import Device
 
 #: probes that scans report beside those of `tasks_for`: they list devices, and measure nothing
-LISTING_IDS = ("cuda.devices", "rocm.devices", "xpu.devices", "metal.devices", "engine.devices")
+LISTING_IDS = ("gpu.devices", "cuda.devices", "rocm.devices", "xpu.devices", "metal.devices", "engine.devices")
 _EVERY_KIND = ("cpu", "cuda", "rocm", "xpu", "metal")
 
 

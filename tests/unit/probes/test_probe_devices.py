@@ -317,7 +317,7 @@ def test_a_laptop_with_everything(tmp_path: Path, monkeypatch) -> None:
     found = machine.read_linux_machine(tmp_path)
     assert [device.kind for device in found.devices] == ["cpu", "cuda", "npu"]
     assert found.devices[2].name == "NPU 1022:17f0"
-    assert {outcome.probe_id for outcome in found.outcomes} == {"rocm.devices", "xpu.devices"}
+    assert found.outcomes == ()
 
 
 @pytest.mark.parametrize(

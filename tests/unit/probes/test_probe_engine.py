@@ -88,6 +88,13 @@ def test_vulkan_serves_any_vendor() -> None:
     assert judge(listing("Vulkan"), [CPU, RTX]).status == ProbeStatus.OK
 
 
+def test_integrated_graphics_beside_a_working_gpu_are_not_missed() -> None:
+    inside = Device(device_id="rocm:0", kind="rocm", name="Radeon 610M", unified=True)
+    assert judge(listing("CUDA"), [CPU, RTX, inside]).status == ProbeStatus.OK
+    assert judge(listing(), [CPU, inside]).status == ProbeStatus.FAILED
+    assert judge(listing(), [CPU, Device(device_id="xpu:0", kind="xpu", unified=True)]).status == ProbeStatus.OK
+
+
 def test_a_machine_without_a_gpu_needs_none() -> None:
     outcome = judge(listing(), [CPU, Device(device_id="npu:0", kind="npu")])
     assert outcome.status == ProbeStatus.OK
