@@ -139,6 +139,7 @@ class _Candidates:
         self._models = [model for model in catalog.models.values() if model.geometry is not None]
         self._by_name = {squash(model.model_id.rpartition("/")[2]): model for model in self._models}
         self._by_name |= {squash(model.display_name): model for model in self._models}
+        self._stored: dict[tuple[str, bool], int] = {}
 
     def named(self, text: str) -> ModelSpec | None:
         """The model of exactly that name, what names its conversion left out."""
@@ -151,11 +152,17 @@ class _Candidates:
             (model, with_nextn)
             for model in self._models
             for with_nextn in (False, True)
-            if abs(_stored(model, with_nextn) - params) <= _PARAMS_ROUNDING
+            if abs(self._stored_params(model, with_nextn) - params) <= _PARAMS_ROUNDING
         ]
         same = [found for found in near if gguf_architecture(found[0]) == architecture]
         # llama-bench calls several architectures "llama"; the size then decides alone
         return next(iter(same or (near if architecture == "llama" else [])), None)
+
+    def _stored_params(self, model: ModelSpec, with_nextn: bool) -> int:
+        key = model.model_id, with_nextn
+        if key not in self._stored:
+            self._stored[key] = _stored(model, with_nextn)
+        return self._stored[key]
 
 
 def _stored(model: ModelSpec, with_nextn: bool) -> int:
