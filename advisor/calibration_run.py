@@ -20,7 +20,7 @@ from advisor.types import Calibration
 from probes.types import HardwareProfile
 
 #: Raised whenever the twins or the cost model change, so that calibrations are made anew.
-CALIBRATION_VERSION = 3
+CALIBRATION_VERSION = 4
 _MEMORY_SHARE = 0.25
 _ASSUMED_FREE_BYTES = 4 * 1024**3
 _THREAD_TRIAL_S = 6.0
