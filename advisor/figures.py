@@ -1,7 +1,7 @@
 """From raw windows to the figures of a whole workload.
 
-A prompt that was run in part is extended by the attention its later parts add, decoding at a depth by
-the cache it reads there, and a model of which only stand-ins were run by its layers' own times.
+A prompt that was run in part is filled in by the attention each part adds, decoding is carried to its depth
+by the cache it reads there, and a model of which only stand-ins were run by its layers' own times.
 """
 
 import statistics
@@ -15,6 +15,17 @@ from advisor.types import Workload
 from advisor.work import kv_read_bytes, prefill_work
 from catalog.types import ArtifactSpec, Geometry
 
+_SAME_DEPTH_FRAC = 0.02
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chunk:
+    """A part of a prompt that was run: where it starts, how long it is, seconds it took."""
+
+    start: int
+    tokens_count: int
+    elapsed_s: float
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decoding:
@@ -26,13 +37,16 @@ class Decoding:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Figures:
-    """What was timed, one number each: every chunk of the prompt, and decoding at two depths."""
+    """What was timed, one number each: parts of the prompt, and decoding at two depths."""
 
-    chunk_s: tuple[float, ...]
+    chunks: tuple[Chunk, ...]
     chunk_tokens: int
-    reach_tokens: int
     shallow: Decoding | None = None
     deep: Decoding | None = None
+
+    def covers(self, prompt_tokens: int) -> bool:
+        """Whether the whole prompt was run."""
+        return sum(chunk.tokens_count for chunk in self.chunks) >= prompt_tokens
 
 
 def trusted(windows: Sequence[Window]) -> tuple[Window, ...]:
@@ -53,21 +67,56 @@ def best_s_per_token(windows: Sequence[Window]) -> float:
 def figures(runs: Runs, chunk_tokens: int) -> Figures:
     """The figures of one timed model."""
     return Figures(
-        chunk_s=_chunk_times(runs.prefill, _chunks(runs.reach_tokens, chunk_tokens)),
+        chunks=_chunks(runs.prefill, chunk_tokens) + (_chunks(runs.late, chunk_tokens) if runs.late else ()),
         chunk_tokens=chunk_tokens,
-        reach_tokens=runs.reach_tokens,
         shallow=_decoding(runs.shallow),
         deep=_decoding(runs.deep),
     )
 
 
+def _chunks(windows: Sequence[Window], chunk_tokens: int) -> tuple[Chunk, ...]:
+    """Median seconds of each chunk; a window timed in other batches is shared out evenly."""
+    kept = trusted(windows)
+    first, tokens = kept[0].depth_tokens, kept[0].tokens_count
+    parts = _parts(tokens, chunk_tokens)
+    if all(len(window.elapsed_s) == len(parts) for window in kept):
+        times = [statistics.median(window.elapsed_s[index] for window in kept) for index in range(len(parts))]
+    else:
+        times = [median_s_per_token(kept) * size for _, size in parts]
+    return tuple(
+        Chunk(start=first + start, tokens_count=size, elapsed_s=elapsed)
+        for (start, size), elapsed in zip(parts, times, strict=True)
+    )
+
+
+def _parts(tokens: int, chunk_tokens: int) -> list[tuple[int, int]]:
+    return [(start, min(chunk_tokens, tokens - start)) for start in range(0, tokens, chunk_tokens)]
+
+
+def _decoding(windows: Sequence[Window]) -> Decoding | None:
+    """The middle token of all clean windows: the first after a jump in depth is often slow."""
+    if not windows:
+        return None
+    kept = trusted(windows)
+    return Decoding(
+        depth_tokens=statistics.fmean(window.depth_tokens + window.tokens_count / 2.0 for window in kept),
+        s_per_token=statistics.median(elapsed for window in kept for elapsed in window.elapsed_s),
+    )
+
+
 def combine(stand_ins: StandIns, parts: Sequence[Figures]) -> Figures:
-    """The figures of the whole model from those of its stand-ins."""
-    first = parts[0]
+    """The figures of the whole model from those of its stand-ins, which were all run alike."""
+    chunks = [
+        Chunk(
+            start=same[0].start,
+            tokens_count=same[0].tokens_count,
+            elapsed_s=stand_ins.total([chunk.elapsed_s for chunk in same]),
+        )
+        for same in zip(*(part.chunks for part in parts), strict=True)
+    ]
     return Figures(
-        chunk_s=tuple(stand_ins.total(times) for times in zip(*(part.chunk_s for part in parts), strict=True)),
-        chunk_tokens=first.chunk_tokens,
-        reach_tokens=first.reach_tokens,
+        chunks=tuple(chunks),
+        chunk_tokens=parts[0].chunk_tokens,
         shallow=_combine_decoding(stand_ins, [part.shallow for part in parts]),
         deep=_combine_decoding(stand_ins, [part.deep for part in parts]),
     )
@@ -83,42 +132,23 @@ def _combine_decoding(stand_ins: StandIns, parts: Sequence[Decoding | None]) -> 
     )
 
 
-def _decoding(windows: Sequence[Window]) -> Decoding | None:
-    if not windows:
-        return None
-    depth = statistics.fmean(window.depth_tokens + window.tokens_count / 2.0 for window in windows)
-    return Decoding(depth_tokens=depth, s_per_token=median_s_per_token(windows))
-
-
-def _chunks(tokens: int, chunk_tokens: int) -> list[tuple[int, int]]:
-    return [(start, min(chunk_tokens, tokens - start)) for start in range(0, tokens, chunk_tokens)]
-
-
-def _chunk_times(windows: Sequence[Window], chunks: Sequence[tuple[int, int]]) -> tuple[float, ...]:
-    """Median seconds of each chunk; a window timed in other batches is shared out evenly."""
-    kept = trusted(windows)
-    if all(len(window.elapsed_s) == len(chunks) for window in kept):
-        return tuple(statistics.median(window.elapsed_s[index] for window in kept) for index in range(len(chunks)))
-    per_token = median_s_per_token(kept)
-    return tuple(per_token * size for _, size in chunks)
-
-
 def prompt_s(timed: Figures, workload: Workload, artifact: ArtifactSpec, geometry: Geometry | None) -> float:
-    """Seconds for the workload's whole prompt."""
-    chunks = _chunks(workload.prompt_tokens, timed.chunk_tokens)
-    ran = len(timed.chunk_s)
-    if ran >= len(chunks):
-        return sum(timed.chunk_s)
-    work = [
-        prefill_work(artifact, geometry, prompt_tokens=size, depth_tokens=start).attention_flop
-        for start, size in chunks
-    ]
-    flat_s, slope = _line(work[:ran], timed.chunk_s)
-    rest_s = sum(
-        flat_s * size / timed.chunk_tokens + slope * flop
-        for (_, size), flop in zip(chunks[ran:], work[ran:], strict=True)
+    """Seconds for the workload's whole prompt: what was run, and the parts in between."""
+    if timed.covers(workload.prompt_tokens):
+        return sum(chunk.elapsed_s for chunk in timed.chunks)
+
+    def attention(start: int, size: int) -> float:
+        return prefill_work(artifact, geometry, prompt_tokens=size, depth_tokens=start).attention_flop
+
+    whole = [chunk for chunk in timed.chunks if chunk.tokens_count == timed.chunk_tokens]
+    flat_s, slope = _line(
+        [attention(chunk.start, chunk.tokens_count) for chunk in whole], [chunk.elapsed_s for chunk in whole]
     )
-    return sum(timed.chunk_s) + rest_s
+    ran = {chunk.start: chunk.elapsed_s for chunk in timed.chunks}
+    return sum(
+        ran.get(start) or flat_s * size / timed.chunk_tokens + slope * attention(start, size)
+        for start, size in _parts(workload.prompt_tokens, timed.chunk_tokens)
+    )
 
 
 def _line(work: Sequence[float], times_s: Sequence[float]) -> tuple[float, float]:
@@ -137,7 +167,7 @@ def decode_s(timed: Figures, workload: Workload, geometry: Geometry | None) -> f
     near = _cache_read(geometry, timed.shallow.depth_tokens)
     far = _cache_read(geometry, timed.deep.depth_tokens)
     wanted = _cache_read(geometry, workload.prompt_tokens + workload.output_tokens / 2.0)
-    if far <= near:
+    if far <= near or abs(wanted - far) < _SAME_DEPTH_FRAC * far:
         return timed.deep.s_per_token
     slope = max(0.0, (timed.deep.s_per_token - timed.shallow.s_per_token) / (far - near))
     return timed.deep.s_per_token + slope * (wanted - far)

@@ -5,6 +5,7 @@ few of its layers it stands for a model larger than disk or memory.
 """
 
 import contextlib
+import os
 import shutil
 import struct
 from collections.abc import Iterable, Mapping, Sequence
@@ -164,7 +165,10 @@ def write_gguf(
     _require_disk(target, needed)
     try:
         with target.open("wb") as file:
-            return _write(file, header, tensors, seed, _experts_count(metadata))
+            written = _write(file, header, tensors, seed, _experts_count(metadata))
+            file.flush()
+            os.fsync(file.fileno())  # else the system writes it out during what is timed next
+            return written
     except OSError as error:
         with contextlib.suppress(OSError):
             target.unlink()

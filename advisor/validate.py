@@ -7,13 +7,14 @@ one model becomes its record and the next one goes on.
 
 import contextlib
 import statistics
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from advisor import figures, page_cache, sanity, verdict
 from advisor.clock import utc_now
+from advisor.engines._process import removed_if_killed
 from advisor.engines.base import Engine, LoadOptions, Session, options_for
 from advisor.errors import AdvisorError
 from advisor.measure import Runs, Subject, take_turns
@@ -56,7 +57,7 @@ def validate_one(candidate: Candidate, setting: Setting) -> ValidationRecord:
     try:
         room = measure_room(setting.scratch_root, setting.budget_s)
         source = choose_source(candidate, room, force_twin=setting.force_twin)
-        with scratch_folder(setting.scratch_root) as folder:
+        with scratch_folder(setting.scratch_root) as folder, removed_if_killed(folder):
             return _timed(candidate, setting, source, folder)
     except (AdvisorError, CatalogError) as error:
         needed = candidate.estimate.memory.total_bytes
@@ -97,6 +98,7 @@ def _timed(candidate: Candidate, setting: Setting, source: Source, folder: Path)
         sessions = [stack.enter_context(engine.open(path, options)) for path in paths]
         if source.weights != REAL:
             _unlink(paths)  # mapped files live on; nothing is left should this process be killed
+        memory = dict(sessions[0].memory_bytes()) if len(sessions) == 1 else {}
         runs = take_turns(
             [Subject(session=session, decodes=session.loaded.decodes) for session in sessions],
             estimate.workload,
@@ -105,8 +107,9 @@ def _timed(candidate: Candidate, setting: Setting, source: Source, folder: Path)
             clock=setting.clock,
             on_progress=lambda done: setting.on_progress(0.15 + 0.75 * done, "timing"),
         )
-        result = _Result(candidate=candidate, source=source, runs=runs, cold=cold)
-        result.take_memory(sessions)
+        result = _Result(candidate=candidate, source=source, runs=runs, cold=cold, memory_bytes=memory)
+        if len(sessions) == 1:
+            result.take_load(sessions[0])
         result.take_stream(sessions[0])
         if source.weights == REAL:
             result.take_answer(sessions[0])
@@ -156,25 +159,31 @@ def _may_load_cold(candidate: Candidate, setting: Setting) -> bool:
 class _Result:
     """What one candidate's session yields, step by step."""
 
-    def __init__(self, *, candidate: Candidate, source: Source, runs: Sequence[Runs], cold: bool) -> None:
+    def __init__(
+        self,
+        *,
+        candidate: Candidate,
+        source: Source,
+        runs: Sequence[Runs],
+        cold: bool,
+        memory_bytes: Mapping[str, int],
+    ) -> None:
         self.candidate = candidate
         self.source = source
         self.runs = runs
         self.cold = cold
+        self.memory_bytes = memory_bytes
         self.samples: dict[str, tuple[float, ...]] = _raw_samples(runs)
-        self.memory_bytes: dict[str, int] = {}
         self.notes = list(source.notes)
         self.load_s: float | None = None
         self.overhead_s = 0.0
         self.answer: str | None = None
         self.fault: str | None = None
 
-    def take_memory(self, sessions: Sequence[Session]) -> None:
-        """Note buffers and peak of a whole model; stand-ins say nothing about it."""
-        if len(sessions) == 1:
-            self.memory_bytes = dict(sessions[0].memory_bytes())
-            self.load_s = sessions[0].loaded.load_s
-            self.samples["load_cold_s" if self.cold else "load_warm_s"] = (self.load_s,)
+    def take_load(self, session: Session) -> None:
+        """Note how long a whole model took to load; stand-ins say nothing about it."""
+        self.load_s = session.loaded.load_s
+        self.samples["load_cold_s" if self.cold else "load_warm_s"] = (self.load_s,)
 
     def take_stream(self, session: Session) -> None:
         """One answer as a user gets it: what sampling adds to the first token, and raw timestamps."""
@@ -244,10 +253,9 @@ class _Result:
         whole = figures.combine(self.source.stand_ins, parts) if self.source.stand_ins else parts[0]
         prompt_s = figures.prompt_s(whole, workload, candidate.artifact, candidate.model.geometry)
         token_s = figures.decode_s(whole, workload, candidate.model.geometry)
-        if whole.reach_tokens < workload.prompt_tokens:
-            self.notes.append(
-                f"{whole.reach_tokens} of {workload.prompt_tokens} prompt tokens were run, the rest extended"
-            )
+        ran = sum(chunk.tokens_count for chunk in whole.chunks)
+        if ran < workload.prompt_tokens:
+            self.notes.append(f"{ran} of {workload.prompt_tokens} prompt tokens were run, the others follow from them")
         return Observed(
             prefill_tokens_per_s=workload.prompt_tokens / prompt_s,
             decode_tokens_per_s=None if token_s is None else 1.0 / token_s,
@@ -266,12 +274,11 @@ def _raw_samples(runs: Sequence[Runs]) -> dict[str, tuple[float, ...]]:
     samples: dict[str, tuple[float, ...]] = {}
     for index, run in enumerate(runs):
         prefix = "" if index == 0 else f"stand_in_{index}."
-        for name, windows in (("prefill", run.prefill), ("decode", run.deep), ("decode_at_0", run.shallow)):
-            if windows:
-                samples[f"{prefix}{name}_s"] = tuple(value for window in windows for value in window.elapsed_s)
-                samples[f"{prefix}{name}_windows_s"] = tuple(window.total_s for window in windows)
-                samples[f"{prefix}{name}_windows_polluted"] = tuple(float(window.polluted) for window in windows)
-        samples[f"{prefix}depth_tokens"] = (float(run.reach_tokens),)
+        for name, windows in run.kinds.items():
+            samples[f"{prefix}{name}_s"] = tuple(value for window in windows for value in window.elapsed_s)
+            samples[f"{prefix}{name}_windows_s"] = tuple(window.total_s for window in windows)
+            samples[f"{prefix}{name}_windows_polluted"] = tuple(float(window.polluted) for window in windows)
+            samples[f"{prefix}{name}_depth_tokens"] = (float(windows[0].depth_tokens),)
     return samples
 
 

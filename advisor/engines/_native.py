@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
+from advisor.engines._depth import DepthKeeper
 from advisor.engines.base import EngineError, EngineMissingError, LoadOptions, ModelRefusedError, OutOfMemoryError
 from advisor.engines.buffer_log import failed_allocation_bytes, failure_reason, parse_buffers, parse_dry_run
 
@@ -133,22 +134,21 @@ class NativeModel:
     """One model with one context."""
 
     def __init__(self, lib: Any, log: EngineLog, path: str, options: LoadOptions) -> None:
-        self._lib = lib
+        self.lib = lib
         self._options = options
         self._random = random.Random(0)
-        self._saved: tuple[int, Any] | None = None
-        self._depth_tokens = 0
-        self._model = self._context = None
+        self.handle = self.context = None
         log.mark()
         params = _model_params(lib, options)
         if options.experts_on_cpu_layers_count:
             self._overrides = _keep_experts_on_cpu(params, options.experts_on_cpu_layers_count)
         started = time.perf_counter()
-        self._model = lib.llama_model_load_from_file(path.encode(), params)
-        if not self._model:
+        self.handle = lib.llama_model_load_from_file(path.encode(), params)
+        if not self.handle:
             raise _load_error(log, f"llama.cpp cannot load {path}")
-        self._context = lib.llama_init_from_model(self._model, _context_params(lib, options))
-        if not self._context:
+        context_params = _context_params(lib, options)
+        self.context = lib.llama_init_from_model(self.handle, context_params)
+        if not self.context:
             error = _load_error(log, f"llama.cpp cannot create a context of {options.context_tokens} tokens")
             self.close()
             raise error
@@ -156,18 +156,20 @@ class NativeModel:
         parse = parse_dry_run if options.dry_run else parse_buffers
         self.memory_bytes = dict(parse(log.lines))
         if options.dry_run:
-            self.memory_bytes["all.weights"] = int(lib.llama_model_size(self._model))
-        self._vocab = lib.llama_model_get_vocab(self._model)
-        self.vocab_count = int(lib.llama_vocab_n_tokens(self._vocab))
-        self.decodes = bool(lib.llama_model_has_decoder(self._model)) and bool(self._memory)
+            self.memory_bytes["all.weights"] = int(lib.llama_model_size(self.handle))
+        self.vocab = lib.llama_model_get_vocab(self.handle)
+        self.vocab_count = int(lib.llama_vocab_n_tokens(self.vocab))
+        self.decodes = bool(lib.llama_model_has_decoder(self.handle)) and bool(self.memory)
+        self.depths = DepthKeeper(self, context_params)
 
     @property
-    def _memory(self) -> Any:
-        return self._lib.llama_get_memory(self._context)
+    def memory(self) -> Any:
+        """The context's memory of earlier tokens; null for an encoder."""
+        return self.lib.llama_get_memory(self.context)
 
     def describe(self) -> dict[str, Any]:
         """What the engine says about the model."""
-        lib, model = self._lib, self._model
+        lib, model = self.lib, self.handle
         text = ctypes.create_string_buffer(256)
         lib.llama_model_desc(model, text, len(text))
         return {
@@ -176,55 +178,55 @@ class NativeModel:
             "params_count": int(lib.llama_model_n_params(model)),
             "layers_count": int(lib.llama_model_n_layer(model)),
             "vocab_count": self.vocab_count,
-            "context_tokens": int(lib.llama_n_ctx(self._context)),
-            "threads_count": int(lib.llama_n_threads(self._context)),
+            "context_tokens": int(lib.llama_n_ctx(self.context)),
+            "threads_count": int(lib.llama_n_threads(self.context)),
             "decodes": self.decodes,
+            "jumps": self.depths.jumps,
             "description": text.value.decode("utf-8", "replace"),
             "memory_bytes": self.memory_bytes,
         }
 
     def close(self) -> None:
         """Free the context and the model."""
-        self._saved = None
-        if self._context:
-            self._lib.llama_free(self._context)
-            self._context = None
-        if self._model:
-            self._lib.llama_model_free(self._model)
-            self._model = None
+        if self.context:
+            self.lib.llama_free(self.context)
+            self.context = None
+        if self.handle:
+            self.lib.llama_model_free(self.handle)
+            self.handle = None
 
     # --- timed work -------------------------------------------------------------------------
 
     def warm_up(self) -> None:
         """Touch every weight once, all experts included, and leave the context empty."""
-        lib = self._lib
+        lib = self.lib
         started = time.perf_counter()
-        lib.llama_set_warmup(self._context, True)
-        self._step([0, 1 % self.vocab_count])
-        lib.llama_set_warmup(self._context, False)
-        self._clear()
+        lib.llama_set_warmup(self.context, True)
+        self.step([0, 1 % self.vocab_count])
+        lib.llama_set_warmup(self.context, False)
+        self.depths.clear()
         self.load_s += time.perf_counter() - started
 
     def prefill(self, tokens_count: int) -> dict[str, Any]:
         """Seconds per logical batch of a synthetic prompt behind what the context holds."""
-        return self._timed(self._batches(self._tokens(tokens_count)))
+        return self._timed(self.batches(self.random_tokens(tokens_count)))
 
     def decode(self, tokens_count: int, streams_count: int) -> dict[str, Any]:
         """Seconds per step of synthetic decoding, one token for each stream, behind what the context holds."""
-        self._require_decoder()
+        self.require_decoder()
         if streams_count == 1:
-            return self._timed([[token] for token in self._tokens(tokens_count)])
-        first = self._depth_tokens
-        batches = [self._stream_batch(self._tokens(streams_count), first + step) for step in range(tokens_count)]
+            return self._timed([[token] for token in self.random_tokens(tokens_count)])
+        first = self.depths.depth_tokens
+        batches = [self._stream_batch(self.random_tokens(streams_count), first + step) for step in range(tokens_count)]
         try:
             return self._timed_steps([partial(self._run, batch) for batch in batches], tokens_count)
         finally:
             for batch in batches:
-                self._lib.llama_batch_free(batch)
+                self.lib.llama_batch_free(batch)
 
     def _stream_batch(self, tokens: Sequence[int], position: int) -> Any:
         """One token for each of several sequences, all at one position."""
-        lib = self._lib
+        lib = self.lib
         batch = lib.llama_batch_init(len(tokens), 0, 1)
         batch.n_tokens = len(tokens)
         for stream, token in enumerate(tokens):
@@ -249,7 +251,7 @@ class NativeModel:
             step()
             moments.append(clock())
         cpu_s, after = time.process_time() - cpu, _involuntary_switches()
-        self._depth_tokens += grown_tokens
+        self.depths.grow(grown_tokens)
         return {
             "started_s": moments[0],
             "elapsed_s": [b - a for a, b in itertools.pairwise(moments)],
@@ -257,146 +259,41 @@ class NativeModel:
             "involuntary_switches_count": None if switches is None or after is None else after - switches,
         }
 
-    def _tokens(self, count: int) -> list[int]:
+    def random_tokens(self, count: int) -> list[int]:
+        """Token ids that mean nothing."""
         return [self._random.randrange(self.vocab_count) for _ in range(count)]
 
-    def _batches(self, tokens: Sequence[int]) -> list[Sequence[int]]:
+    def batches(self, tokens: Sequence[int]) -> list[Sequence[int]]:
+        """A prompt as it is handed over: in logical batches, to encoders in micro-batches."""
         size = self._options.batch_tokens if self.decodes else self._options.ubatch_tokens
         return [tokens[start : start + size] for start in range(0, len(tokens), size)]
 
-    def _step(self, tokens: Sequence[int]) -> None:
+    def step(self, tokens: Sequence[int]) -> None:
+        """Work through tokens at the end of the context and wait for the result."""
         self._step_array((ctypes.c_int32 * len(tokens))(*tokens))
 
     def _step_array(self, array: Any) -> None:
-        self._run(self._lib.llama_batch_get_one(array, len(array)))
+        self._run(self.lib.llama_batch_get_one(array, len(array)))
 
     def _run(self, batch: Any) -> None:
-        lib = self._lib
-        status = lib.llama_decode(self._context, batch)
+        lib = self.lib
+        status = lib.llama_decode(self.context, batch)
         if status:
             raise EngineError(f"llama.cpp could not decode {batch.n_tokens} tokens (status {status})")
-        lib.llama_synchronize(self._context)
+        lib.llama_synchronize(self.context)
 
-    def _clear(self) -> None:
-        self._depth_tokens = 0
-        if self._memory:
-            self._lib.llama_memory_clear(self._memory, False)
+    def require_decoder(self) -> None:
+        """Refuse an encoder.
 
-    def _require_decoder(self) -> None:
+        Raises:
+            ModelRefusedError: if this model only embeds text.
+        """
         if not self.decodes:
             raise ModelRefusedError("this model only embeds text; it has no decode phase")
 
-    def seek(self, depth_tokens: int, streams_count: int) -> None:
-        """Leave exactly ``depth_tokens`` in the context of each stream, kept or restored where possible."""
-        if depth_tokens == 0 or self._depth_tokens != depth_tokens or streams_count > 1:
-            self._clear()
-            if depth_tokens and not self._restore(depth_tokens):
-                for batch in self._batches(self._tokens(depth_tokens)):
-                    self._step(batch)
-        if depth_tokens:
-            self._save(depth_tokens)
-        for stream in range(1, streams_count):
-            self._lib.llama_memory_seq_cp(self._memory, 0, stream, -1, -1)
-        self._depth_tokens = depth_tokens
-
-    def _restore(self, depth_tokens: int) -> bool:
-        if self._saved is None or self._saved[0] != depth_tokens:
-            return False
-        state = self._saved[1]
-        if self._lib.llama_state_seq_set_data(self._context, state, len(state), 0):
-            return True
-        self._clear()
-        return False
-
-    def _save(self, depth_tokens: int) -> None:
-        if self._saved is not None and self._saved[0] == depth_tokens:
-            return
-        self._saved = None
-        size = int(self._lib.llama_state_seq_get_size(self._context, 0))
-        if 0 < size <= _STATE_CACHE_BYTES:
-            state = (ctypes.c_uint8 * size)()
-            self._lib.llama_state_seq_get_data(self._context, state, size, 0)
-            self._saved = (depth_tokens, state)
-
     def set_threads(self, threads_count: int) -> None:
         """Use another number of threads from now on."""
-        self._lib.llama_set_n_threads(self._context, threads_count, threads_count)
-
-    # --- answering --------------------------------------------------------------------------
-
-    def tokenize(self, text: str) -> list[int]:
-        """Token ids of a text, special tokens parsed, with the model's own beginning token."""
-        raw = text.encode()
-        size = len(raw) + 16
-        array = (ctypes.c_int32 * size)()
-        count = self._lib.llama_tokenize(self._vocab, raw, len(raw), array, size, True, True)
-        if count <= 0:
-            raise ModelRefusedError("this file has no tokenizer; it can be timed but not asked")
-        return list(array[:count])
-
-    def as_chat(self, text: str) -> str:
-        """The text as one user turn in the model's own chat template; unchanged if it has none."""
-        lib = self._lib
-        template = lib.llama_model_chat_template(self._model, None)
-        if not template:
-            return text
-        message = (lib.llama_chat_message * 1)(lib.llama_chat_message(b"user", text.encode()))
-        buffer = ctypes.create_string_buffer(len(text.encode()) * 2 + 4096)
-        length = lib.llama_chat_apply_template(template, message, 1, True, buffer, len(buffer))
-        return buffer.raw[:length].decode("utf-8", "replace") if 0 < length <= len(buffer) else text
-
-    def detokenize(self, tokens: Sequence[int]) -> str:
-        """Text of token ids, special tokens left out."""
-        array = (ctypes.c_int32 * len(tokens))(*tokens)
-        buffer = ctypes.create_string_buffer(_MAX_PIECE_BYTES)
-        length = self._lib.llama_detokenize(self._vocab, array, len(tokens), buffer, len(buffer), True, False)
-        return buffer.raw[: max(0, length)].decode("utf-8", "replace")
-
-    def generate(self, prompt: str | Sequence[int], max_tokens: int, chat: bool) -> dict[str, Any]:
-        """Answer greedily, every stage timed apart."""
-        self._require_decoder()
-        self._clear()
-        clock = time.perf_counter
-        started = clock()
-        asked = self.as_chat(prompt) if chat and isinstance(prompt, str) else prompt
-        tokens = self.tokenize(asked) if isinstance(asked, str) else list(asked)
-        tokenized = clock()
-        for batch in self._batches(tokens):
-            self._step(batch)
-        prefilled = clock()
-        produced, moments, finish = self._greedy(max_tokens, stop_at_end=isinstance(prompt, str))
-        self._depth_tokens = -1  # unknown to `seek`: it must start afresh
-        detokenize_started = clock()
-        text = self.detokenize(produced) if isinstance(prompt, str) and produced else None
-        return {
-            "started_s": started,
-            "token_s": moments,
-            "prompt_tokens": len(tokens),
-            "text": text,
-            "tokens": produced,
-            "tokenize_s": tokenized - started,
-            "prefill_s": prefilled - tokenized,
-            "detokenize_s": clock() - detokenize_started,
-            "finish_reason": finish,
-        }
-
-    def _greedy(self, max_tokens: int, *, stop_at_end: bool) -> tuple[list[int], list[float], str]:
-        import numpy as np
-
-        produced: list[int] = []
-        moments: list[float] = []
-        while len(produced) < max_tokens:
-            logits = np.ctypeslib.as_array(self._lib.llama_get_logits_ith(self._context, -1), shape=(self.vocab_count,))
-            token = int(logits.argmax())
-            moments.append(time.perf_counter())
-            if not np.isfinite(logits[token]):
-                return produced, moments, "nonfinite"
-            if stop_at_end and self._lib.llama_vocab_is_eog(self._vocab, token):
-                return produced, moments, "stop"
-            produced.append(token)
-            if len(produced) < max_tokens:
-                self._step([token])
-        return produced, moments, "length"
+        self.lib.llama_set_n_threads(self.context, threads_count, threads_count)
 
 
 def _load_error(log: EngineLog, what: str) -> ModelRefusedError | OutOfMemoryError:
@@ -405,55 +302,3 @@ def _load_error(log: EngineLog, what: str) -> ModelRefusedError | OutOfMemoryErr
         size = f"; it asked for {needed} bytes more" if needed else ""
         return OutOfMemoryError(f"{what}: not enough memory{size}")
     return ModelRefusedError(f"{what}: {failure_reason(log.lines)}")
-
-
-def devices() -> list[dict[str, Any]]:
-    """The engine's own list of devices: name, description, memory."""
-    import llama_cpp._ggml as ggml
-
-    library = ggml.libggml
-    get, name, description = (getattr(library, f"ggml_backend_dev_{what}") for what in ("get", "name", "description"))
-    get.restype, get.argtypes = ctypes.c_void_p, [ctypes.c_size_t]
-    for function in (name, description):
-        function.restype, function.argtypes = ctypes.c_char_p, [ctypes.c_void_p]
-    library.ggml_backend_dev_count.restype = ctypes.c_size_t
-    memory = library.ggml_backend_dev_memory
-    memory.restype, memory.argtypes = None, [ctypes.c_void_p] + [ctypes.POINTER(ctypes.c_size_t)] * 2
-    found = []
-    for index in range(library.ggml_backend_dev_count()):
-        device = get(index)
-        free, total = ctypes.c_size_t(), ctypes.c_size_t()
-        memory(device, free, total)
-        found.append(
-            {
-                "name": (name(device) or b"").decode(),
-                "description": (description(device) or b"").decode("utf-8", "replace"),
-                "free_bytes": free.value,
-                "total_bytes": total.value,
-            }
-        )
-    return found
-
-
-def build_info(lib: Any) -> dict[str, Any]:
-    """Version of the binding, version and commit of the library, and its build flags."""
-    import llama_cpp
-    import llama_cpp._ggml as ggml
-
-    def text(function: str) -> str | None:
-        call = getattr(ggml.libggml, function, None)
-        if call is None:
-            return None
-        call.restype = ctypes.c_char_p
-        value = call()
-        return value.decode() if value else None
-
-    engine_version = lib.llama_version().decode() if hasattr(lib, "llama_version") else None
-    return {
-        "binding_version": llama_cpp.__version__,
-        "engine_version": engine_version,
-        "ggml_version": text("ggml_version"),
-        "ggml_commit": text("ggml_commit"),
-        "system_info": lib.llama_print_system_info().decode("utf-8", "replace").strip(" |\n"),
-        "gpu_offload": bool(lib.llama_supports_gpu_offload()),
-    }

@@ -9,7 +9,8 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -223,3 +224,12 @@ def _read_replies(source: BinaryIO, replies: "queue.SimpleQueue[bytes]") -> None
     except (OSError, ValueError):
         pass
     replies.put(b"")
+
+
+@contextmanager
+def removed_if_killed(folder: Path) -> Iterator[None]:
+    """Have a process of ours remove ``folder`` at once should this one be killed, however abruptly."""
+    with WorkerProcess() as process:
+        process.request("adopt", folder=str(folder))
+        yield
+        process.request("adopt", folder=None)

@@ -82,10 +82,10 @@ class Service:
 
     def info(self) -> Reply:
         """Build and devices."""
-        from advisor.engines import _native
+        from advisor.engines import _build_info
 
         lib = self._engine()
-        return {"build": _native.build_info(lib), "devices": _native.devices()}
+        return {"build": _build_info.build_info(lib), "devices": _build_info.devices()}
 
     def adopt(self, folder: str | None) -> Reply:
         """Remove ``folder`` should the parent vanish; None lets go of it."""
@@ -129,7 +129,7 @@ class Service:
 
     def seek(self, handle: int, depth_tokens: int, streams_count: int) -> Reply:
         """Leave exactly ``depth_tokens`` in the context; not part of what is timed."""
-        self._models[handle].seek(depth_tokens, streams_count)
+        self._models[handle].depths.seek(depth_tokens, streams_count)
         return {}
 
     def set_threads(self, handle: int, threads_count: int) -> Reply:
@@ -149,12 +149,15 @@ class Service:
 
     def generate(self, handle: int, prompt: str | list[int], max_tokens: int, chat: bool) -> Reply:
         """Answer a prompt."""
-        reply: Reply = self._models[handle].generate(prompt, max_tokens, chat)
-        return reply
+        from advisor.engines import _text
+
+        return _text.generate(self._models[handle], prompt, max_tokens, chat)
 
     def tokenize(self, handle: int, text: str) -> Reply:
         """Token ids of a text."""
-        return {"tokens": self._models[handle].tokenize(text)}
+        from advisor.engines import _text
+
+        return {"tokens": _text.tokenize(self._models[handle], text)}
 
     def memory(self, handle: int) -> Reply:
         """Buffers of one model and the process's peak."""

@@ -144,6 +144,7 @@ class Loaded:
     context_tokens: int
     threads_count: int | None
     decodes: bool = True  # False: an encoder, which only embeds
+    jumps: bool = False  # whether any depth of context can be had at the price of a short one
     description: str = ""
     memory_bytes: Mapping[str, int] = field(default_factory=dict)  # "cpu.weights", "cpu.kv", "cpu.compute"
     notes: tuple[str, ...] = ()

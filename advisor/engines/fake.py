@@ -65,6 +65,7 @@ class FakeEngine:
     missing: str | None = None
     answer: str = "Paris, on the Seine."
     decodes: bool = True
+    jumps: bool = True
     engine_id: str = ENGINE_ID
     windows_count: int = 0
 
@@ -100,6 +101,7 @@ class FakeSession:
             context_tokens=options.context_tokens,
             threads_count=options.threads_count or 1,
             decodes=engine.decodes,
+            jumps=engine.jumps,
             memory_bytes=engine.memory_bytes,
         )
 

@@ -39,7 +39,8 @@ def catalog():
 def test_it_stops_once_steady():
     (runs,) = turns(FakeEngine())
     assert len(runs.prefill) == len(runs.deep) == len(runs.shallow) == 3
-    assert runs.reach_tokens == 2048
+    assert runs.prefill[0].tokens_count == 2048
+    assert runs.late == ()
     assert not runs.polluted
 
 
@@ -59,20 +60,50 @@ def test_what_stays_polluted_is_said_so():
     assert runs.polluted
 
 
-def test_a_long_prompt_is_run_as_far_as_time_allows():
+LONG = replace(WORKLOAD, prompt_tokens=32768, context_tokens=65536)
+
+
+def test_a_long_prompt_is_run_at_its_beginning_and_its_end():
     engine = FakeEngine(speeds=lambda _: Speeds(prefill_s_per_token=0.01))
-    workload = replace(WORKLOAD, prompt_tokens=32768, context_tokens=65536)
-    (runs,) = turns(engine, workload, budget_s=60.0)
-    assert 512 <= runs.reach_tokens < 32768
-    assert runs.reach_tokens % 512 == 0
+    (runs,) = turns(engine, LONG, budget_s=60.0)
+    assert 512 <= runs.prefill[0].tokens_count < 32768
+    assert runs.prefill[0].tokens_count % 512 == 0
+    assert {(window.tokens_count, window.depth_tokens) for window in runs.late} == {(512, 32768 - 512)}
     assert engine.clock.now() < 3 * 60.0
+
+
+def test_decoding_is_timed_halfway_through_the_answer():
+    (runs,) = turns(FakeEngine(), LONG)
+    for window in runs.deep:
+        middle = window.depth_tokens + window.tokens_count / 2
+        assert middle == pytest.approx(LONG.prompt_tokens + LONG.output_tokens / 2, abs=1)
+    assert {window.depth_tokens for window in runs.shallow} == {0}
+
+
+def test_a_context_that_cannot_jump_goes_no_deeper_than_was_run():
+    engine = FakeEngine(speeds=lambda _: Speeds(prefill_s_per_token=0.01), jumps=False)
+    (runs,) = turns(engine, LONG, budget_s=60.0)
+    assert runs.late == ()
+    assert {window.depth_tokens for window in runs.deep} == {runs.prefill[0].tokens_count}
+
+
+@pytest.mark.parametrize("prompt_tokens", [1, 100, 512, 513, 1000, 4096])
+@pytest.mark.parametrize("output_tokens", [1, 7, 512])
+def test_no_window_leaves_the_context(prompt_tokens, output_tokens):
+    workload = Workload(
+        prompt_tokens=prompt_tokens, output_tokens=output_tokens, context_tokens=prompt_tokens + output_tokens
+    )
+    (runs,) = turns(FakeEngine(speeds=lambda _: Speeds(prefill_s_per_token=0.005)), workload, budget_s=10.0)
+    assert all(window.depth_tokens + window.tokens_count <= workload.context_tokens for window in runs.windows)
+    assert all(window.tokens_count > 0 for window in runs.windows)
 
 
 def test_one_round_is_finished_however_short_the_budget():
     engine = FakeEngine(speeds=lambda _: Speeds(prefill_s_per_token=10.0))
     (runs,) = turns(engine, budget_s=0.001)
-    assert len(runs.prefill) == len(runs.deep) == 1
-    assert runs.reach_tokens == 512
+    assert len(runs.prefill) == 2  # the trial counts where it is of the same length
+    assert len(runs.deep) == 1
+    assert runs.prefill[0].tokens_count == 512
 
 
 def test_models_are_timed_in_turn():
@@ -97,7 +128,7 @@ def test_windows_are_long_enough_to_watch():
     (fast,) = turns(FakeEngine(speeds=lambda _: Speeds(decode_s_per_token=0.01)))
     (slow,) = turns(FakeEngine(speeds=lambda _: Speeds(decode_s_per_token=2.0)))
     assert fast.deep[0].tokens_count == 40
-    assert slow.deep[0].tokens_count == 4
+    assert slow.deep[0].tokens_count == 8
 
 
 # --- figures -----------------------------------------------------------------------------------
@@ -126,13 +157,14 @@ def test_disturbed_windows_count_if_there_are_no_others():
     assert figures.median_s_per_token(windows) == pytest.approx(0.3)
 
 
+@pytest.mark.parametrize("jumps", [True, False])
 @pytest.mark.parametrize("prompt_tokens", [512, 1000, 2048, 4096, 16384])
-def test_a_prompt_run_in_part_is_extended_by_its_attention(catalog, prompt_tokens):
+def test_a_prompt_run_in_part_is_filled_in_by_its_attention(catalog, prompt_tokens, jumps):
     geometry = catalog.model("Llama-3.1-8B-Instruct").geometry
     per_token, per_depth = 0.002, 1e-7
     speeds = Speeds(prefill_s_per_token=per_token, prefill_s_per_token_per_depth=per_depth)
     workload = replace(WORKLOAD, prompt_tokens=prompt_tokens, context_tokens=65536)
-    (runs,) = turns(FakeEngine(speeds=lambda _: speeds), workload, budget_s=12.0)
+    (runs,) = turns(FakeEngine(speeds=lambda _: speeds, jumps=jumps), workload, budget_s=12.0)
     timed = figures.figures(runs, 512)
     starts = range(0, prompt_tokens, 512)
     truth = sum(min(512, prompt_tokens - start) * (per_token + per_depth * start) for start in starts)
@@ -140,16 +172,16 @@ def test_a_prompt_run_in_part_is_extended_by_its_attention(catalog, prompt_token
 
 
 def test_without_a_geometry_later_parts_cost_as_much_as_the_first():
-    timed = figures.Figures(chunk_s=(1.0, 1.0), chunk_tokens=512, reach_tokens=1024)
+    chunks = tuple(figures.Chunk(start=start, tokens_count=512, elapsed_s=1.0) for start in (0, 512))
+    timed = figures.Figures(chunks=chunks, chunk_tokens=512)
     assert figures.prompt_s(timed, WORKLOAD, ARTIFACT, None) == pytest.approx(4.0)
 
 
 def test_decoding_is_carried_to_the_middle_of_the_answer(catalog):
     geometry = catalog.model("Llama-3.1-8B-Instruct").geometry
     timed = figures.Figures(
-        chunk_s=(1.0,),
+        chunks=(),
         chunk_tokens=512,
-        reach_tokens=512,
         shallow=figures.Decoding(depth_tokens=0.0, s_per_token=0.10),
         deep=figures.Decoding(depth_tokens=512.0, s_per_token=0.11),
     )
@@ -165,9 +197,8 @@ def test_a_sliding_window_stops_the_growth(catalog):
         sliding_window_tokens=512,
     )
     timed = figures.Figures(
-        chunk_s=(1.0,),
+        chunks=(),
         chunk_tokens=512,
-        reach_tokens=512,
         shallow=figures.Decoding(depth_tokens=0.0, s_per_token=0.10),
         deep=figures.Decoding(depth_tokens=512.0, s_per_token=0.11),
     )
@@ -176,9 +207,8 @@ def test_a_sliding_window_stops_the_growth(catalog):
 
 def test_noise_never_makes_depth_a_gain(catalog):
     timed = figures.Figures(
-        chunk_s=(1.0,),
+        chunks=(),
         chunk_tokens=512,
-        reach_tokens=512,
         shallow=figures.Decoding(depth_tokens=0.0, s_per_token=0.12),
         deep=figures.Decoding(depth_tokens=512.0, s_per_token=0.11),
     )
@@ -232,37 +262,42 @@ def test_heavier_layers_left_out_weigh_more():
     assert gain in (pytest.approx(40 / 10), pytest.approx(40 / 30))
 
 
+def two_chunks(first_s, second_s):
+    return (
+        figures.Chunk(start=0, tokens_count=512, elapsed_s=first_s),
+        figures.Chunk(start=4096, tokens_count=512, elapsed_s=second_s),
+    )
+
+
 def test_stand_ins_combine_chunk_by_chunk_and_depth_by_depth():
     plan = StandIns(layers=((0,), (0, 1)), gains=(3.0,))
     parts = [
         figures.Figures(
-            chunk_s=(1.0, 2.0),
+            chunks=two_chunks(1.0, 2.0),
             chunk_tokens=512,
-            reach_tokens=1024,
             shallow=figures.Decoding(depth_tokens=4.0, s_per_token=1.0),
             deep=figures.Decoding(depth_tokens=1028.0, s_per_token=2.0),
         ),
         figures.Figures(
-            chunk_s=(1.5, 3.0),
+            chunks=two_chunks(1.5, 3.0),
             chunk_tokens=512,
-            reach_tokens=1024,
             shallow=figures.Decoding(depth_tokens=4.0, s_per_token=1.1),
             deep=figures.Decoding(depth_tokens=1028.0, s_per_token=2.2),
         ),
     ]
     whole = figures.combine(plan, parts)
-    assert whole.chunk_s == pytest.approx((2.5, 5.0))
+    assert whole.chunks == two_chunks(2.5, 5.0)
     assert whole.shallow.s_per_token == pytest.approx(1.3)
     assert whole.deep.s_per_token == pytest.approx(2.6)
 
 
 def test_an_encoders_stand_ins_combine_without_decoding():
-    part = figures.Figures(chunk_s=(1.0,), chunk_tokens=512, reach_tokens=512)
+    part = figures.Figures(chunks=two_chunks(1.0, 2.0), chunk_tokens=512)
     whole = figures.combine(StandIns(layers=((0,), (0, 1)), gains=(1.0,)), [part, part])
     assert whole.shallow is whole.deep is None
     assert figures.decode_s(whole, WORKLOAD, None) is None
 
 
 def test_runs_know_their_windows():
-    runs = Runs(reach_tokens=4, prefill=(window("prefill", [1.0], tokens=4),))
+    runs = Runs(prefill=(window("prefill", [1.0], tokens=4),))
     assert runs.windows == runs.prefill

@@ -168,10 +168,10 @@ def test_prediction_and_measurement_side_by_side(model, tmp_path: Path, local_fi
 def test_every_raw_reading_is_kept(model, tmp_path: Path, local_file):
     record = validate_one(candidate_of(model, local_path=local_file), setting_of(tmp_path, FakeEngine()))
     samples = record.samples
-    assert len(samples["prefill_windows_s"]) == len(samples["prefill_windows_polluted"]) == 3
+    assert len(samples["prefill_windows_s"]) == len(samples["prefill_windows_polluted"]) == 4
     assert sum(samples["decode_s"]) == pytest.approx(sum(samples["decode_windows_s"]))
     assert len(samples["token_timestamps_s"]) == 16
-    assert samples["depth_tokens"] == (512.0,)
+    assert samples["decode_depth_tokens"] == (524.0,)
     assert {"load_cold_s", "load_warm_s"} & set(samples)
 
 
