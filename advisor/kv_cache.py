@@ -18,7 +18,8 @@ from catalog.architectures.extras import block_indexer_dims
 from catalog.architectures.recurrent import conv_kernel, mamba1_dims
 from catalog.types import Ffn, Geometry, Mixer
 
-LLAMA_CPP, VLLM, MLX = "llama.cpp", "vllm", "mlx"
+LLAMA_CPP, VLLM = "llama.cpp", "vllm"
+LLAMA_CPP_ENGINES = frozenset({LLAMA_CPP, "ollama"})
 CELLS_ALIGNMENT = 256
 _VLLM_BLOCK_TOKENS = 16
 _STATE_BYTES_PER_ELEMENT = 4
@@ -281,7 +282,7 @@ def cells_count(geometry: Geometry, reach: Reach, setup: CacheSetup) -> int:
         return padded(tokens, _VLLM_BLOCK_TOKENS)
     context = padded(setup.context_tokens, CELLS_ALIGNMENT)
     if reach is Reach.SLIDING and window:
-        extra = setup.ubatch_tokens if setup.engine_id == LLAMA_CPP else 0
+        extra = setup.ubatch_tokens if setup.engine_id in LLAMA_CPP_ENGINES else 0
         return padded(min(context, window + extra), CELLS_ALIGNMENT)
     if reach is Reach.COMPRESSED_4:
         return padded(math.ceil(context / 4), CELLS_ALIGNMENT)
@@ -310,7 +311,7 @@ def kv_bytes_by_layer(
     """Bytes of all caches of each layer, over all sequences."""
     layers = layer_caches(geometry, architecture, max_context_tokens)
     value_dim = None
-    if not setup.flash_attention and setup.engine_id == LLAMA_CPP:
+    if not setup.flash_attention and setup.engine_id in LLAMA_CPP_ENGINES:
         value_dim = _padded_value_dim(layers.kinds)
     sizes = [
         sum(

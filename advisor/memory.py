@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from advisor import kv_cache
 from advisor.compute_buffer import Part, compute_bytes
 from advisor.cpu_repack import COMMON
-from advisor.kv_cache import LLAMA_CPP, VLLM, CacheSetup, kv_cache_bytes
+from advisor.kv_cache import LLAMA_CPP_ENGINES, VLLM, CacheSetup, kv_cache_bytes
 from advisor.types import Deployment, DeviceMemory, MemoryPlan, Workload
 from catalog.tensors import gguf_architecture, layout_key
 from catalog.types import ArtifactSpec, Geometry, ModelSpec, Role
@@ -235,7 +235,7 @@ def _add_ends(
 ) -> None:
     """Embedding, output layer and result buffer; and what a CPU holds twice."""
     cpu = parts[CPU]
-    if deployment.engine_id != LLAMA_CPP:
+    if deployment.engine_id not in LLAMA_CPP_ENGINES:
         parts[last_device].weights += footprint.embedding_bytes + footprint.output_bytes
         return
     cpu.weights += footprint.embedding_bytes
@@ -267,7 +267,7 @@ def _add_compute(
         parts[CPU].compute += footprint.compute_bytes(Part.WHOLE)
         return
     works = spans[0][0] == CPU or deployment.experts_on_cpu_layers_count > 0
-    if deployment.engine_id == LLAMA_CPP:
+    if deployment.engine_id in LLAMA_CPP_ENGINES:
         parts[CPU].compute += footprint.compute_bytes(Part.HEAD if works else Part.INPUT)
     copied = 0
     if deployment.experts_on_cpu_layers_count:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from advisor.cpu_repack import COMMON
-from advisor.kv_cache import LLAMA_CPP, VLLM, unusable_reason
+from advisor.kv_cache import LLAMA_CPP_ENGINES, VLLM, unusable_reason
 from advisor.memory import CPU, Footprint, arrange, footprint_of, shares_memory
 from advisor.types import Deployment, MemoryPlan, Workload
 from catalog.types import ArtifactSpec, ModelSpec
@@ -43,7 +43,7 @@ def place(
         BadRequestError: if the KV type is unknown.
     """
     base = base or Deployment(model_id=model.model_id, quant_id=artifact.quant_id)
-    geometry = model.geometry if base.engine_id == LLAMA_CPP else None
+    geometry = model.geometry if base.engine_id in LLAMA_CPP_ENGINES else None
     if geometry is not None and unusable_reason(geometry, base.kv_quant_id, base.flash_attention):
         return []
     footprint = footprint_of(model, artifact, base, workload, repacked_types)
@@ -67,6 +67,7 @@ class _Search:
         self._shared = shared
         self._blocks_count = len(footprint.block_bytes)
         self._accelerators = [device_id for device_id in devices if device_id != CPU]
+        self._splits = base.engine_id in LLAMA_CPP_ENGINES  # the others keep a model on accelerators
         self._room = self._rooms() if len(self._accelerators) > 1 else dict.fromkeys(self._accelerators, 1)
 
     def _rooms(self) -> dict[str, int]:
@@ -81,10 +82,16 @@ class _Search:
         whole = list(self._whole())
         yield from whole
         own_memory = [device for device in self._accelerators if not shares_memory(device, self._shared)]
-        if not whole and own_memory and CPU in self._devices and self._base.engine_id != VLLM:
+        if not whole and own_memory and CPU in self._devices and self._splits:
             yield from self._with_cpu(own_memory)
-        if CPU in self._devices and (not whole or len(own_memory) < len(self._accelerators)):
+        if CPU in self._devices and self._runs_on_cpu(whole, own_memory):
             yield from self._on_cpu()
+
+    def _runs_on_cpu(self, whole: Sequence[Placement], own_memory: Sequence[str]) -> bool:
+        """Whether the CPU alone is worth offering: nothing is faster, or the accelerator shares its memory."""
+        if not self._accelerators:
+            return True
+        return self._splits and (not whole or len(own_memory) < len(self._accelerators))
 
     def _try(self, deployment: Deployment) -> Placement | None:
         plan = arrange(self._footprint, deployment, self._devices, shared=self._shared)
@@ -107,7 +114,7 @@ class _Search:
         if self._base.engine_id == VLLM:
             yield in_rows
         yield spread
-        if self._base.engine_id == LLAMA_CPP and len(kinds) == 1 and kinds <= _ROW_SPLIT_KINDS:
+        if self._splits and len(kinds) == 1 and kinds <= _ROW_SPLIT_KINDS:
             yield in_rows
 
     def _with_cpu(self, accelerators: Sequence[str]) -> Iterator[Placement]:
