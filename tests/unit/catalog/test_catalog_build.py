@@ -113,3 +113,14 @@ def test_the_builds_command_line_writes_where_it_is_told(tmp_path, monkeypatch, 
 def test_the_sources_hold_no_path_of_a_machine():
     for path in Path(SOURCES_DIR).rglob("*.csv"):
         assert "/work/" not in path.read_text(encoding="utf-8")
+
+
+def test_the_readme_prints_the_builds_own_accuracy():
+    readme = (DATA_DIR.parent / "README.md").read_text(encoding="utf-8")
+    rows = json.loads((DATA_DIR / "accuracy.json").read_bytes())
+    for known, unknown in zip(rows[::2], rows[1::2], strict=True):
+        line = (
+            f"| {known['task']} | {known['models_count']} | {known['spread']:.2f} | {known['error']:.2f} "
+            f"| {known['coverage']:.0%} | {unknown['error']:.2f} | {unknown['coverage']:.0%} |"
+        )
+        assert line in readme
