@@ -9,15 +9,16 @@ import importlib.util
 from collections.abc import Sequence
 from hashlib import sha256
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from advisor import store
-from advisor.calibrate import fit, observe
 from advisor.clock import utc_now
-from advisor.engines.llamacpp import open_worker
-from advisor.experiments import Experiment, experiments
-from advisor.rehearse import OnProgress, Rehearsed, rehearse, scratch_dir
 from advisor.types import Calibration
 from probes.types import HardwareProfile
+
+if TYPE_CHECKING:
+    from advisor.experiments import Experiment
+    from advisor.rehearse import OnProgress, Rehearsed
 
 #: Raised whenever the twins or the cost model change, so that calibrations are made anew.
 CALIBRATION_VERSION = 4
@@ -44,20 +45,26 @@ def find_calibration(profile_id: str) -> Calibration | None:
 
 
 def calibrate(
-    profile: HardwareProfile, *, budget_s: float = 40.0, on_progress: OnProgress | None = None
+    profile: HardwareProfile, *, budget_s: float = 40.0, on_progress: "OnProgress | None" = None
 ) -> Calibration:
     """Time the calibration twins through llama.cpp on the CPU, fit the rates, and keep them.
 
     Raises:
         EngineError: if the engine is missing or cannot run.
     """
+    # finding a calibration is part of every command; only making one needs the engine and the solver
+    from advisor.calibrate import fit, observe
+    from advisor.engines.llamacpp import open_worker
+    from advisor.experiments import experiments
+    from advisor.rehearse import rehearse, scratch_dir
+
     key = engine_key() or "llama.cpp"
     with scratch_dir(store.cache_dir() / "twins") as directory, open_worker() as worker:
         build = worker.build()
         memory_bytes = int(_MEMORY_SHARE * (profile.host.memory_available_bytes or _ASSUMED_FREE_BYTES))
         planned = experiments()
 
-        def run(chosen: Sequence[Experiment], threads: int | None, limit_s: float, rounds: int) -> list[Rehearsed]:
+        def run(chosen: Sequence["Experiment"], threads: int | None, limit_s: float, rounds: int) -> list["Rehearsed"]:
             return list(
                 rehearse(
                     worker,
@@ -110,7 +117,7 @@ def thread_counts(profile: HardwareProfile) -> tuple[int, ...]:
     return tuple(counts) if usable > 2 else (usable,)
 
 
-def best_threads(trials: dict[int, list[Rehearsed]]) -> int | None:
+def best_threads(trials: dict[int, list["Rehearsed"]]) -> int | None:
     """The thread count that decodes fastest; the larger of two within 2 %, which helps prefill."""
     times: dict[int, float] = {}
     for count, results in trials.items():
@@ -125,7 +132,7 @@ def best_threads(trials: dict[int, list[Rehearsed]]) -> int | None:
     return max(count for count, time_s in times.items() if time_s <= 1.02 * fastest_s)
 
 
-def _samples(results: Sequence[Rehearsed]) -> dict[str, tuple[float, ...]]:
+def _samples(results: Sequence["Rehearsed"]) -> dict[str, tuple[float, ...]]:
     return {
         f"{item.experiment.experiment_id}.{timing.phase}{timing.tokens_count}@{timing.depth_tokens}": tuple(
             item.seconds(timing)

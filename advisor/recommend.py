@@ -42,6 +42,7 @@ from catalog.weights import weigh
 
 #: GGUF quantisations worth offering, largest first; two- and three-bit ones only where nothing larger fits.
 QUANT_IDS = ("Q8_0", "Q6_K", "Q5_K_M", "Q4_K_M", "IQ4_XS", "Q3_K_M", "IQ3_XXS", "IQ2_M")
+LAST_RESORT_QUANT_IDS = frozenset({"IQ3_XXS", "IQ2_M"})
 #: Models published in one native quantisation.
 NATIVE_QUANT_IDS = {"gpt-oss": ("MXFP4",)}
 #: Fewer bytes than any offered quantisation stores a weight in, for the bound on speed.
@@ -202,7 +203,7 @@ def _search(catalog: Catalog, machine: Machine, model: ModelSpec, request: Reque
     available = _limited_memory(machine, request.limits)
     capacity_bytes = sum(available.values())
     for quant_id in quant_ids(model):
-        if scored and _cannot_beat(catalog, model, quant_id, request, scored):
+        if scored and (quant_id in LAST_RESORT_QUANT_IDS or _cannot_beat(catalog, model, quant_id, request, scored)):
             break
         artifact = weigh(model, quant_id)
         smallest = artifact
