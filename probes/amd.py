@@ -106,7 +106,7 @@ def _sysfs_device(
 
 def _memory(folder: Path, pool: str, what: str) -> int | None:
     text = linux.read_text(folder / f"mem_info_{pool}_{what}") or ""
-    return int(text) if text.isdigit() else None
+    return int(text) if text.isdecimal() else None
 
 
 def _revision(card: pci.PciDevice) -> int:
@@ -120,7 +120,7 @@ def _revision(card: pci.PciDevice) -> int:
 def _power_limit_w(folder: Path) -> str | None:
     for hwmon in linux.glob(folder / "hwmon", "hwmon*"):
         text = linux.read_text(hwmon / "power1_cap") or ""
-        if text.isdigit():
+        if text.isdecimal():
             return f"{int(text) / 1e6:.0f}"
     return None
 
@@ -149,7 +149,7 @@ def parse_ids(text: str) -> dict[tuple[int, int], str]:
 def parse_kfd_properties(text: str) -> dict[str, int]:
     """A node of the kernel's compute topology: one name and number a line."""
     pairs = (line.split() for line in text.splitlines())
-    return {pair[0]: int(pair[1]) for pair in pairs if len(pair) == 2 and pair[1].isdigit()}
+    return {pair[0]: int(pair[1]) for pair in pairs if len(pair) == 2 and pair[1].isdecimal()}
 
 
 def read_kfd_nodes(root: Path = Path("/")) -> dict[str, dict[str, int]]:
@@ -262,7 +262,7 @@ def _rocm_smi_device(index: int, row: Mapping[str, Any], driver: str | None) -> 
 
 def _count(value: object) -> int | None:
     text = str(value)
-    return int(text) if text.isdigit() else None
+    return int(text) if text.isdecimal() else None
 
 
 def _json(text: str, tool: str) -> Any:

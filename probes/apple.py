@@ -56,7 +56,7 @@ def parse_sysctl(text: str) -> Processor:
 
     def number(key: str) -> int | None:
         word = values.get(key, "").strip()
-        return int(word) if word.isdigit() else None
+        return int(word) if word.isdecimal() else None
 
     levels = number("hw.nperflevels") or (2 if "hw.perflevel1.physicalcpu" in values else 1)
     limit_mib = number("iogpu.wired_limit_mb") or number("debug.iogpu.wired_limit_mb")

@@ -20,7 +20,7 @@ class Limits:
 def parse_memory_limit(text: str) -> int | None:
     """``memory.max`` or ``memory.limit_in_bytes``; None for no limit."""
     word = text.strip()
-    if not word.isdigit():
+    if not word.isdecimal():
         return None
     limit = int(word)
     return limit if limit < _UNLIMITED_BYTES else None
@@ -30,13 +30,13 @@ def parse_inactive_file_bytes(text: str) -> int:
     """File pages the kernel gives back under pressure, from either version's ``memory.stat``."""
     fields = dict(line.split(maxsplit=1) for line in text.splitlines() if len(line.split()) == 2)
     value = fields.get("total_inactive_file", fields.get("inactive_file", "0"))
-    return int(value) if value.isdigit() else 0
+    return int(value) if value.isdecimal() else 0
 
 
 def parse_quota_v2(text: str) -> float | None:
     """``cpu.max``: quota and period in microseconds, or ``max``; in cores."""
     words = text.split()
-    if len(words) != 2 or not all(word.isdigit() for word in words) or int(words[1]) == 0:
+    if len(words) != 2 or not all(word.isdecimal() for word in words) or int(words[1]) == 0:
         return None
     return int(words[0]) / int(words[1])
 
@@ -44,7 +44,7 @@ def parse_quota_v2(text: str) -> float | None:
 def parse_quota_v1(quota_text: str, period_text: str) -> float | None:
     """``cpu.cfs_quota_us`` (-1 for none) over ``cpu.cfs_period_us``; in cores."""
     quota, period = quota_text.strip(), period_text.strip()
-    if not quota.isdigit() or not period.isdigit() or int(period) == 0 or int(quota) == 0:
+    if not quota.isdecimal() or not period.isdecimal() or int(period) == 0 or int(quota) == 0:
         return None
     return int(quota) / int(period)
 

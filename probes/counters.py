@@ -52,8 +52,8 @@ def parse_proc_stat(text: str, cores: frozenset[int]) -> tuple[float, float, int
     for line in text.splitlines():
         name, _, rest = line.partition(" ")
         if name.startswith("cpu"):
-            rows[name] = [int(value) for value in rest.split() if value.isdigit()]
-        elif name == "procs_running" and rest.strip().isdigit():
+            rows[name] = [int(value) for value in rest.split() if value.isdecimal()]
+        elif name == "procs_running" and rest.strip().isdecimal():
             running = int(rest)
     chosen = [rows[f"cpu{core}"] for core in cores if f"cpu{core}" in rows] or [rows.get("cpu", [])]
     chosen = [row for row in chosen if len(row) > _BUSY_COLUMNS[-1]]
@@ -67,9 +67,9 @@ def parse_proc_stat(text: str, cores: frozenset[int]) -> tuple[float, float, int
 def parse_throttled_s(text: str) -> float | None:
     """Seconds a control group was held back by its CPU quota, from either version's ``cpu.stat``."""
     fields = dict(line.split(maxsplit=1) for line in text.splitlines() if len(line.split()) == 2)
-    if fields.get("throttled_usec", "").isdigit():
+    if fields.get("throttled_usec", "").isdecimal():
         return int(fields["throttled_usec"]) / _MICROSECONDS_PER_S
-    if fields.get("throttled_time", "").isdigit():
+    if fields.get("throttled_time", "").isdecimal():
         return int(fields["throttled_time"]) / _NANOSECONDS_PER_S
     return None
 
@@ -78,7 +78,7 @@ def parse_process_stat(text: str) -> float | None:
     """CPU seconds of a process and its reaped children, from ``/proc/PID/stat``."""
     values = text.rpartition(")")[2].split()  # the name before may hold spaces and parentheses
     times = values[11:15]  # utime stime cutime cstime
-    if len(times) < 4 or not all(value.lstrip("-").isdigit() for value in times):
+    if len(times) < 4 or not all(value.lstrip("-").isdecimal() for value in times):
         return None
     return sum(int(value) for value in times) * _CLOCK_TICK_S
 

@@ -146,7 +146,7 @@ def verify(kernel: StreamKernel, parts: Sequence[Sequence[Array]]) -> None:
 def last_level_cache_bytes(device: Device) -> int | None:
     """The cache size a scan noted on the CPU device."""
     text = device.properties.get("last_level_cache_bytes", "")
-    return int(text) if text.isdigit() else None
+    return int(text) if text.isdecimal() else None
 
 
 def checked_buffer_bytes(device: Device, bench: Bench, buffers_count: int) -> tuple[int, tuple[ScanWarning, ...]]:

@@ -55,7 +55,7 @@ class FileMeter:
             ProbeError: if it can no longer be read.
         """
         text = linux.read_text(self.path) or ""
-        if not text.isdigit():
+        if not text.isdecimal():
             raise ProbeError(f"{self.path} can no longer be read")
         return int(text) / 1e6
 
@@ -84,9 +84,9 @@ def rapl_meters(root: Path = Path("/")) -> tuple[tuple[FileMeter, ...], bool]:
         text = linux.read_text(zone / "energy_uj")
         if text is None:
             locked = True
-        elif text.isdigit():
+        elif text.isdecimal():
             wrap = linux.read_text(zone / "max_energy_range_uj") or ""
-            range_j = int(wrap) / 1e6 if wrap.isdigit() else None
+            range_j = int(wrap) / 1e6 if wrap.isdecimal() else None
             found.append(FileMeter(device_id="cpu", path=zone / "energy_uj", range_j=range_j))
     return tuple(found), locked
 
@@ -98,7 +98,7 @@ def amd_meters(devices: Sequence[Device], root: Path = Path("/")) -> tuple[FileM
     for device in devices:
         folder = folders.get(device.properties.get("pci_address", "")) if device.kind in ("rocm", "xpu") else None
         for path in linux.glob(folder / "hwmon", "hwmon*/energy1_input") if folder else []:
-            if (linux.read_text(path) or "").isdigit():
+            if (linux.read_text(path) or "").isdecimal():
                 found.append(FileMeter(device_id=device.device_id, path=path))
                 break
     return tuple(found)

@@ -97,7 +97,7 @@ def parse_meminfo(text: str) -> tuple[int | None, int | None]:
     fields = {
         key: int(value.split()[0]) * _KIB
         for key, value in _fields(text).items()
-        if value.split()[:1] and value.split()[0].isdigit()
+        if value.split()[:1] and value.split()[0].isdecimal()
     }
     available = fields.get("MemAvailable")
     if available is None and "MemFree" in fields:
@@ -110,7 +110,7 @@ def parse_cpu_list(text: str) -> tuple[int, ...]:
     found: list[int] = []
     for part in text.strip().split(","):
         low, _, high = part.partition("-")
-        if low.isdigit() and (high.isdigit() or not high):
+        if low.isdecimal() and (high.isdecimal() or not high):
             found += range(int(low), min(int(high or low), int(low) + 8192) + 1)
     return tuple(found)
 
@@ -170,7 +170,7 @@ def _fast_and_slow(system: Path, cores: Sequence[Path]) -> tuple[int | None, int
     slow = set(parse_cpu_list(read_text(system.parent / "cpu_atom/cpus") or ""))
     if fast and slow:
         return len(fast & numbers), len(slow & numbers)
-    capacities = [int(text) for path in cores if (text := read_text(path / "cpu_capacity") or "").isdigit()]
+    capacities = [int(text) for path in cores if (text := read_text(path / "cpu_capacity") or "").isdecimal()]
     if len(set(capacities)) < 2:
         return None, None
     middle = (max(capacities) + min(capacities)) / 2

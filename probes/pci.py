@@ -128,6 +128,6 @@ def link_properties(folder: Path) -> dict[str, str]:
     for name, key in (("current", "pcie"), ("max", "pcie_max")):
         generation = parse_link_speed(linux.read_text(folder / f"{name}_link_speed") or "")
         lanes = linux.read_text(folder / f"{name}_link_width") or ""
-        if generation and lanes.isdigit() and int(lanes) > 0:
+        if generation and lanes.isdecimal() and int(lanes) > 0:
             found[key] = f"gen {generation} x{lanes}"
     return found

@@ -116,7 +116,7 @@ def _integer(value: object) -> int | None:
     if isinstance(value, bool):
         return None
     text = str(value)
-    return int(text) if text.isdigit() else None
+    return int(text) if text.isdecimal() else None
 
 
 def _total(rows: Sequence[Mapping[str, Any]], key: str) -> int | None:
