@@ -91,6 +91,9 @@ class WorkerProcess:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._stderr,
+            # out of the reach of Ctrl-C and of signals to our group: it ends when we do, after cleaning up
+            start_new_session=True,
+            creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
             # an assertion in the engine would otherwise start a debugger on its own process
             env={**os.environ, "GGML_NO_BACKTRACE": "1"},
         )

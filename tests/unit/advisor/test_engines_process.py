@@ -109,7 +109,9 @@ def test_the_worker_volunteers_to_be_ended_first(worker):
 
 
 @POSIX
-def test_nothing_outlives_a_killed_parent(tmp_path: Path):
+@pytest.mark.parametrize("signal_number", [signal.SIGTERM, getattr(signal, "SIGKILL", 9)])
+@pytest.mark.parametrize("whole_group", [False, True])
+def test_nothing_outlives_a_killed_parent(tmp_path: Path, signal_number, whole_group):
     folder = tmp_path / "twins"
     folder.mkdir()
     (folder / "twin.gguf").write_bytes(b"x" * 1000)
@@ -118,10 +120,12 @@ def test_nothing_outlives_a_killed_parent(tmp_path: Path):
         "process = WorkerProcess(); process.request('adopt', folder=sys.argv[1])\n"
         "print(process.pid, flush=True); time.sleep(60)"
     )
-    parent = subprocess.Popen([sys.executable, "-c", code, str(folder)], stdout=subprocess.PIPE, text=True)
+    parent = subprocess.Popen(
+        [sys.executable, "-c", code, str(folder)], stdout=subprocess.PIPE, text=True, start_new_session=True
+    )
     with parent:
         worker_pid = int(parent.stdout.readline())
-        parent.send_signal(signal.SIGKILL)
+        (os.killpg if whole_group else os.kill)(parent.pid, signal_number)
     deadline = time.monotonic() + 10
     while (psutil.pid_exists(worker_pid) or folder.exists()) and time.monotonic() < deadline:
         time.sleep(0.02)
