@@ -8,7 +8,7 @@ from advisor.cli._shared import Progress
 from advisor.clock import utc_now
 from advisor.engines.base import Engine
 from advisor.machine import Machine
-from advisor.types import Choice, Validation, ValidationRecord
+from advisor.types import Choice, Estimate, Validation, ValidationRecord
 from advisor.validate import Setting, validations
 from advisor.verdict import Roof
 from advisor.weights_source import Candidate
@@ -98,6 +98,29 @@ def run_validations(
                 remember(_document(records, machine, profile))
             raise
     document = _document(records, machine, profile)
+    remember(document)
+    return document
+
+
+def run_endpoint(
+    estimate: Estimate,
+    url: str,
+    served_name: str,
+    *,
+    machine: Machine,
+    profile: HardwareProfile,
+    budget_s: float,
+    quiet: bool,
+) -> Validation:
+    """Time a model behind a server, and remember it."""
+    from advisor import endpoint
+    from advisor.engines.openai_http import Endpoint
+
+    served = Endpoint(url=url, model=served_name)
+    setting = endpoint.Setting(budget_s=budget_s, profile_id=profile.profile_id)
+    with Progress(f"timing {served_name} behind {url}", quiet=quiet):
+        record = endpoint.validate_endpoint(estimate, served, setting)
+    document = _document([record], machine, profile)
     remember(document)
     return document
 

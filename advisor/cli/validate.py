@@ -29,6 +29,8 @@ _JUDGED = ("prefill_tokens_per_s", "decode_tokens_per_s", "first_token_s")
 @click.option("--twin", "force_twin", is_flag=True, help="Use a weightless twin even where the real file is here.")
 @click.option("--config", "config_file", metavar="FILE", help="A model by its Hugging Face config.json.")
 @click.option("--quant", "quant_text", help="Quantisation for --config.")
+@click.option("--endpoint", "endpoint_url", metavar="URL", help="Time a model behind an OpenAI-compatible server.")
+@click.option("--model", "served_name", metavar="NAME", help="What the server calls it.")
 @click.option("--budget", "budget_s", type=_shared.DURATION, default="60s", show_default=True, help="Per model.")
 @click.option("--memory-limit", "memory_bytes", type=_shared.BYTES, help="Stop the engine beyond this.")
 @click.option("--task", default="general", show_default=True, help="Sets the default workload.")
@@ -43,6 +45,8 @@ def command(
     force_twin: bool,
     config_file: str | None,
     quant_text: str | None,
+    endpoint_url: str | None,
+    served_name: str | None,
     budget_s: float,
     memory_bytes: int | None,
     task: str,
@@ -62,15 +66,21 @@ def command(
     """Load a model here, time it, and compare with the prediction.
 
     Real weights are used where the file is on this machine, else a weightless twin of the same shape; a
-    model too large to load is timed by a few of its layers. Exit code 3: a speed outside its interval.
+    model too large to load is timed by a few of its layers. With --endpoint a running server is timed
+    instead; its key is read from ADVISOR_API_KEY or OPENAI_API_KEY. Exit code 3: a speed outside its interval.
     """
     from advisor.cli._machine import resolve_machine, this_profile
-    from advisor.cli._validation import run_validations
+    from advisor.cli._validation import run_endpoint, run_validations
     from advisor.workloads import make_workload, parse_task
     from catalog.load import load_catalog
     from reports.console import print_validation
 
+    if bool(endpoint_url) != bool(served_name):
+        raise BadRequestError("--endpoint and --model go together, e.g. --endpoint http://localhost:8080/v1 --model x")
+    model_text = model_text or (served_name if not (recommendation_file or config_file) else None)
     _check(model_text, recommendation_file, config_file, quant_text, hardware, profile_file)
+    if endpoint_url and recommendation_file:
+        raise BadRequestError("--endpoint times one model; name it instead of --from")
     catalog = load_catalog()
     workload = make_workload(
         parse_task(task),
@@ -85,15 +95,27 @@ def command(
         if recommendation_file
         else [_candidate(catalog, machine, workload, model_text, config_file, quant_text, kv_quant_id)]
     )
-    document = run_validations(
-        candidates,
-        machine=machine,
-        profile=this_profile(quiet=as_json),
-        budget_s=budget_s,
-        force_twin=force_twin,
-        memory_bytes=memory_bytes,
-        quiet=as_json,
-    )
+    profile = this_profile(quiet=as_json)
+    if endpoint_url and served_name:
+        document = run_endpoint(
+            candidates[0].estimate,
+            endpoint_url,
+            served_name,
+            machine=machine,
+            profile=profile,
+            budget_s=budget_s,
+            quiet=as_json,
+        )
+    else:
+        document = run_validations(
+            candidates,
+            machine=machine,
+            profile=profile,
+            budget_s=budget_s,
+            force_twin=force_twin,
+            memory_bytes=memory_bytes,
+            quiet=as_json,
+        )
     _shared.deliver(document, as_json=as_json, output_path=output_path, show=partial(print_validation, document))
     raise SystemExit(exit_code(document))
 
