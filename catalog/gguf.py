@@ -163,12 +163,12 @@ def _fetch_range(location: str, offset: int, count: int) -> tuple[int, bytes]:
 
 def _read_by(answer: http.client.HTTPResponse, count: int, deadline_s: float) -> bytes:
     """At most ``count`` bytes; a server that drips them is given up at the deadline."""
-    content = b""
+    content = bytearray()
     while len(content) < count and (piece := answer.read1(count - len(content))):
         content += piece
         if time.monotonic() > deadline_s:
             raise TimeoutError("too slow")
-    return content
+    return bytes(content)
 
 
 def _total_bytes(location: str, status: int, content_range: str) -> int:

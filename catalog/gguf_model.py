@@ -105,9 +105,10 @@ def geometry_of(facts: Facts, tensors: Sequence[HeaderTensor], top: Mapping[str,
         ffn_dim=max(widths) or None,
         ffn_dims=tuple(widths) if len(set(widths) - {0}) > 1 else (),
         mtp_layers_count=len(predicting),
+        rope_factors_count=math.prod(top.get("rope_freqs.weight") or top.get("rope_factors_long.weight") or (0,)),
         **_attention(facts, layers, mixers, heads, kv_heads),
         **_experts(facts, layers),
-        **_latent(facts),
+        **_latent(facts, len(layers)),
         **_recurrent(facts, mixers),
         **_per_layer_embedding(top, len(layers)),
     )
@@ -248,12 +249,12 @@ def _experts(facts: Facts, layers: Sequence[Mapping[str, tuple[int, ...]]]) -> F
     }
 
 
-def _latent(facts: Facts) -> Fields:
+def _latent(facts: Facts, layers_count: int) -> Fields:
     rank, rope = facts.integer("attention.kv_lora_rank"), facts.integer("rope.dimension_count")
     if rank is None and facts.integer("attention.q_lora_rank") is None:
         return {}
     key = facts.integer("attention.key_length_mla") or facts.integer("attention.key_length") or 0
-    ratios = facts.value("attention.compress_ratios")
+    ratios = facts.each("attention.compress_ratios", layers_count)
     return {
         "kv_lora_rank": rank,
         "q_lora_rank": facts.integer("attention.q_lora_rank") or None,
@@ -262,7 +263,7 @@ def _latent(facts: Facts) -> Fields:
         "index_head_count": facts.integer("attention.indexer.head_count"),
         "index_head_dim": facts.integer("attention.indexer.key_length"),
         "index_topk_count": facts.integer("attention.indexer.top_k"),
-        "compress_ratios": tuple(int(r) for r in ratios) if isinstance(ratios, tuple) else (),
+        "compress_ratios": tuple(ratios or ()),
         "o_groups_count": facts.integer("attention.output_group_count"),
         "o_lora_rank": facts.integer("attention.output_lora_rank"),
     }
@@ -280,12 +281,12 @@ def _recurrent(facts: Facts, mixers: Sequence[Mixer]) -> Fields:
             "linear_value_head_dim": inner // rank if rank else None,
             "conv_kernel_count": kernel,
         }
-    if Mixer.KDA in mixers:
+    if Mixer.KDA in mixers or Mixer.LIGHTNING in mixers:
         heads = max(facts.each("attention.head_count", 1) or [0])
-        head_dim = facts.integer("kda.head_dim")
-        counts = {"linear_key_head_count": heads, "linear_value_head_count": heads}
+        head_dim = facts.integer("kda.head_dim") or facts.integer("attention.key_length")
         return {
-            **counts,
+            "linear_key_head_count": heads,
+            "linear_value_head_count": heads,
             "linear_key_head_dim": head_dim,
             "linear_value_head_dim": head_dim,
             "conv_kernel_count": kernel,

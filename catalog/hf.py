@@ -19,6 +19,7 @@ Fields = dict[str, Any]  # keyword arguments of `Geometry`
 
 _BIAS_NAMES = ("attention_bias", "qkv_bias", "use_qkv_bias", "add_qkv_bias", "use_bias")
 _PREDICTING_UNSTATED = {"qwen3next": 1, "mimo2": 3}  # their configurations leave the blocks out
+_MAX_PREDICTING_COUNT = 64
 _LFM2_ROUNDING = 256
 
 
@@ -109,6 +110,8 @@ def _checked(geometry: Geometry) -> Geometry:
     Raises:
         CatalogError: if widths that its layers need are missing.
     """
+    if len(geometry.mixers) != len(geometry.ffns):
+        raise CatalogError("config.json: it does not say what each layer is; give the model's own config.json")
     dense = any(ffn in (Ffn.DENSE, Ffn.DENSE_AND_MOE) for ffn in geometry.ffns)
     if dense and not geometry.ffn_dim:
         raise CatalogError("config.json: intermediate_size is missing; give a language model's config.json")
@@ -124,6 +127,8 @@ def _vocab(config: Config, architecture: str, stated: int) -> int:
 
 def _predicting(config: Config, architecture: str) -> int:
     stated = config.integer("num_nextn_predict_layers", "mtp_num_hidden_layers", "num_mtp_layers")
+    if stated is not None and stated > _MAX_PREDICTING_COUNT:
+        raise CatalogError(f"config.json: num_nextn_predict_layers: {stated} blocks are not read; check the file")
     return _PREDICTING_UNSTATED.get(architecture, 0) if stated is None else stated
 
 
@@ -141,8 +146,19 @@ def _heads(config: Config, architecture: str, hidden: int) -> Fields:
         "qk_norm": _query_norm(config, arch.qk_norm),
         "attention_output_gate": arch.gated_query,
         "sliding_window_tokens": config.integer("sliding_window", "attention_chunk_size", "local_attention") or None,
+        "rope_factors_count": _rope_factors(config, head_dim),
         **_sliding_heads(config, heads),
     }
+
+
+def _rope_factors(config: Config, head_dim: int) -> int:
+    """Length of the tables by which a GGUF scales rotary frequencies; 0: it has none."""
+    stated = config.mapping("rope_scaling") or config.mapping("rope_parameters")
+    inner = stated.get("full_attention")
+    scaling = Config(inner if isinstance(inner, Mapping) else stated, {})
+    if scaling.first("rope_type", "type") == "llama3":
+        return head_dim // 2
+    return len(scaling.items("long_factor"))
 
 
 def _kv_heads(config: Config, architecture: str, heads: int) -> int:
@@ -206,13 +222,10 @@ def _latent(config: Config) -> Fields:
 
 
 def _compress_ratios(config: Config) -> tuple[int, ...]:
-    stated = config.integers("compress_ratios")
-    if stated:
-        return tuple(stated[: config.layers_count])
-    rates = config.mapping("compress_rates")
-    types = config.items("layer_types")
-    ratios = [rates.get(kind, 0) for kind in types] if rates else []
-    return tuple(ratio for ratio in ratios if type(ratio) is int)
+    rates, types = config.mapping("compress_rates"), config.items("layer_types")
+    stated = [rates.get(kind, 0) for kind in types if isinstance(kind, str)] if rates else []
+    ratios = config.integers("compress_ratios") or [ratio for ratio in stated if type(ratio) is int]
+    return tuple(ratios[: config.layers_count]) if len(ratios) >= config.layers_count else ()
 
 
 def _widths(config: Config, architecture: str, ffns: list[Ffn], hidden: int) -> Fields:
@@ -223,7 +236,8 @@ def _widths(config: Config, architecture: str, ffns: list[Ffn], hidden: int) -> 
         dense = config.integer("shared_intermediate_size")
     each = [width for width in stated if type(width) is int] if isinstance(stated, list) else []
     each = each or _pruned_widths(config, hidden)
-    width = dense or (stated if type(stated) is int else None) or max(each, default=4 * hidden)
+    each = each[: len(ffns)] if len(each) >= len(ffns) else []
+    width = dense or (stated if type(stated) is int else max(each, default=4 * hidden))
     if architecture == "lfm2":
         width = _lfm2_width(config, width)
     if architecture == "qwen":

@@ -169,7 +169,7 @@ def _tensor(file_name: str, key: str, entry: object, room_bytes: int) -> StoredT
     if bits is None:
         raise HeaderError(f"{where}: type {printable(type_name)} is unknown; update the advisor")
     start, end = place
-    params = math.prod(shape)
+    params = math.prod(shape[:_MAX_DIMENSIONS])
     if len(shape) > _MAX_DIMENSIONS or params > _MAX_TENSOR_PARAMS or end - start != params * bits // 8:
         raise HeaderError(f"{where}: its place and shape disagree; download the file again")
     if end > room_bytes:

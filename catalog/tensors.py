@@ -15,6 +15,7 @@ from catalog.types import Geometry, Mixer, ModelSpec, TensorSpec
 _DEFAULT_CONTEXT_TOKENS = 4096
 _STORED_AT_LEAST_FRAC = 0.9  # of a prediction block's weights: less, and the block is not there
 _MATRIX_SLACK_FRAC = 0.05
+_COMPUTED = "rope_f"  # rotary tables, which converters compute: not weights
 _UNPREFIXED = "xielu."  # Apertus' activation has keys of its own name
 
 
@@ -60,7 +61,7 @@ def _with_stored_predictions(key: LayoutKey, stored_count: int, only_predictions
 
 def _params_count(layout: Layout, *, nextn: bool) -> int:
     """Weights of the prediction blocks, or of all that is not one."""
-    total = 0 if nextn else sum(_size(t.shape) for t in layout.top)
+    total = 0 if nextn else sum(_size(t.shape) for t in layout.top if not t.name.startswith(_COMPUTED))
     for block in layout.blocks:
         if block.layer.nextn is nextn:
             total += len(block.indices) * sum(_size(t.shape) for t in block.tensors)
@@ -148,8 +149,9 @@ def _size(shape: tuple[int, ...]) -> int:
 def truncate(model: ModelSpec, layers: Sequence[int]) -> ModelSpec:
     """The model cut down to some of its layers, in the given order; prediction blocks are dropped.
 
-    For llama.cpp to load the result, keep the layers' order, and Llama 4's in whole periods: a file
-    states how many layers come before those with experts, or at which interval they come.
+    For llama.cpp to run the result, keep at least one layer of each mixer, as it allocates a cache for
+    each; keep the layers' order, and Llama 4's in whole periods: a file states how many layers come
+    before those with experts, or at which interval they come.
 
     Raises:
         CatalogError: if the geometry is unknown or a layer index is out of range.

@@ -155,6 +155,8 @@ class Geometry:
     ple_dim: int | None = None
     ple_embedding_params_count: int = 0
     mtp_layers_count: int = 0
+    # rotary factors stored beside the weights, per table; 0: none are; None: as is customary for the architecture
+    rope_factors_count: int | None = None
     # exact cache sizes, in elements: per token in full-attention layers, per token in
     # sliding-window layers, and a constant recurrent state
     kv_full_elements_count: int = 0

@@ -7,6 +7,7 @@ from catalog.architectures.attention import grouped_query
 from catalog.architectures.extras import HASHED_LAYERS_COUNT
 from catalog.architectures.ffn import feed_forward
 from catalog.architectures.layout import Architecture, Builder, Layer, Site, Tensor, matrix, vector
+from catalog.architectures.rotary import rotary_tables
 from catalog.architectures.table import ARCHITECTURES, GENERIC
 from catalog.types import Ffn, Geometry, Mixer, Role
 
@@ -190,4 +191,5 @@ def _top_tensors(site: Site) -> list[Tensor]:
         tensors.append(matrix("output", hidden, vocab, Role.OUTPUT))
     if arch.output_bias:
         tensors.append(vector("output", vocab, ".bias"))
+    tensors += rotary_tables(site)
     return tensors + (arch.top_extras(site) if arch.top_extras is not None else [])

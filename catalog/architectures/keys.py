@@ -13,6 +13,7 @@ from catalog.architectures.extras import HASHED_LAYERS_COUNT, STREAMS, block_ind
 from catalog.architectures.ffn import shared_expert_width
 from catalog.architectures.layout import Layer, MetadataValue, Site
 from catalog.architectures.recurrent import conv_kernel, mamba1_dims
+from catalog.architectures.rotary import rotary_dim
 from catalog.types import Ffn, Geometry, Mixer
 
 Keys = dict[str, MetadataValue]
@@ -68,7 +69,7 @@ def _attention(layout: Layout, sites: list[Site]) -> Keys:
         "attention.head_count": _same_or_each([_heads(site) for site in sites]),
         "attention.head_count_kv": _same_or_each([_kv_heads(site, latent) for site in sites]),
     }
-    keys |= _latent_widths(geometry) if latent else _head_widths(layout, geometry)
+    keys |= _latent_widths(geometry) if latent else _head_widths(layout.site)
     mixers = [site.layer.mixer for site in sites]
     if geometry.sliding_window_tokens:
         keys["attention.sliding_window"] = geometry.sliding_window_tokens
@@ -92,12 +93,13 @@ def _kv_heads(site: Site, latent: bool) -> int:
     return 1 if latent else site.kv_head_count
 
 
-def _head_widths(layout: Layout, geometry: Geometry) -> Keys:
+def _head_widths(site: Site) -> Keys:
+    geometry = site.geometry
     full = geometry.global_head_dim or geometry.head_dim
     keys: Keys = {
         "attention.key_length": full,
         "attention.value_length": geometry.v_head_dim or full,
-        "rope.dimension_count": int(full * layout.architecture.rope_frac) // 2 * 2,
+        "rope.dimension_count": rotary_dim(site),
         "rope.freq_base": 10000.0,
     }
     if geometry.global_head_dim:

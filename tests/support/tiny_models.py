@@ -45,7 +45,8 @@ def shrunk(model: ModelSpec) -> ModelSpec:
     layers = list(enumerate(zip(geometry.mixers, geometry.ffns, strict=True)))
     first_of_kind = {kind: index for index, kind in reversed(layers)}
     kept = truncate(model, sorted({*range(min(_KEPT_LAYERS_COUNT, len(layers))), *first_of_kind.values()}))
-    small = replace(kept.geometry, **_widths(kept.geometry), **_latent(kept.geometry), **_recurrent(kept.geometry))
+    shape = kept.geometry
+    small = replace(shape, **(_widths(shape) | _latent(shape) | _recurrent(shape)))
     context = model.max_context_tokens if model.architecture in _TOLD_BY_CONTEXT else _CONTEXT_TOKENS
     if model.architecture == "jamba":
         small = replace(small, expert_ffn_dim=small.ffn_dim)
@@ -60,9 +61,9 @@ def _widths(geometry: Geometry) -> dict[str, object]:
         "head_count": 4 if geometry.head_count else 0,
         "kv_head_count": grouped,
         "head_dim": 64,
-        "v_head_dim": geometry.v_head_dim and 64,
-        "ffn_dim": geometry.ffn_dim and _HIDDEN_DIM,
-        "ffn_dims": tuple(_HIDDEN_DIM if width else 0 for width in geometry.ffn_dims),
+        "v_head_dim": geometry.v_head_dim and 32,
+        "ffn_dim": _HIDDEN_DIM if {"d", "x"} & set(geometry.ffns) else None,
+        "ffn_dims": (),
         "swa_head_count": geometry.swa_head_count and 8,
         "swa_kv_head_count": geometry.swa_kv_head_count and 4,
         "global_head_dim": geometry.global_head_dim and 128,
@@ -73,6 +74,7 @@ def _widths(geometry: Geometry) -> dict[str, object]:
         "shared_expert_ffn_dim": geometry.shared_expert_ffn_dim and 128,
         "moe_latent_dim": geometry.moe_latent_dim and 128,
         "ple_dim": geometry.ple_dim and _HIDDEN_DIM,
+        "ple_embedding_params_count": _HIDDEN_DIM * 512 * geometry.layers_count if geometry.ple_dim else 0,
     }
 
 
@@ -88,7 +90,7 @@ def _latent(geometry: Geometry) -> dict[str, object]:
     if not geometry.kv_lora_rank:
         return small
     rotary = 32 if geometry.qk_rope_head_dim else 0
-    small |= {"kv_lora_rank": 64, "qk_nope_head_dim": 32, "qk_rope_head_dim": rotary}
+    small |= {"kv_lora_rank": 64, "qk_nope_head_dim": 32, "qk_rope_head_dim": rotary, "head_dim": 32 + rotary}
     return small
 
 
@@ -116,7 +118,7 @@ _DENSE = Geometry(
     ffn_dim=512,
 )
 _SLIDING = {"mixers": "SSSSSA", "ffns": "dddddd", "sliding_window_tokens": 64}
-_MIXED = {"ffns": "eeee", "expert_count": 16, "expert_used_count": 4, "expert_ffn_dim": 64}
+_MIXED = {"ffns": "eeee", "ffn_dim": None, "expert_count": 16, "expert_used_count": 4, "expert_ffn_dim": 64}
 _DEPARTURES: Mapping[str, Mapping[str, object]] = {
     "bailingmoe": {**_MIXED, "shared_expert_count": 2},
     "bert": {"tied_embeddings": True, "qkv_bias": True, "ffn_gated": False},
@@ -131,7 +133,6 @@ _DEPARTURES: Mapping[str, Mapping[str, object]] = {
         **_MIXED,
         "mixers": "SSSA",
         "sliding_window_tokens": 64,
-        "expert_ffn_dim": 512,
         "shared_expert_ffn_dim": 128,
     },
     "pangu-embedded": {"qkv_bias": True},
@@ -144,6 +145,7 @@ _DEPARTURES: Mapping[str, Mapping[str, object]] = {
         "kv_head_count": 0,
         "head_dim": 0,
         "ffn_dim": None,
+        "ffn_gated": False,
         "ssm_state_dim": 16,
         "conv_kernel_count": 4,
     },
@@ -154,6 +156,7 @@ _DEPARTURES: Mapping[str, Mapping[str, object]] = {
         "kv_head_count": 0,
         "head_dim": 0,
         "ffn_dim": None,
+        "ffn_gated": False,
         "ssm_state_dim": 32,
         "ssm_head_count": 8,
         "ssm_head_dim": 64,
