@@ -82,7 +82,7 @@ def test_losses_are_of_the_known_size(quant, params, task, low, high):
 )
 def test_larger_models_lose_less_and_coding_loses_most(quant, params, task):
     loss = CATALOG.quant_loss_frac(quant, params, task)
-    assert 0 <= loss < 1
+    assert 0 <= loss <= 1  # a tiny model at one bit rounds to all of it
     assert CATALOG.quant_loss_frac(quant, params * 2, task) <= loss
     assert CATALOG.quant_loss_frac(quant, params, "coding") >= loss
 
