@@ -11,7 +11,10 @@ from advisor.workloads import TASKS
 from catalog.types import ModelSpec
 
 #: Kinds of model that answer no open question, whatever their size.
-SPECIALISED = frozenset({"embedding", "reranker", "guard", "reward", "ocr", "speech", "translation", "classifier"})
+SPECIALISED = frozenset(
+    {"embedding", "reranker", "guard", "reward", "ocr", "speech", "translation", "classifier"}
+    | {"diffusion", "late_interaction", "specialist", "experiment"}
+)
 
 Rule = Callable[[ModelSpec, Workload, Limits], Rejection | None]
 
@@ -20,16 +23,18 @@ def right_kind(model: ModelSpec, workload: Workload, limits: Limits) -> Rejectio
     """A model made for another kind of task never enters the list."""
     del limits
     task, has = workload.task, model.capabilities
+    if model.duplicate_of is not None:
+        return Rejection(model_id=model.model_id, reason=f"the same weights as {model.duplicate_of}")
     missing = TASKS[task].needs - has
     if missing:
         return Rejection(
             model_id=model.model_id, reason=f"not made for {task}: no {', '.join(sorted(missing))} ability"
         )
-    if task == Task.EMBEDDING:
-        return None
     special = SPECIALISED & has
-    if special:
+    if task not in model.tasks and special - ({"embedding"} if task == Task.EMBEDDING else set()):
         return Rejection(model_id=model.model_id, reason=f"a model for {', '.join(sorted(special))}, not for {task}")
+    if task == Task.EMBEDDING or task in model.tasks:
+        return None
     if "base" in has or not has & {"instruct", "reasoning"}:
         return Rejection(
             model_id=model.model_id,

@@ -249,3 +249,13 @@ def test_a_fine_tune_without_scores_never_outranks_what_it_was_tuned_from():
 )
 def test_what_nobody_disputes(better, worse, task):
     assert CATALOG.quality(better, task).low > CATALOG.quality(worse, task).mid
+
+
+def test_tuning_never_lowers_the_likelihood():
+    from catalog.facts.tune import tune
+
+    _, subjects, rows = _world(models=20)
+    start = Variances(measured_noise=1.0)
+    best, likelihood = tune(rows, subjects, start)
+    assert likelihood > fit(rows, subjects, start, TODAY).log_likelihood
+    assert best.measured_noise < 1.0
