@@ -133,12 +133,14 @@ class _Run:
         self._execute(initial_program(self._arch.name, looks_up=looks_up), sizes)
         last_masked = {_is_sliding(site): index for index, site in enumerate(sites) if _is_masked(site)}
         for index, site in enumerate(sites):
+            follows = sites[index + 1] if index + 1 < len(sites) else None
             program = layer_program(
                 self._arch.name,
                 site.layer.mixer,
                 site.layer.ffn,
                 first=looks_up and index == 0,
                 last=ends and index == len(sites) - 1,
+                before_conv=follows is not None and follows.layer.mixer is Mixer.SHORT_CONV,
                 unmask=last_masked.get(_is_sliding(site)) == index,
                 flash=self._flash,
                 rotated=self._rotated,

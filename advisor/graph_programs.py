@@ -40,6 +40,7 @@ _PROJECT = {
     "held": "q+q q>q {q} v+v {v} k+k k>k {k}",
     "unrotated": "q+q {q} v+v {v} k+k {k}",
     "fused": "f+qkv -n q+q k+k",
+    "fused, rotated": "f+qkv -n q+q q>q v+v v>v k+k -f k>k",
     "gated": "f+qg q+q {q} v+v {v} k+k -n k>k {k}",
 }
 _ROTATE = {"q": "q>q", "k": "k>k", "v": "v>v"}  # a quantised cache holds rotated keys and values
@@ -65,7 +66,7 @@ _MIXERS = {
         "n+d x+conv y+history -x s+state x+conv -y u+key w+key g+delta -u -w -x -s "
         "o+value -g z+value -n z>value -z r+d -o"
     ),
-    Mixer.SHORT_CONV: "n+d x+3d -n b+d c+history -b y+d -c -x r+d -y",
+    Mixer.SHORT_CONV: "n+d x+3d -n b+d c+history -state -b y+d -c -x {ahead} r+d -y",
     Mixer.MAMBA2: (
         "n+d x+in -n c+history y+conv -c t+heads g+scan -t z+inner -x u+inner -y -g w+inner -z -u w>inner r+d -w"
     ),
@@ -134,6 +135,7 @@ def layer_program(
     first: bool,
     last: bool,
     unmask: bool,
+    before_conv: bool = False,
     flash: bool,
     rotated: bool,
     shared: bool,
@@ -147,6 +149,7 @@ def layer_program(
         first: it is the first one of a model with embeddings per layer.
         last: it is the last one, after which only output rows go on.
         unmask: it is the last one to read its attention mask.
+        before_conv: the next layer is a short convolution, whose state is fetched before this one projects.
         flash: attention is fused.
         rotated: the cache is quantised, so keys and values are rotated.
         shared: its experts have a shared one beside them.
@@ -163,7 +166,8 @@ def layer_program(
         residual = "e=h h=r" if first else "-h h=r"
         looked_up = _looked_up(first=first, last=last)
         return parse(f"{attending} r+d -m {residual} {feeding} -h h=r p+ple {looked_up} t+d -p -t")
-    mixing = _mixing(arch, mixer, attending, last=last)
+    ahead = "state+state" if before_conv else ""
+    mixing = _mixing(arch, mixer, attending, last=last, ahead=ahead)
     if arch.name == "falcon-h1":
         feeding = (f"h>d -{OUTPUT_IDS} " if last else "") + feeding
     if mixing:
@@ -173,7 +177,7 @@ def layer_program(
     return parse(f"{mixing} {feeding}")
 
 
-def _mixing(arch: Architecture, mixer: Mixer, attending: str, *, last: bool) -> str:
+def _mixing(arch: Architecture, mixer: Mixer, attending: str, *, last: bool, ahead: str) -> str:
     rows = _rows("r") if last and arch.name not in _LATE_ROWS else ""
     if mixer is Mixer.NONE:
         return ""
@@ -182,10 +186,12 @@ def _mixing(arch: Architecture, mixer: Mixer, attending: str, *, last: bool) -> 
     if mixer is Mixer.ATTENTION_MAMBA2:
         return f"{attending} {_MAMBA2_BESIDE} {rows}"
     if attending:
-        return f"{attending} r+d -m {rows}"
+        return f"{attending} {ahead} r+d -m {rows}"
     program = _MIXERS[mixer]
     if arch.name == "qwen3next":
         program = program.replace("u+key w+key", _REPEATED_KEYS)
+    if mixer is Mixer.SHORT_CONV:
+        program = program.format(ahead=ahead)
     if rows and mixer is Mixer.SHORT_CONV:  # the residual's rows are picked while it convolves
         return program.replace("y+d -c", "h>d y+d -c") + f" r>d -{OUTPUT_IDS}"
     return f"{program} {rows}"
@@ -254,7 +260,7 @@ def _attending(arch: Architecture, mixer: Mixer, ffn: Ffn, *, unmask: bool, flas
     if arch.name == "minimax-m3" and ffn is Ffn.MOE:
         softmax = f"i+mask a+key_cells b+key_cells -a {softmax} -b -i"
     norm = "n+d" if _is_pre_normed(arch) else ""
-    projection, gate = _projection(arch)
+    projection, gate = _projection(arch, rotated=rotated)
     project = _PROJECT[projection].format_map(_ROTATE if rotated else _KEEP)
     store = (f"{_STORE} -f" if projection == "fused" else _STORE) + stored
     mixed = "m>mix" if rotated else ""
@@ -265,11 +271,11 @@ def _is_pre_normed(arch: Architecture) -> bool:
     return not arch.norms or arch.norms[0] == "attn_norm"
 
 
-def _projection(arch: Architecture) -> tuple[str, str | None]:
+def _projection(arch: Architecture, *, rotated: bool) -> tuple[str, str | None]:
     if arch.gated_query:
         return "gated", "gated"
     if arch.fused_qkv:
-        return "fused", None
+        return ("fused, rotated" if rotated else "fused"), None
     if arch.attention_gate:
         return "held", arch.attention_gate
     if arch.name in _PARALLEL and arch.name != "gptneox":

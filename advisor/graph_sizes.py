@@ -37,6 +37,7 @@ def sizes_of(site: Site, batch: Batch) -> Mapping[str, int]:
     ple = geometry.ple_dim or 0
     sizes = {
         "d": hidden,
+        "state": batch.per_token((conv_kernel(geometry) - 1) * hidden),  # a short convolution's
         "3d": 3 * hidden,
         "4d": 4 * hidden,
         "ple": ple,

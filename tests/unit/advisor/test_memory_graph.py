@@ -82,7 +82,7 @@ LAID_OUT = {
     "zai-org/GLM-4-9B-0414": 327_157_760,
     "CohereLabs/aya-23-8B": 553_662_464,
     "microsoft/phi-1": 113_248_256,
-    "LiquidAI/LFM2-8B-A1B": 142_608_384,
+    "LiquidAI/LFM2-1.2B": 151_009_312,
 }
 
 
