@@ -26,8 +26,7 @@ _SPREADS: Mapping[str, float | tuple[float, float]] = {
     "decode.byte:": (0.1, 0.1),
     "decode.byte:Q4_0": (1e-3, 0.1),  # the type all others are relative to
     "decode.flop/": (0.3, 0.8),
-    "decode.flop/metal": 1e-3,  # time there does not depend on the cores: published runs, 2023-2026
-    "decode.flop:": 1.5,
+    "decode.flop:": 1.0,
     "decode.flop:Q4_0": 1e-3,
     "decode.operation/": (0.5, 0.8),
     "decode.operation_age/": 0.5,
@@ -40,6 +39,7 @@ _SPREADS: Mapping[str, float | tuple[float, float]] = {
     "decode.age/": 0.02,
     "decode.joined_dies": 0.15,
     "decode.inline_ecc": 0.07,
+    "decode.integrated": 0.04,
     "decode.power": 0.7,
     "decode.chip/": 0.06,
     "prefill.flop/": (0.7, 0.12),

@@ -185,10 +185,13 @@ def _prefill(
 def _streamed_prefill(
     work: Work, machine: Machine, device: MachineDevice, shares: tuple[tuple[str, Share], ...]
 ) -> _Phase | None:
-    """llama.cpp copies weights held by the CPU to the accelerator for each micro-batch of a long prompt.
+    """llama.cpp copies layers held by the CPU to the accelerator for each micro-batch of a long prompt.
 
-    Published runs show it on CUDA; on ROCm prompts ran at the CPU's speed (``benchmarks/offload.py``).
+    Published runs show it for whole layers on CUDA; with experts on the CPU, and on ROCm, prompts ran at the
+    CPU's speed (``benchmarks/offload.py``).
     """
+    if any(share.experts_frac > share.layers_frac for _, share in shares):
+        return None
     accelerator_id = next((device_id for device_id, _ in shares if device_id != CPU_DEVICE_ID), None)
     if device.device_id != CPU_DEVICE_ID or accelerator_id is None:
         return None

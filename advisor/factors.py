@@ -22,6 +22,10 @@ _FIRST_BUILDS = {"M5": 2025.9, "Blackwell": 2025.2, "RDNA 4": 2025.3}
 #: Before these, a generation ran on kernels that were not made for it.
 _TUNED_BUILDS = {"RDNA 3.5": 2025.7}
 
+#: CUDA graphs took over launching in 2024, on Ampere and later.
+_WITHOUT_GRAPHS = frozenset({"Kepler", "Kepler 2.0", "Maxwell", "Pascal", "Volta", "Turing"})
+#: Decoding there takes the same time on chips with few cores and with many.
+_UNPACKING_FOR_FREE = frozenset({"metal"})
 _USUAL_EFFICIENCY = 0.9
 _BASE_OPERATION_S = 3e-6
 _BASE_MOE_LAYER_S = 20e-6
@@ -134,13 +138,15 @@ def decode_factors(traits: ChipTraits, setting: Setting = Setting()) -> DecodeFa
     stack, bandwidth = traits.stack, traits.memory_bytes_per_s
     aged = (*names.whole, (f"decode.age/{stack}", names.age))
     byte = Factor(1.0 / (_USUAL_EFFICIENCY * bandwidth), (*names.tree("decode.byte"), *aged)).times(
-        ("decode.joined_dies", float(traits.joined_dies)), ("decode.inline_ecc", float(traits.inline_ecc))
+        ("decode.joined_dies", float(traits.joined_dies)),
+        ("decode.inline_ecc", float(traits.inline_ecc)),
+        ("decode.integrated", float(traits.integrated)),
     )
-    flop = Factor(1.0 / traits.vector_flop_per_s, (*names.tree("decode.flop"), *aged)).times(
-        ("decode.power", -traits.power_log)
-    )
+    unpacking = 0.0 if stack in _UNPACKING_FOR_FREE else 1.0 / traits.vector_flop_per_s
+    flop = Factor(unpacking, (*names.tree("decode.flop"), *aged)).times(("decode.power", -traits.power_log))
     plain = 0.0 if setting.flash_attention else 1.0
-    overhead = (*aged, (f"decode.operation_age/{stack}", names.age))
+    launch_age = 0.0 if stack == "cuda" and traits.generation in _WITHOUT_GRAPHS else names.age
+    overhead = (*aged, (f"decode.operation_age/{stack}", launch_age))
     return DecodeFactors(
         weight_byte={name: _typed(byte, "decode.byte", stack, name, _LOOKUP_DECODE) for name in TYPES},
         weight_flop={name: flop.times((f"decode.flop:{name}", 1.0)) for name in TYPES},

@@ -49,7 +49,7 @@ _FULL_CLOCK_W_PER_TFLOP = {
 }
 _POWER_LOG_RANGE = (-1.2, 0.6)
 #: Flop per byte of memory bandwidth where a data sheet gives no arithmetic rate.
-_ASSUMED_FLOP_PER_BYTE = {"cpu": 10.0, "apple": 33.0, "gpu": 20.0, "apu": 20.0}
+_ASSUMED_FLOP_PER_BYTE = {"cpu": 15.0, "arm": 8.0, "apple": 33.0, "gpu": 20.0, "apu": 20.0}
 _ARM_VENDORS = frozenset({"raspberry", "rockchip", "cix", "qualcomm", "aws", "ampere", "apple"})
 
 
@@ -121,7 +121,8 @@ def _fp32(chip: ChipSpec) -> tuple[float, tuple[str, ...]]:
     bandwidth = chip.memory_bytes_per_s or 0.0
     if chip.fp16_flop_per_s and chip.kind in ("gpu", "apu"):
         return chip.fp16_flop_per_s / 4.0, ("fp32_flop_per_s",)
-    return bandwidth * _ASSUMED_FLOP_PER_BYTE.get(chip.kind, 20.0), ("fp32_flop_per_s",)
+    kind = "arm" if chip.kind == "cpu" and chip.vendor.lower() in _ARM_VENDORS else chip.kind
+    return bandwidth * _ASSUMED_FLOP_PER_BYTE.get(kind, 20.0), ("fp32_flop_per_s",)
 
 
 def _vector_rate(generation: str, chip: ChipSpec, fp32: float) -> float:

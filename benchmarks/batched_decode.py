@@ -34,20 +34,17 @@ def errors() -> dict[tuple[str, str, int, int], float]:
     return found
 
 
-def main() -> None:
-    """Print errors by batch and by chip as Markdown."""
-    found = errors()
+def table() -> list[str]:
+    """Errors by batch and by chip as Markdown."""
     by_batch: dict[int, list[float]] = defaultdict(list)
     by_chip: dict[str, list[float]] = defaultdict(list)
-    for (hardware, _, _, users), error in found.items():
+    for (hardware, _, _, users), error in errors().items():
         by_batch[users].append(abs(error))
         if users > 1:
             by_chip[hardware].append(abs(error))
-    print("| users | rows | median | p90 |\n|---|---|---|---|")
-    for users, misses in sorted(by_batch.items()):
-        print(line(str(users), misses))
-    for hardware, misses in sorted(by_chip.items()):
-        print(line(f"2 to 32, {hardware}", misses))
+    lines = ["| users | rows | median | p90 |", "|---|---|---|---|"]
+    lines += [line(str(users), misses) for users, misses in sorted(by_batch.items())]
+    return lines + [line(f"2 to 32, {hardware}", misses) for hardware, misses in sorted(by_chip.items())]
 
 
 def line(name: str, misses: list[float]) -> str:
@@ -57,4 +54,4 @@ def line(name: str, misses: list[float]) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    print("\n".join(table()))

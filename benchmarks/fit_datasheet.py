@@ -17,6 +17,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from advisor.accuracy import rival_speeds
 from advisor.coefficients import Coefficients, to_document
@@ -25,7 +26,9 @@ from advisor.posynomial import Floats
 from advisor.published import RowError, parse_row, price_row
 from advisor.traits import traits_of
 from catalog.load import Catalog, load_catalog
+from catalog.units import GIB
 
+Marks = NDArray[np.bool_]
 ROOT = Path(__file__).resolve().parents[1]
 PUBLISHED = ROOT / "catalog" / "sources" / "published"
 OUTPUT = ROOT / "advisor" / "data" / "datasheet.json"
@@ -97,34 +100,48 @@ def chips_by_generation(samples: Iterable[Sample]) -> dict[str, set[str]]:
     return chips
 
 
-def lone(samples: Iterable[Sample], chips: dict[str, set[str]]) -> Floats:
+def lone(samples: Iterable[Sample], chips: dict[str, set[str]]) -> Marks:
     """Marks samples whose chip is the only one of its stack and generation."""
     return np.array([len(chips[generation_key(sample)]) == 1 for sample in samples])
 
 
+def balanced(samples: Sequence[Sample], exponent: float) -> Floats:
+    """Weights by the rows of a sample's chip: -1 lets every chip count alike, -0.5 as the root of its rows."""
+    keys = [f"{sample.traits.stack}/{sample.chip}" for sample in samples]
+    return np.array([keys.count(key) ** exponent for key in keys])
+
+
+def with_other_models(samples: Sequence[Sample]) -> Marks:
+    """Marks samples whose chip has runs of other models too: it is still known when one model is left out."""
+    models: dict[str, set[str]] = {}
+    for sample in samples:
+        models.setdefault(f"{sample.traits.stack}/{sample.chip}", set()).add(sample.model)
+    return np.array([len(models[f"{sample.traits.stack}/{sample.chip}"]) > 1 for sample in samples])
+
+
 def sigmas_of(fit: PhaseFit, by_chip: Floats, by_model: Floats) -> dict[str, dict[str, float]]:
     """Interval widths by how near the published runs come to a chip."""
-    alone = lone(fit.samples, chips_by_generation(fit.samples)).astype(bool)
+    alone = lone(fit.samples, chips_by_generation(fit.samples))
 
-    def spread(rows: Floats, residuals: Floats) -> dict[str, float]:
+    def spread(rows: Marks, residuals: Floats, exponent: float = -0.5) -> dict[str, float]:
         own = [sample for sample, used in zip(fit.samples, rows, strict=True) if used]
-        return spread_of_residuals(own, residuals[rows], fit.weights[rows])
+        return spread_of_residuals(own, residuals[rows], balanced(own, exponent))
 
-    everything = np.ones(len(alone), dtype=bool)
-    unseen = spread(alone, by_chip)
+    # chips alone in their generation are few and of unlike size: one voice each
+    unseen = spread(alone, by_chip, exponent=-1.0)
     return {
-        "chip": spread(everything, by_model),
+        "chip": spread(with_other_models(fit.samples), by_model),
         "generation": spread(~alone, by_chip),
         "stack": {"*": unseen["*"]},
         "unknown": {"*": 1.5 * unseen["*"]},
     }
 
 
-def coverage(fit: PhaseFit, by_chip: Floats, by_model: Floats) -> Floats:
+def coverage(fit: PhaseFit, by_chip: Floats, by_model: Floats) -> Marks:
     """Whether each left-out row lies in its interval, widths taken from the other chips' residuals."""
     held = np.zeros(len(by_chip), dtype=bool)
     chips = np.array([sample.chip for sample in fit.samples])
-    alone = lone(fit.samples, chips_by_generation(fit.samples)).astype(bool)
+    alone = lone(fit.samples, chips_by_generation(fit.samples))
     for chip in sorted(set(chips)):
         own, rest = chips == chip, chips != chip
         part = PhaseFit(
@@ -143,64 +160,81 @@ def coverage(fit: PhaseFit, by_chip: Floats, by_model: Floats) -> Floats:
     return held
 
 
-def table(title: str, rows: Sequence[tuple[str, Floats, Floats | None]]) -> None:
-    """Print errors of several groups of log residuals as a Markdown table."""
-    print(f"\n{title}\n\n| group | rows | median | p90 | bias | coverage |\n|---|---|---|---|---|---|")
+def table(title: str, rows: Sequence[tuple[str, Floats, Marks | None]]) -> list[str]:
+    """Errors of several groups of log residuals as a Markdown table."""
+    lines = [f"### {title}", "", "| group | rows | median | p90 | bias | coverage |", "|---|---|---|---|---|---|"]
     for name, residuals, held in rows:
         if not len(residuals):
             continue
         errors = np.exp(-residuals) - 1.0
         misses = np.abs(errors)
         shown = "" if held is None else f"{held.mean():.0%}"
-        print(
+        lines.append(
             f"| {name} | {len(errors)} | {np.median(misses):.1%} | {np.quantile(misses, 0.9):.1%} "
             f"| {np.median(errors):+.1%} | {shown} |"
         )
+    return [*lines, ""]
 
 
-def report(fit: PhaseFit, by_chip: Floats, by_model: Floats, trained: Floats, main_count: int) -> None:
+def report(fit: PhaseFit, by_chip: Floats, by_model: Floats, main_count: int) -> list[str]:
     """Tables of one phase over the rows of the main table."""
     samples, main = fit.samples, np.arange(len(fit.samples)) < main_count
     held = coverage(fit, by_chip, by_model)
-    stacks = np.array([sample.traits.stack for sample in samples])
-    alone = lone(samples, chips_by_generation(samples)).astype(bool)
+    alone = lone(samples, chips_by_generation(samples))
     chips = np.array([f"{sample.traits.stack}/{sample.chip}" for sample in samples])
-    rows = [("all rows", by_chip[main], held[main])]
-    middles = np.array([np.median(np.abs(np.exp(-by_chip[main & (chips == chip)]) - 1.0)) for chip in set(chips[main])])
+    trained = fit.design.log_times(fit.fit()) - fit.log_times
+    rows: list[tuple[str, Floats, Marks | None]] = [("all rows", by_chip[main], held[main])]
     rows += [("generation published elsewhere", by_chip[main & ~alone], held[main & ~alone])]
     rows += [("only chip of its generation", by_chip[main & alone], held[main & alone])]
-    rows += [
-        (stack, by_chip[main & (stacks == stack)], held[main & (stacks == stack)]) for stack in sorted(set(stacks))
-    ]
-    table(f"{fit.phase}: each chip left out", rows)
-    print(f"\nmedian over {len(middles)} chips and backends of each one's median error: {np.median(middles):.1%}")
-    table(f"{fit.phase}: each model left out", [("all rows", by_model[main], None)])
-    table(f"{fit.phase}: fitted on", [("all rows", trained[main], None)])
+    rows += _groups(fit, main, by_chip, held)
+    own = [np.median(np.abs(np.exp(-by_chip[main & (chips == chip)]) - 1.0)) for chip in sorted(set(chips[main]))]
+    lines = table(f"{fit.phase}: each chip left out of the fit, on every backend", rows)
+    lines += [f"Median over {len(own)} chips and backends of each one's median error: {np.median(own):.1%}.", ""]
+    known = main & with_other_models(samples)
+    others = [("all rows", by_model[main], None), ("chips with runs of other models", by_model[known], None)]
+    lines += table(f"{fit.phase}: each model left out of the fit", others)
+    lines += table(f"{fit.phase}: the rows fitted on", [("all rows", trained[main], None)])
     rivals: dict[str, list[float]] = {}
-    for sample in np.array(samples, dtype=object)[main]:
+    for sample in samples[:main_count]:
         for name, speed in rival_speeds(sample.priced).items():
             rivals.setdefault(name, []).append(-float(np.log(speed / sample.priced.row.tokens_per_s)))
-    table(f"{fit.phase}: simpler formulas", [(name, np.array(misses), None) for name, misses in rivals.items()])
+    simple = [(name, np.array(misses), None) for name, misses in rivals.items()]
+    return lines + table(f"{fit.phase}: simpler formulas on the same rows", simple)
 
 
-def main() -> None:
-    """Fit both phases, print the tables and write the coefficients if asked to."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--write", action="store_true", help="write advisor/data/datasheet.json")
-    options = parser.parse_args()
-    catalog = load_catalog()
+def _groups(fit: PhaseFit, main: Marks, by_chip: Floats, held: Marks) -> list[tuple[str, Floats, Marks | None]]:
+    """Rows by stack, quantisation and file size."""
+    rows: list[tuple[str, Floats, Marks | None]] = []
+    labels = {
+        "": [sample.traits.stack for sample in fit.samples],
+        "quant ": [sample.priced.row.quant for sample in fit.samples],
+        "file ": [size_label(sample.priced.artifact.file_bytes / GIB) for sample in fit.samples],
+    }
+    for prefix, values in labels.items():
+        for value in sorted(set(values)):
+            own = main & (np.array(values) == value)
+            rows.append((f"{prefix}{value}", by_chip[own], held[own]))
+    return rows
+
+
+def size_label(size_gib: float) -> str:
+    """A file's size class."""
+    return next((f"under {edge} GiB" for edge in (2, 8, 24) if size_gib < edge), "24 GiB and more")
+
+
+def fit_all(catalog: Catalog) -> tuple[Coefficients, list[str]]:
+    """Coefficients of both phases, and their tables."""
     main_samples = samples_of(read_rows("llama_bench.csv.gz"), catalog)
     samples = main_samples + samples_of(single_user_rows(), catalog)
     effects: dict[str, float] = {}
     sigmas: dict[str, dict[str, dict[str, float]]] = {}
+    lines: list[str] = []
     for phase in PHASES:
         fit = PhaseFit.of(phase, samples)
-        fitted = fit.fit()
         by_chip = fit.leave_out(lambda sample: sample.chip)
         by_model = fit.leave_out(lambda sample: sample.model)
-        main_count = sum(sample.priced.row.phase == phase for sample in main_samples)
-        report(fit, by_chip, by_model, fit.design.log_times(fitted) - fit.log_times, main_count)
-        effects |= fit.effects(fitted)
+        lines += report(fit, by_chip, by_model, sum(one.priced.row.phase == phase for one in main_samples))
+        effects |= fit.effects(fit.fit())
         sigmas[phase] = sigmas_of(fit, by_chip, by_model)
     coefficients = Coefficients(
         effects={name: round(value, 4) for name, value in sorted(effects.items()) if abs(value) >= 5e-4},
@@ -211,9 +245,19 @@ def main() -> None:
         seen=frozenset(f"{generation_key(sample)}/{sample.chip}" for sample in samples),
         runs_count=len(samples),
     )
+    return coefficients, lines
+
+
+def main() -> None:
+    """Fit both phases, print the tables and write the coefficients if asked to."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--write", action="store_true", help="write advisor/data/datasheet.json")
+    options = parser.parse_args()
+    coefficients, lines = fit_all(load_catalog())
+    print("\n".join(lines))
     if options.write:
         OUTPUT.write_text(json.dumps(to_document(coefficients), indent=1, sort_keys=True) + "\n", encoding="utf-8")
-        print(f"\nwrote {OUTPUT.relative_to(ROOT)}")
+        print(f"wrote {OUTPUT.relative_to(ROOT)}")
 
 
 if __name__ == "__main__":

@@ -159,19 +159,20 @@ def placement_kind(deployment: Deployment) -> str:
     return f"{len(cards)} GPUs" if len(cards) > 1 else "one GPU"
 
 
-def main() -> None:
-    """Print errors by placement and card as Markdown."""
+def table() -> list[str]:
+    """Errors by placement and card as Markdown."""
     groups: dict[tuple[str, str], list[float]] = defaultdict(list)
     for kind, phase, predicted, measured in predictions(load_catalog()):
         groups[phase, kind].append(predicted / measured - 1.0)
-    print("| phase | placement | rows | median error | median | worst |\n|---|---|---|---|---|---|")
+    lines = ["| phase | placement | rows | bias | median | worst |", "|---|---|---|---|---|---|"]
     for (phase, kind), errors in sorted(groups.items()):
         misses = sorted(map(abs, errors))
-        print(
+        lines.append(
             f"| {phase} | {kind} | {len(errors)} | {statistics.median(errors):+.0%} "
             f"| {statistics.median(misses):.0%} | {misses[-1]:.0%} |"
         )
+    return lines
 
 
 if __name__ == "__main__":
-    main()
+    print("\n".join(table()))
