@@ -5,7 +5,7 @@ Deterministic given a clock and counters, so tests run it without waiting.
 
 import statistics
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from probes.base import Bench
 from probes.guard import Window, merge
@@ -17,6 +17,7 @@ _MIN_CLEAN_WINDOWS = 5
 _QUICK_CLEAN_WINDOWS = 2
 _MAX_CLEAN_WINDOWS = 12
 _MAX_REPEATS_PER_WINDOW = 1000
+_UNSTEADY_FRAC = 0.2  # quartiles this far apart: something unseen shares the memory or the caches
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,13 +149,16 @@ def _summarise(tally: _Tally, warmups: int, bench: Bench) -> Samples:
     warnings = [warning for _, window in kept for warning in window.conditions.causes]
     if len(kept) < wanted_windows(bench):
         warnings.append(ScanWarning.BUDGET_CUT)
-    return Samples(
+    samples = Samples(
         elapsed_s=tuple(elapsed for repeats, _ in kept for elapsed in repeats),
         warmup_count=warmups,
         conditions=merge([window.conditions for _, window in kept]),
         warnings=tuple(dict.fromkeys(warnings)),
         discarded_s=tuple(elapsed for repeats, _ in discarded for elapsed in repeats),
     )
+    if tally.clean and samples.spread_frac > _UNSTEADY_FRAC:
+        return replace(samples, warnings=(*samples.warnings, ScanWarning.UNSTEADY))
+    return samples
 
 
 def rate_measurement(

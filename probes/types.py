@@ -27,6 +27,7 @@ class ScanWarning(StrEnum):
     ABOVE_PHYSICS = "above_physics"
     BUDGET_CUT = "budget_cut"  # fewer repeats than wanted
     SMALL_BUFFER = "small_buffer"  # memory limit forced a buffer that may fit in cache
+    UNSTEADY = "unsteady"  # the same work took very different times, for no cause that shows from here
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -126,3 +126,11 @@ def test_the_median_and_the_quartiles_tell_the_spread() -> None:
         samples = sample(lambda: bench.clock.sleep(next(durations)), bench, warmups=0)
     assert 0.05 < samples.median_s < 0.08
     assert 0.1 < samples.spread_frac < 0.5
+
+
+def test_times_that_differ_for_no_visible_cause_are_marked_unsteady() -> None:
+    durations = iter([0.02, 0.05] * 200)
+    with fake_bench(budget_s=60.0) as bench:
+        samples = sample(lambda: bench.clock.sleep(next(durations)), bench, warmups=0)
+    assert not samples.conditions.polluted
+    assert ScanWarning.UNSTEADY in samples.warnings

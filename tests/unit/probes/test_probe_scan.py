@@ -247,6 +247,30 @@ def test_a_partial_scan_is_laid_over_an_earlier_one_of_the_same_machine() -> Non
     assert scan.merged(profile("another machine", outcome("disk.read", 9.0)), newer) is newer
 
 
+def test_bandwidth_that_moved_during_a_scan_is_marked() -> None:
+    def outcomes(first: float, later: float) -> tuple[ProbeOutcome, ...]:
+        return tuple(
+            ProbeOutcome(
+                probe_id=probe_id,
+                device_id="cpu",
+                status=ProbeStatus.OK,
+                measurement=Measurement(quantity="read", unit="bytes_per_s", value=value, median_value=value),
+            )
+            for probe_id, value in (
+                ("cpu.read_bandwidth", first),
+                ("cpu.thread_sweep", later),
+                ("cpu.stream_copy", 1.0),
+            )
+        )
+
+    moved = scan.mark_drift(outcomes(50e9, 95e9))
+    assert [item.measurement.warnings for item in moved] == [(ScanWarning.UNSTEADY,), (ScanWarning.UNSTEADY,), ()]
+    assert scan.mark_drift(moved) == moved
+    steady = outcomes(50e9, 54e9)
+    assert scan.mark_drift(steady) is steady
+    assert scan.mark_drift(moved[:1]) == moved[:1]
+
+
 def test_the_profile_id_is_stable_and_tells_machines_apart() -> None:
     host = replace(HOST, memory_total_bytes=24 << 30)
     same = replace(host, memory_total_bytes=(24 << 30) - (90 << 20), memory_available_bytes=5, governor="powersave")
