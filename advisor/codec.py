@@ -25,6 +25,7 @@ DOCUMENTS: dict[str, tuple[type, int]] = {
     "machine_comparison": (advisor.types.MachineComparison, advisor.types.SCHEMA_VERSION),
     "estimate": (advisor.types.Estimate, advisor.types.SCHEMA_VERSION),
     "recommendation": (advisor.types.Recommendation, advisor.types.SCHEMA_VERSION),
+    "stack": (advisor.types.StackPlan, advisor.types.SCHEMA_VERSION),
     "validation": (advisor.types.Validation, advisor.types.SCHEMA_VERSION),
     "accuracy": (advisor.types.Accuracy, advisor.types.SCHEMA_VERSION),
     "calibration": (advisor.types.Calibration, advisor.types.SCHEMA_VERSION),

@@ -154,6 +154,23 @@ class MemoryPlan:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Extreme:
+    """The answer to an inverse question: the most of one quantity that memory and every limit allow.
+
+    ``value`` is 0 where not even the least is allowed; the figures are those at ``value``.
+    """
+
+    quantity: str  # "context_tokens" | "concurrency_count"
+    value: int
+    limited_by: str  # "memory" | "speed" | "wait" | "model" | "range"
+    reason: str
+    decode_tokens_per_s: Interval | None = None
+    first_token_s: Interval | None = None
+    memory_total_bytes: int | None = None
+    kv_quant_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Estimate:
     """A prediction with its working.
 
@@ -176,6 +193,7 @@ class Estimate:
     warnings: tuple[EstimateWarning, ...] = ()
     provenance: Mapping[str, str] = field(default_factory=dict)
     whatif: Mapping[str, tuple[float, ...]] = field(default_factory=dict)  # see advisor.whatif
+    extremes: tuple[Extreme, ...] = ()  # answers to inverse questions, where they were asked
     schema_version: int = SCHEMA_VERSION
     kind: str = "estimate"
 
@@ -211,6 +229,7 @@ class Choice:
     pareto: bool = False
     about_equal_to_rank: int | None = None
     alternatives: tuple[str, ...] = ()  # other quants of the same model, in words
+    relatives: tuple[str, ...] = ()  # models of the same line that are folded into this pick
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -235,6 +254,31 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """One change of what was asked, and what it was found to bring by asking again."""
+
+    kind: str  # "kv_type" | "context" | "prompt" | "quant" | "limit" | "memory" | "engine" | "model"
+    option: str  # as on the command line: "--kv-type q8_0"
+    effect: str  # in words
+    quality_loss_frac: float = 0.0
+    estimate: Estimate | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Why:
+    """Where one model stands: its rank, or what it lost on and the smallest changes that would mend it."""
+
+    model_id: str
+    verdict: str
+    quant_id: str | None = None
+    rank: int | None = None
+    lost_on: tuple[str, ...] = ()
+    changes: tuple[Change, ...] = ()  # the smallest first
+    estimate: Estimate | None = None
+    quality: Quality | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Recommendation:
     """Ranked choices for one machine, task and workload."""
 
@@ -251,8 +295,53 @@ class Recommendation:
     considered_count: int = 0
     calibration_id: str | None = None
     validation: "Validation | None" = None  # the top picks, loaded and timed
+    why: Why | None = None  # the model that was asked about
     schema_version: int = SCHEMA_VERSION
     kind: str = "recommendation"
+
+
+class StackMode(StrEnum):
+    """How the models of a stack share a machine's memory."""
+
+    CO_RESIDENT = "co_resident"  # all are loaded at once
+    SWAPPED = "swapped"  # the small ones stay; the large ones take turns
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StackMember:
+    """One model of a stack and the jobs it does.
+
+    A job is a `Task`, "completion" (fill-in-the-middle in an editor) or "reranker".
+    """
+
+    jobs: tuple[str, ...]
+    choice: Choice
+    resident: bool = True  # False: it is loaded when asked for, in place of another that is not resident
+    swap_s: float | None = None  # seconds until it answers when it is not loaded
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StackPlan:
+    """Models that live together on one machine under one memory budget.
+
+    ``devices`` adds up what is loaded at the fullest moment. ``other`` is the same question in the other mode.
+    """
+
+    jobs: tuple[str, ...]
+    mode: StackMode
+    members: tuple[StackMember, ...]
+    devices: tuple[DeviceMemory, ...]
+    score: float
+    reasons: tuple[str, ...]
+    limits: Limits
+    hardware: str
+    profile_id: str
+    catalog_version: str
+    created_at: str
+    tool_version: str
+    other: str | None = None  # what the other mode would give, in words
+    schema_version: int = SCHEMA_VERSION
+    kind: str = "stack"
 
 
 class MachineClass(StrEnum):
