@@ -23,6 +23,33 @@ class FakeHub:
     tokens: list[str | None] = field(default_factory=list)
     answer: Callable[[str], tuple[int, bytes] | None] = lambda path: None
     url: str = ""
+    ranges: list[str | None] = field(default_factory=list)  # what was asked for of each file
+    stated_sha256: dict[str, str] = field(default_factory=dict)  # checksums that are not the files' own
+    break_after_bytes: int | None = None  # every answer's body is cut off there
+    ignores_ranges: bool = False
+    redirect: Callable[[str], str | None] = lambda path: None
+
+    @staticmethod
+    def name_of(path: str) -> str:
+        """The file an address means."""
+        return path.lstrip("/").replace("/resolve/main/", "/").replace(f"/resolve/{COMMIT}/", "/")
+
+    def linked_etag(self, path: str) -> str:
+        """The checksum of a file that lies elsewhere."""
+        return hashlib.sha256(self.files[self.name_of(path)]).hexdigest()
+
+    def described(self, repo_id: str) -> dict[str, Any] | None:
+        """One repository with sizes and checksums of its files."""
+        found = next((model for model in self.models if model["id"] == repo_id), None)
+        if found is None:
+            return None
+        siblings = []
+        for name in (sibling["rfilename"] for sibling in found["siblings"]):
+            data = self.files[f"{repo_id}/{name}"]
+            sha256 = self.stated_sha256.get(name) or hashlib.sha256(data).hexdigest()
+            large = {"sha256": sha256, "size": len(data), "pointerSize": 134}
+            siblings.append({"rfilename": name, "size": len(data), "blobId": "0" * 40, "lfs": large})
+        return found | {"sha": COMMIT, "siblings": siblings}
 
     def add(self, repo_id: str, *, files: dict[str, bytes] | None = None, **fields: Any) -> None:
         """A repository with its files."""
@@ -52,44 +79,74 @@ class FakeHub:
         return found[: int(query.get("limit", ["1000"])[0])]
 
 
+class _Handler(BaseHTTPRequestHandler):
+    hub: FakeHub
+
+    def log_message(self, *args: object) -> None:
+        pass
+
+    def do_HEAD(self) -> None:
+        self._reply(body=False)
+
+    def do_GET(self) -> None:
+        self._reply(body=True)
+
+    def _reply(self, *, body: bool) -> None:
+        self.hub.requests.append(self.path)
+        self.hub.tokens.append(self.headers.get("Authorization"))
+        split = urlsplit(self.path)
+        if elsewhere := self.hub.redirect(self.path):
+            self._send_elsewhere(elsewhere, split.path)
+            return
+        status, data = self.hub.answer(self.path) or self._find(split.path, parse_qs(split.query))
+        etag = self.hub.stated_sha256.get(split.path.rpartition("/")[2]) or hashlib.sha256(data).hexdigest()
+        if body and "/resolve/" in self.path:
+            self.hub.ranges.append(self.headers.get("Range"))
+            status, data = self._part(status, data)
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(data)))
+        self.send_header("ETag", f'"{etag}"')
+        self.send_header("X-Repo-Commit", COMMIT)
+        if status == 404:
+            missing = "RepoNotFound" if split.path.startswith("/api/") else "EntryNotFound"
+            self.send_header("X-Error-Code", missing)
+        if status == 403:
+            self.send_header("X-Error-Code", "GatedRepo")
+        self.end_headers()
+        if body:
+            self.wfile.write(data[: self.hub.break_after_bytes] if "/resolve/" in self.path else data)
+            self.close_connection = True
+
+    def _send_elsewhere(self, address: str, path: str) -> None:
+        self.send_response(302)
+        self.send_header("Location", address)
+        self.send_header("Content-Length", "0")
+        self.send_header("X-Repo-Commit", COMMIT)
+        self.send_header("X-Linked-ETag", f'"{self.hub.linked_etag(path)}"')
+        self.send_header("X-Linked-Size", str(len(self.hub.files[self.hub.name_of(path)])))
+        self.end_headers()
+
+    def _part(self, status: int, data: bytes) -> tuple[int, bytes]:
+        wanted = self.headers.get("Range")
+        if status != 200 or wanted is None or self.hub.ignores_ranges:
+            return status, data
+        start = int(wanted.removeprefix("bytes=").partition("-")[0])
+        return (206, data[start:]) if start < len(data) else (416, b"")
+
+    def _find(self, path: str, query: dict[str, list[str]]) -> tuple[int, bytes]:
+        if path == "/api/models":
+            return 200, json.dumps(self.hub.listed(query)).encode()
+        if path.startswith("/api/models/"):
+            info = self.hub.described(path.removeprefix("/api/models/").partition("/revision/")[0])
+            return (200, json.dumps(info).encode()) if info is not None else (404, b"")
+        name = self.hub.name_of(path)
+        return (200, self.hub.files[name]) if name in self.hub.files else (404, b"")
+
+
 @contextmanager
 def serve(hub: FakeHub) -> Iterator[FakeHub]:
     """Run the server; ``hub.url`` is its address."""
-
-    class Handler(BaseHTTPRequestHandler):
-        def log_message(self, *args: object) -> None:
-            pass
-
-        def do_HEAD(self) -> None:
-            self._reply(body=False)
-
-        def do_GET(self) -> None:
-            self._reply(body=True)
-
-        def _reply(self, *, body: bool) -> None:
-            hub.requests.append(self.path)
-            hub.tokens.append(self.headers.get("Authorization"))
-            split = urlsplit(self.path)
-            status, data = hub.answer(self.path) or self._find(split.path, parse_qs(split.query))
-            self.send_response(status)
-            self.send_header("Content-Length", str(len(data)))
-            self.send_header("ETag", f'"{hashlib.sha256(data).hexdigest()}"')
-            self.send_header("X-Repo-Commit", COMMIT)
-            if status == 404:
-                self.send_header("X-Error-Code", "EntryNotFound")
-            if status == 403:
-                self.send_header("X-Error-Code", "GatedRepo")
-            self.end_headers()
-            if body:
-                self.wfile.write(data)
-
-        def _find(self, path: str, query: dict[str, list[str]]) -> tuple[int, bytes]:
-            if path == "/api/models":
-                return 200, json.dumps(hub.listed(query)).encode()
-            name = path.lstrip("/").replace("/resolve/main/", "/").replace(f"/resolve/{COMMIT}/", "/")
-            return (200, hub.files[name]) if name in hub.files else (404, b"")
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"hub": hub}))
     hub.url = f"http://127.0.0.1:{server.server_port}"
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
     thread.start()
