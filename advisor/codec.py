@@ -5,6 +5,7 @@ it is size-bounded, its schema is checked, and every error is one line naming fi
 """
 
 import json
+import math
 import os
 import re
 import sys
@@ -117,10 +118,20 @@ def from_mapping(mapping: object, *, where: str = "document", kind: str | None =
         raise DocumentError(f"{where}: {_first_problem(error)}") from None
 
 
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"{text[:20]} is not a finite number")
+    return value
+
+
 def loads(text: str, *, where: str = "document", kind: str | None = None) -> Any:
-    """Read a document from JSON text; see `from_mapping` for errors."""
+    """Read a document from JSON text; see `from_mapping` for errors.
+
+    NaN and infinities, which Python's reader would accept, are no JSON and are refused.
+    """
     try:
-        mapping = json.loads(text)
+        mapping = json.loads(text, parse_float=_finite, parse_constant=_finite)
     except (ValueError, RecursionError) as error:
         reason = str(error).splitlines()[0][:120]
         raise DocumentError(f"{where}: not valid JSON ({reason}); the file may be truncated, record it again") from None

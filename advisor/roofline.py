@@ -29,6 +29,13 @@ OUTPUT = "output:"
 _LEAST_MISSED_FRAC = 0.5
 
 _KEY_PREFIXES = {Role.EXPERT: EXPERTS, Role.OUTPUT: OUTPUT}
+_PARTS = {
+    Role.OUTPUT: "output",
+    Role.EXPERT: "experts",
+    Role.ATTENTION: "attention_weights",
+    Role.FFN: "feed_forward_weights",
+    Role.NORM: "norms",
+}
 
 
 def expert_key(tensor_type: str) -> str:
@@ -84,8 +91,7 @@ def _term(rates: Rates, name: str, time_s: float, bound: Bound, *, moved: float 
 
 
 def _weights_name(phase: str, weight: WeightWork) -> str:
-    part = {Role.OUTPUT: "output", Role.EXPERT: "experts"}.get(weight.role, "weights")
-    return f"{phase}.{part}.{weight.tensor_type}"
+    return f"{phase}.{_PARTS.get(weight.role, 'weights')}.{weight.tensor_type}"
 
 
 def _missed_frac(work: Work, rates: Rates) -> float:

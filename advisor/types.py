@@ -119,7 +119,7 @@ class Deployment:
 class Term:
     """One line of an estimate's working: ``time_s`` = the larger of bytes / rate and flop / rate."""
 
-    name: str  # "decode.weights", "prefill.attention", ...
+    name: str  # "decode.experts.Q4_K", "prefill.attention", ...
     device_id: str
     time_s: float
     bound: Bound

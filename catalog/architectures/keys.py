@@ -167,9 +167,16 @@ def _leading_dense(geometry: Geometry) -> int:
 
 
 def _experts_every(geometry: Geometry) -> int:
-    """Step between expert layers as Llama 4 states it: a layer whose number divides by it has experts."""
-    first = geometry.ffns.find(Ffn.MOE.value)
-    return first + 1
+    """Step between expert layers: one whose number, counted from one, divides by it has experts.
+
+    Leading dense layers are stated apart, so two neighbours with experts make it 1. Of layers cut from a
+    model so that none has experts it is beyond the last: loaders insist on a step.
+    """
+    with_experts = [index for index, ffn in enumerate(geometry.ffns) if ffn == Ffn.MOE]
+    if not with_experts:
+        return len(geometry.ffns) + 1
+    first, second = (*with_experts, 2 * with_experts[0] + 1)[:2]
+    return second - first
 
 
 def _same_or_each(values: list[int]) -> int | tuple[int, ...]:

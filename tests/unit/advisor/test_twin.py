@@ -12,6 +12,7 @@ from advisor import synthetic, twin
 from advisor.errors import AdvisorError
 from advisor.twin import TwinError, TwinTensor, twin_tensors, write_gguf, write_hollow_gguf, write_twin
 from catalog.load import load_catalog
+from catalog.tensors import truncate
 from catalog.types import Role
 from catalog.weights import weigh
 
@@ -192,3 +193,19 @@ def test_routed_experts_are_counted_apart(tmp_path: Path, models):
     assert experts
     assert all(group.used_frac == pytest.approx(8 / 128) for group in experts)
     assert all(0 < part < whole for part, whole in zip(artifact.expert_bytes, artifact.layer_bytes, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("model_id", "layers", "step", "dense"),
+    [
+        ("baidu/ERNIE-4.5-21B-A3B-PT", None, 1, 1),
+        ("baidu/ERNIE-4.5-21B-A3B-PT", (0, 1), 2, 1),
+        ("baidu/ERNIE-4.5-21B-A3B-PT", (0,), 2, 1),  # no experts left: a step beyond the last layer
+        ("baidu/ERNIE-4.5-300B-A47B-Base-PT", None, 1, 3),
+    ],
+)
+def test_the_step_between_expert_layers_is_stated_as_loaders_insist(model_id, layers, step, dense):
+    model = load_catalog().model(model_id)
+    metadata = twin.twin_metadata(model if layers is None else truncate(model, layers))
+    assert metadata["ernie4_5-moe.interleave_moe_layer_step"] == step
+    assert metadata["ernie4_5-moe.leading_dense_block_count"] == dense
