@@ -6,7 +6,7 @@ process CPU time. Whatever cannot be read is ``None``.
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -74,6 +74,12 @@ def parse_throttled_s(text: str) -> float | None:
     return None
 
 
+def total_throttled_s(texts: Iterable[str]) -> float | None:
+    """Seconds held back by the quotas of a control group and those it lies in; each counts its own only."""
+    known = [throttled for text in texts if (throttled := parse_throttled_s(text)) is not None]
+    return sum(known) if known else None
+
+
 def parse_process_stat(text: str) -> float | None:
     """CPU seconds of a process and its reaped children, from ``/proc/PID/stat``."""
     values = text.rpartition(")")[2].split()  # the name before may hold spaces and parentheses
@@ -105,20 +111,21 @@ def _read_int(path: Path | str | None) -> int | None:
 class _LinuxPaths:
     """Where this machine keeps what is worth reading, found once."""
 
-    cpu_stat: Path | None
+    cpu_stats: tuple[Path, ...]  # of our control group and all above it: a quota on any of them holds us back
     frequency: Path | None
     temperature: Path | None
     heat_throttles: Path | None
 
 
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:
+        return False
+
+
 def _first_existing(paths: Sequence[Path]) -> Path | None:
-    for path in paths:
-        try:
-            if path.exists():
-                return path
-        except OSError:
-            continue
-    return None
+    return next(filter(_exists, paths), None)
 
 
 def _temperature_path(sys_class: Path) -> Path | None:
@@ -140,7 +147,7 @@ def _temperature_path(sys_class: Path) -> Path | None:
 def _linux_paths() -> _LinuxPaths:
     cpu = Path("/sys/devices/system/cpu/cpu0")
     return _LinuxPaths(
-        cpu_stat=_first_existing([folder / "cpu.stat" for folder in folders("cpu")]),
+        cpu_stats=tuple(path for folder in folders("cpu") if _exists(path := folder / "cpu.stat")),
         frequency=_first_existing([cpu / "cpufreq/scaling_cur_freq"]),
         temperature=_temperature_path(Path("/sys/class")),
         heat_throttles=_first_existing([cpu / "thermal_throttle/package_throttle_count"]),
@@ -175,7 +182,7 @@ def _linux_counters(pids: Sequence[int]) -> Counters:
         resolution_s=_CLOCK_TICK_S,
         involuntary_switches_count=own.ru_nivcsw,
         run_queue_count=system[2] if system else None,
-        throttled_s=parse_throttled_s(_read_text(paths.cpu_stat) or ""),
+        throttled_s=total_throttled_s(_read_text(path) or "" for path in paths.cpu_stats),
         heat_throttles_count=_read_int(paths.heat_throttles),
         frequency_hz=frequency_khz * 1e3 if frequency_khz else None,
         temperature_celsius=millicelsius / 1e3 if millicelsius is not None else None,

@@ -17,11 +17,13 @@ from probes.tools import within
 from probes.types import Conditions, EngineReport, HardwareProfile, Host, ProbeOutcome, ProbeStatus, ScanWarning
 
 DEFAULT_BUDGET_S = 18.0  # the whole command stays under 20 s
-QUICK_BUDGET_S = 3.6  # under 5 s, with starting Python and writing the result
+QUICK_BUDGET_S = 3.4  # under 5 s, with starting Python and writing the result
 _MEMORY_SHARE = 0.25
 _FALLBACK_MEMORY_BYTES = 256 << 20
 _QUIET_WINDOW_S = 0.5
-_LEAST_BUDGET_S = 0.15  # a probe that gets less than this says little
+_LEAST_BUDGET_S = 0.05  # a probe that gets less than this says little
+_LOADING_TORCH_WEIGHT = 3.0  # a turn of its own between the probes that do without and those that need it
+_LEAST_LOADING_S = 0.4
 _READ_TWICE = ("cpu.read_bandwidth", "cpu.thread_sweep")
 _DRIFT_FRAC = 0.2
 _LARGEST_SHARE = 1 / 6  # a probe that cannot get a clean window must not eat what others left
@@ -48,7 +50,7 @@ def scan(
     Args:
         quick: fewer probes and repeats, under 5 s in all.
         only: probe ids or patterns (``cpu.matmul``, ``cuda.*``, ``cpu``); empty for all.
-        budget_s: seconds for everything; the default is 18, or 3.6 with ``quick``.
+        budget_s: seconds for everything; the default is 18, or 3.4 with ``quick``.
         wait_quiet_s: wait up to this long for other programs to calm down before measuring.
         on_progress: called with the probe, how many are done, and how many there are.
     """
@@ -140,38 +142,47 @@ def measure(
     from probes.team import Team
 
     total_s = deadline_s - clock.now()
-    if any(task.needs_torch for task in tasks) and _memory_bytes(host) >= TORCH_BYTES:
-        _report(on_progress, "loading PyTorch", 0, len(tasks))
-        _load_torch()
+    memory_bytes = _memory_bytes(host)
+    loading = memory_bytes >= TORCH_BYTES  # still to come
     outcomes: list[ProbeOutcome] = []
     stuck: set[str] = set()
     with Team(host.usable_threads_count or 1) as team:
         for index, task in enumerate(tasks):
+            if loading and task.needs_torch and deadline_s - clock.now() > _LEAST_LOADING_S:
+                _report(on_progress, "loading PyTorch", index, len(tasks))
+                _load_torch()
+                loading = False
             _report(on_progress, task.label, index, len(tasks))
-            budget_s = share_s(tasks[index:], deadline_s - clock.now(), total_s)
-            bench = Bench(budget_s=budget_s, memory_bytes=_memory_bytes(host), team=team, quick=quick, clock=clock)
-            if task.device.device_id in stuck:
-                outcomes.append(_waived(task, "the device stopped answering earlier in this scan", "sudo dmesg | tail"))
-            elif budget_s < _LEAST_BUDGET_S:
-                outcomes.append(
-                    _waived(
-                        task, "the scan's time was spent before its turn", f"advisor scan --only {task.probe.probe_id}"
-                    )
-                )
+            budget_s = share_s(tasks[index:], deadline_s - clock.now(), total_s, loading=loading)
+            bench = Bench(budget_s=budget_s, memory_bytes=memory_bytes, team=team, quick=quick, clock=clock)
+            # an import cannot be cut short, so one that there is no time for is not begun
+            if budget_s < _LEAST_BUDGET_S or (loading and task.needs_torch):
+                outcomes.append(_too_late(task))
             else:
                 outcomes.append(_run(task, bench, stuck))
     _report(on_progress, "done", len(tasks), len(tasks))
     return tuple(outcomes)
 
 
-def share_s(tasks: Sequence[Task], left_s: float, total_s: float) -> float:
-    """Seconds for the first of the tasks: its weight's share of what is left, up to a sixth of the whole per weight."""
-    share = left_s * tasks[0].weight / sum(task.weight for task in tasks)
+def share_s(tasks: Sequence[Task], left_s: float, total_s: float, *, loading: bool = False) -> float:
+    """Seconds for the first of the tasks: its weight's share of what is left, up to a sixth of the whole per weight.
+
+    Args:
+        tasks: what is still to be run.
+        left_s: seconds until the deadline.
+        total_s: seconds the whole scan was given.
+        loading: PyTorch is not loaded yet; if a task needs it, its loading has a share, too.
+    """
+    reserved = _LOADING_TORCH_WEIGHT if loading and any(task.needs_torch for task in tasks) else 0.0
+    share = left_s * tasks[0].weight / (reserved + sum(task.weight for task in tasks))
     return min(share, total_s * _LARGEST_SHARE * tasks[0].weight, left_s)
 
 
 def _run(task: Task, bench: Bench, stuck: set[str]) -> ProbeOutcome:
-    """Run a task; one on a GPU from a thread that can be abandoned."""
+    """Run a task; one on a GPU from a thread that can be abandoned, and not on one that was."""
+    if task.device.device_id in stuck:
+        reason = "the device stopped answering earlier in this scan"
+        return _outcome(task, ProbeStatus.WAIVED, reason, "sudo dmesg | tail")
     if task.device.kind == "cpu":
         return run_probe(task.probe, task.device, bench)
     try:
@@ -195,8 +206,9 @@ def _report(on_progress: Progress | None, label: str, done: int, count: int) -> 
         on_progress(label, done, count)
 
 
-def _waived(task: Task, reason: str, fix: str) -> ProbeOutcome:
-    return _outcome(task, ProbeStatus.WAIVED, reason, fix)
+def _too_late(task: Task) -> ProbeOutcome:
+    fix = f"advisor scan --only {task.probe.probe_id}"
+    return _outcome(task, ProbeStatus.WAIVED, "the scan's time was spent before its turn", fix)
 
 
 def _outcome(task: Task, status: ProbeStatus, reason: str, fix: str) -> ProbeOutcome:

@@ -8,7 +8,14 @@ from dataclasses import replace
 import pytest
 from probe_recordings import recorded
 
-from probes.counters import Counters, parse_proc_stat, parse_process_stat, parse_throttled_s, read_counters
+from probes.counters import (
+    Counters,
+    parse_proc_stat,
+    parse_process_stat,
+    parse_throttled_s,
+    read_counters,
+    total_throttled_s,
+)
 from probes.guard import judge, merge, watch
 from probes.types import Conditions, ScanWarning
 
@@ -139,6 +146,13 @@ def test_throttling_of_both_versions_of_control_groups() -> None:
     assert parse_throttled_s("nr_periods 3\nthrottled_usec 350000\n") == pytest.approx(0.35)
     assert parse_throttled_s("nr_periods 3\nthrottled_time 1500000000\n") == pytest.approx(1.5)
     assert parse_throttled_s("garbage") is None
+
+
+def test_a_quota_on_any_group_above_ours_counts_once() -> None:
+    inner, outer = "usage_usec 9\nthrottled_usec 0\n", "usage_usec 9\nthrottled_usec 1500000\n"
+    root = "usage_usec 9\n"  # the root group has no quota and no such line
+    assert total_throttled_s([inner, outer, root]) == pytest.approx(1.5)
+    assert total_throttled_s([root, ""]) is None
 
 
 def test_process_time_survives_a_hostile_process_name() -> None:

@@ -84,6 +84,29 @@ def test_time_is_shared_by_weight_and_what_is_left_over_is_shared_again() -> Non
     assert scan.share_s([Task(probe=first, device=CPU)], 0.2, 100.0) == 0.2
 
 
+def test_loading_torch_has_a_share_between_the_probes_without_it_and_those_with(monkeypatch) -> None:
+    clock = FakeClock()
+    first, second, product = Stub("a", takes_s=0.1), Stub("b", takes_s=0.1), Stub("m", takes_s=0.1)
+    monkeypatch.setattr(scan, "_load_torch", lambda: clock.sleep(1.0))
+    tasks = [Task(probe=stub, device=CPU, needs_torch=stub is product) for stub in (first, second, product)]
+    roomy = replace(HOST, memory_available_bytes=16 << 30)
+    found = scan.measure(tasks, roomy, deadline_s=clock.now() + 1.5, clock=clock)
+    assert first.budgets_s == [pytest.approx(1.5 / 6)]  # of three tasks and a share of three for loading
+    assert product.budgets_s == [pytest.approx(0.25)]  # a sixth of the whole, of the 0.3 s that loading left
+    assert [outcome.status.value for outcome in found] == ["ok"] * 3
+
+
+def test_torch_is_not_loaded_when_the_time_is_nearly_up(monkeypatch) -> None:
+    clock = FakeClock()
+    slow, product = Stub("a", takes_s=4.8), Stub("m", takes_s=0.1)
+    monkeypatch.setattr(scan, "_load_torch", lambda: pytest.fail("importing cannot be cut short"))
+    tasks = [Task(probe=slow, device=CPU), Task(probe=product, device=CPU, needs_torch=True)]
+    roomy = replace(HOST, memory_available_bytes=16 << 30)
+    found = scan.measure(tasks, roomy, deadline_s=clock.now() + 5.0, clock=clock)
+    assert found[1].status == ProbeStatus.WAIVED
+    assert found[1].fix == "advisor scan --only m"
+
+
 def test_a_probe_whose_turn_comes_too_late_says_how_to_run_it_alone() -> None:
     slow, late = Stub("a.slow", takes_s=9.95), Stub("b.late")
     outcomes = measured(slow, late)
