@@ -19,6 +19,7 @@ from advisor.types import (
     ValidationRecord,
     ValidationStatus,
 )
+from probes.engine import PROBE_ID as ENGINE_PROBE_ID
 from probes.types import HardwareProfile, ProbeOutcome, ProbeStatus
 from reports import format as fmt
 from reports import phrases, terminal, wording
@@ -295,8 +296,10 @@ def print_profile(profile: HardwareProfile, console: "Console") -> None:
             ("Processor", phrases.processor(host)),
             ("Memory", phrases.memory_state(host)),
             *((device.device_id, phrases.device(device)) for device in profile.devices if device.kind != "cpu"),
+            *((report.engine_id, phrases.engine(report)) for report in profile.engines),
         ),
     )
+    _print_engine_trouble(console, profile.outcomes)
     console.print()
     measured = [outcome for outcome in profile.outcomes if outcome.measurement is not None]
     if measured:
@@ -308,6 +311,17 @@ def print_profile(profile: HardwareProfile, console: "Console") -> None:
     if state:
         console.print()
         console.print(terminal.text(f"Meanwhile: {state}.", "yellow" if profile.conditions.polluted else "dim"))
+
+
+def _print_engine_trouble(console: "Console", outcomes: Sequence[ProbeOutcome]) -> None:
+    """What keeps the installed engine from this machine's devices, with the command that mends it."""
+    for outcome in outcomes:
+        if outcome.probe_id == ENGINE_PROBE_ID and outcome.status != ProbeStatus.OK:
+            terminal.section(console, "Engine")
+            style = "red" if outcome.status == ProbeStatus.FAILED else "yellow"
+            terminal.bullets(console, [phrases.sentence(outcome.reason or "it cannot be asked")], style)
+            if outcome.fix:
+                terminal.command(console, f"  {outcome.fix}")
 
 
 def _outcomes_table(outcomes: Sequence[ProbeOutcome]) -> "Table":
@@ -330,7 +344,7 @@ def _outcomes_table(outcomes: Sequence[ProbeOutcome]) -> "Table":
 def _print_unmeasured(console: "Console", outcomes: Sequence[ProbeOutcome]) -> None:
     warnings = {warning for outcome in outcomes if outcome.measurement for warning in outcome.measurement.warnings}
     terminal.bullets(console, sorted(wording.scan_warning(warning) for warning in warnings), "yellow")
-    missing = [outcome for outcome in outcomes if outcome.status != ProbeStatus.OK]
+    missing = [item for item in outcomes if item.status != ProbeStatus.OK and item.probe_id != ENGINE_PROBE_ID]
     if not missing:
         return
     terminal.section(console, "Not measured")

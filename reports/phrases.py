@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from advisor.types import Choice, Deployment, Estimate, Limits, Quality, Rejection, Workload
-from probes.types import Conditions, Device, HardwareProfile, Host, Measurement
+from probes.types import Conditions, Device, EngineDevice, EngineReport, HardwareProfile, Host, Measurement
 from reports import format as fmt
 from reports.text import plain
 
@@ -153,6 +153,20 @@ def device(chip: Device) -> str:
     if chip.driver:
         parts.append(f"driver {plain(chip.driver)}")
     return ", ".join(parts)
+
+
+def engine(report: EngineReport) -> str:
+    """An installed engine's version and the devices it lists, with their memory."""
+    chips = [
+        f"{plain(chip.name)} ({', '.join(filter(None, (plain(chip.description), _memory_of(chip))))})"
+        for chip in report.devices
+    ]
+    uses = f"can use {', '.join(chips)}" if chips else ""
+    return ", ".join(filter(None, (plain(report.version or "version unknown"), uses)))
+
+
+def _memory_of(chip: EngineDevice) -> str:
+    return "" if chip.memory_total_bytes is None else fmt.gib(chip.memory_total_bytes)
 
 
 def measured(measurement: Measurement, value: float | None = None) -> str:

@@ -1,9 +1,10 @@
 """A machine: what it is, what was measured, what could not be."""
 
+from probes.engine import PROBE_ID as ENGINE_PROBE_ID
 from probes.types import HardwareProfile, ProbeOutcome, ProbeStatus
 from reports import format as fmt
 from reports import phrases, wording
-from reports.blocks import Block, Bullets, Facts, Fold, Grid, Headline, Notice, Section, Tone
+from reports.blocks import Block, Bullets, Command, Facts, Fold, Grid, Headline, Notice, Section, Tone
 from reports.text import plain
 
 
@@ -20,7 +21,7 @@ def headline(profile: HardwareProfile) -> Headline:
 def section(profile: HardwareProfile, document_index: int) -> Section:
     """The machine and its measurements."""
     measured = [outcome for outcome in profile.outcomes if outcome.measurement is not None]
-    blocks: list[Block] = [Facts(_facts(profile))]
+    blocks: list[Block] = [Facts(_facts(profile)), *_engine_trouble(profile)]
     if measured:
         blocks.append(_measured_grid(measured))
     else:
@@ -51,10 +52,22 @@ def _facts(profile: HardwareProfile) -> tuple[tuple[str, str], ...]:
         ("Memory", phrases.memory_state(host)),
         *((plain(device.device_id), phrases.device(device)) for device in profile.devices if device.kind != "cpu"),
         ("System", plain(" ".join(filter(None, (host.os, host.os_version, host.machine, host.virtualization))))),
+        *((plain(report.engine_id), phrases.engine(report)) for report in profile.engines),
         *((f"{plain(link.src)} → {plain(link.dst)}", fmt.bandwidth(link.bytes_per_s)) for link in profile.links),
         ("Scanned", fmt.clock(profile.created_at)),
     ]
     return tuple(rows)
+
+
+def _engine_trouble(profile: HardwareProfile) -> list[Block]:
+    """What keeps the installed engine from this machine's devices, with the command that mends it."""
+    blocks: list[Block] = []
+    for outcome in profile.outcomes:
+        if outcome.probe_id == ENGINE_PROBE_ID and outcome.status != ProbeStatus.OK:
+            tone = Tone.BAD if outcome.status == ProbeStatus.FAILED else Tone.CAUTION
+            blocks.append(Notice(f"Engine: {phrases.sentence(outcome.reason or 'it cannot be asked')}", tone))
+            blocks += [Command(plain(outcome.fix))] if outcome.fix else []
+    return blocks
 
 
 def _measured_grid(outcomes: list[ProbeOutcome]) -> Grid:
@@ -104,5 +117,5 @@ def _missing(profile: HardwareProfile) -> tuple[str, ...]:
         f"{plain(outcome.reason or 'no reason recorded')}."
         + (f" To mend it: {plain(outcome.fix)}." if outcome.fix else "")
         for outcome in profile.outcomes
-        if outcome.status != ProbeStatus.OK
+        if outcome.status != ProbeStatus.OK and outcome.probe_id != ENGINE_PROBE_ID
     )

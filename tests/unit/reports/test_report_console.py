@@ -7,6 +7,7 @@ import pytest
 import report_examples as examples
 from rich.console import Console
 
+from probes.types import EngineDevice, EngineReport, ProbeOutcome, ProbeStatus
 from reports import console as printed
 
 _PRINTERS = {
@@ -96,6 +97,32 @@ def test_an_estimate_without_terms_says_so():
 
 def test_a_failed_validation_shows_its_reason():
     assert "failed: the engine ran out of memory at 21.9 GiB" in shown(_PRINTERS["validation"])
+
+
+def test_an_engine_that_cannot_use_the_gpu_stands_out_with_the_command_to_copy():
+    fix = 'CMAKE_ARGS="-DGGML_CUDA=on" pip install --force-reinstall --no-cache-dir --no-binary llama-cpp-python x'
+    trouble = ProbeOutcome(
+        probe_id="engine.devices",
+        device_id="cpu",
+        status=ProbeStatus.FAILED,
+        reason="you have RTX 4090, but the installed llama.cpp 0.3.36 was built without CUDA",
+        fix=fix,
+    )
+    report = EngineReport(
+        engine_id="llama.cpp",
+        version="0.3.36",
+        devices=(EngineDevice(name="CPU", description="EPYC", backend="CPU", kind="cpu", memory_total_bytes=24 << 30),),
+    )
+    found = replace(examples.gpu_profile(), outcomes=(trouble,), engines=(report, EngineReport(engine_id="vllm")))
+    text = shown(lambda target: printed.print_profile(found, target))
+    assert fix in map(str.strip, text.splitlines())  # on one line, so that it can be copied
+    words = " ".join(text.split())
+    assert "llama.cpp 0.3.36, can use CPU (EPYC, 24.0 GiB)" in words
+    assert "vllm version unknown" in words
+    assert "built without CUDA." in words
+    assert "Not measured" not in text  # said once
+    fine = replace(found, outcomes=(replace(trouble, status=ProbeStatus.OK, fix=None),))
+    assert "built without" not in shown(lambda target: printed.print_profile(fine, target))
 
 
 def test_a_profile_says_what_was_not_measured_and_how_to_mend_it():
