@@ -22,6 +22,7 @@ MAX_DOCUMENT_BYTES = 256 * 1024 * 1024
 #: kind -> (type, newest schema version). A new document type is added here and nowhere else.
 DOCUMENTS: dict[str, tuple[type, int]] = {
     "profile": (probes.types.HardwareProfile, probes.types.SCHEMA_VERSION),
+    "doctor": (probes.types.Diagnosis, probes.types.SCHEMA_VERSION),
     "plan": (advisor.types.Plan, advisor.types.SCHEMA_VERSION),
     "machine_comparison": (advisor.types.MachineComparison, advisor.types.SCHEMA_VERSION),
     "estimate": (advisor.types.Estimate, advisor.types.SCHEMA_VERSION),

@@ -7,8 +7,6 @@ import shutil
 import struct
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from enum import StrEnum
 
 from probes import engine
 from probes.base import one_line
@@ -17,7 +15,7 @@ from probes.machine import Machine
 from probes.plan import Task, tasks_for
 from probes.products import has_torch
 from probes.tools import run_tool
-from probes.types import Device, EngineReport, Host, ProbeOutcome, ProbeStatus
+from probes.types import Check, Diagnosis, EngineReport, Host, Level, ProbeOutcome, ProbeStatus
 
 _IMPORT_LIMIT_S = 60.0
 #: modules that two distributions provide, the newer one first
@@ -32,46 +30,6 @@ _PROGRAMS = (
     ("ollama", ["ollama", "--version"], "Ollama"),
     ("vllm", ["vllm", "--version"], "vLLM"),
 )
-
-
-class Level(StrEnum):
-    """How a check came out."""
-
-    OK = "ok"
-    ABSENT = "absent"  # not in this machine: nothing to mend
-    MENDABLE = "mendable"  # would work after the fix
-    PROBLEM = "problem"  # should work and does not
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Check:
-    """One thing looked at."""
-
-    subject: str
-    level: Level
-    says: str
-    fix: str | None = None
-    probe_id: str | None = None
-    device_id: str | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Diagnosis:
-    """Everything a doctor's visit found."""
-
-    created_at: str
-    tool_version: str
-    host: Host
-    devices: tuple[Device, ...]
-    engines: tuple[EngineReport, ...]
-    checks: tuple[Check, ...]
-    schema_version: int = 1
-    kind: str = "doctor"
-
-    @property
-    def healthy(self) -> bool:
-        """Whether nothing that should work fails."""
-        return all(check.level != Level.PROBLEM for check in self.checks)
 
 
 def examine(

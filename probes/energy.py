@@ -146,10 +146,13 @@ def metered(meters: Sequence[Meter]) -> Iterator[EnergyWindow]:
     before = [meter.read_j() for meter in meters]
     yield window
     for meter, start_j in zip(meters, before, strict=True):
-        used_j = meter.read_j() - start_j
-        if used_j < 0 and meter.range_j:
-            used_j += meter.range_j
-        window.joules[meter.device_id] = window.joules.get(meter.device_id, 0.0) + used_j
+        window.joules[meter.device_id] = window.joules.get(meter.device_id, 0.0) + used_j(meter, start_j)
+
+
+def used_j(meter: Meter, start_j: float) -> float:
+    """Joules since a counter stood at ``start_j``; it may have wrapped once."""
+    used = meter.read_j() - start_j
+    return used + meter.range_j if used < 0 and meter.range_j else used
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

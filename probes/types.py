@@ -189,3 +189,43 @@ class HardwareProfile:
             if dtype is None or outcome.measurement.dtype == dtype:
                 return outcome.measurement
         return None
+
+
+class Level(StrEnum):
+    """How a check came out."""
+
+    OK = "ok"
+    ABSENT = "absent"  # not in this machine: nothing to mend
+    MENDABLE = "mendable"  # would work after the fix
+    PROBLEM = "problem"  # should work and does not
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """One thing looked at."""
+
+    subject: str
+    level: Level
+    says: str
+    fix: str | None = None
+    probe_id: str | None = None
+    device_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Diagnosis:
+    """Everything a doctor's visit found."""
+
+    created_at: str
+    tool_version: str
+    host: Host
+    devices: tuple[Device, ...]
+    engines: tuple[EngineReport, ...]
+    checks: tuple[Check, ...]
+    schema_version: int = SCHEMA_VERSION
+    kind: str = "doctor"
+
+    @property
+    def healthy(self) -> bool:
+        """Whether nothing that should work fails."""
+        return all(check.level != Level.PROBLEM for check in self.checks)

@@ -1,9 +1,9 @@
 """Short phrases about documents that several renderers share, as inert text."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from advisor.types import Choice, Deployment, Estimate, Limits, Quality, Rejection, Workload
-from probes.types import Conditions, Device, EngineDevice, EngineReport, HardwareProfile, Host, Measurement
+from probes.types import Check, Conditions, Device, EngineDevice, EngineReport, HardwareProfile, Host, Measurement
 from reports import format as fmt
 from reports.text import plain
 
@@ -167,6 +167,12 @@ def engine(report: EngineReport) -> str:
 
 def _memory_of(chip: EngineDevice) -> str:
     return "" if chip.memory_total_bytes is None else fmt.gib(chip.memory_total_bytes)
+
+
+def checks(found: Sequence[Check]) -> list[str]:
+    """What a doctor's visit says, one line for all subjects of which the same is said."""
+    says = dict.fromkeys(check.says for check in found)
+    return [f"{', '.join(check.subject for check in found if check.says == text)}: {text}" for text in says]
 
 
 def measured(measurement: Measurement, value: float | None = None) -> str:

@@ -18,12 +18,13 @@ from advisor.types import (
     SelfTest,
     Validation,
 )
-from probes.types import HardwareProfile
+from probes.types import Diagnosis, HardwareProfile
 from reports import charts, wording
 from reports.blocks import Block, Bullets, Charts, Facts, Fold, Headline, Page, Section
 from reports.charts.machines import recommendation_names
 from reports.sections import accuracy as accuracy_view
 from reports.sections import compare, records
+from reports.sections import doctor as doctor_view
 from reports.sections import estimate as estimate_view
 from reports.sections import profile as profile_view
 from reports.sections import recommendation as recommendation_view
@@ -43,6 +44,7 @@ def build_page(documents: Sequence[object]) -> Page:
         _with_charts(_each(documents, Estimate, estimate_view.section), charts.of_estimates(documents)),
         _with_charts(_each(documents, Validation, validation_view.section), charts.of_validations(documents)),
         _with_charts(_each(documents, HardwareProfile, profile_view.section), charts.of_profiles(documents)),
+        _each(documents, Diagnosis, doctor_view.section),
         _with_charts(_each(documents, Regression, regression_view.section), charts.of_regressions(documents)),
         _each(documents, SelfTest, regression_view.selftest_section),
         _with_charts(_each(documents, Accuracy, accuracy_view.section), charts.of_accuracies(documents)),
@@ -128,6 +130,7 @@ def _headline(documents: Sequence[object]) -> Headline:
         (Validation, validation_view.headline),
         (Accuracy, accuracy_view.headline),
         (HardwareProfile, profile_view.headline),
+        (Diagnosis, doctor_view.headline),
     )
     for kind, make in makers:
         found = next((document for document in documents if isinstance(document, kind)), None)

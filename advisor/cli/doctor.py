@@ -11,7 +11,7 @@ from advisor.cli import _shared
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from probes.doctor import Check, Diagnosis
+    from probes.types import Check, Diagnosis
 
 EXIT_PROBLEM = 3
 
@@ -44,7 +44,7 @@ def command(ctx: click.Context, output_path: str | None, as_json: bool) -> None:
 
 
 def _show(diagnosis: "Diagnosis", console: "Console") -> None:
-    from probes.doctor import Level
+    from probes.types import Level
     from reports import phrases, terminal
 
     console.print(terminal.text(phrases.processor(diagnosis.host), "bold"))
@@ -53,25 +53,19 @@ def _show(diagnosis: "Diagnosis", console: "Console") -> None:
     _show_fixes(console, "Does not work", chosen[Level.PROBLEM], "red")
     _show_fixes(console, "Would work after a command", chosen[Level.MENDABLE], "yellow")
     terminal.section(console, "Works")
-    terminal.bullets(console, _grouped(chosen[Level.OK]), "green")
+    terminal.bullets(console, phrases.checks(chosen[Level.OK]), "green")
     if chosen[Level.ABSENT]:
         terminal.section(console, "Not in this machine")
-        terminal.bullets(console, _grouped(chosen[Level.ABSENT]), "dim")
+        terminal.bullets(console, phrases.checks(chosen[Level.ABSENT]), "dim")
 
 
 def _show_fixes(console: "Console", title: str, checks: Sequence["Check"], style: str) -> None:
-    from reports import terminal
+    from reports import phrases, terminal
 
     if not checks:
         return
     terminal.section(console, title)
     for fix in dict.fromkeys(check.fix for check in checks):
-        terminal.bullets(console, _grouped([check for check in checks if check.fix == fix]), style)
+        terminal.bullets(console, phrases.checks([check for check in checks if check.fix == fix]), style)
         if fix:
             terminal.command(console, f"  {fix}")
-
-
-def _grouped(checks: Sequence["Check"]) -> list[str]:
-    """One line for all subjects of which the same is said."""
-    says = dict.fromkeys(check.says for check in checks)
-    return [f"{', '.join(check.subject for check in checks if check.says == text)}: {text}" for text in says]

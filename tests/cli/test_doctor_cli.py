@@ -4,10 +4,10 @@ import json
 
 import pytest
 
+from advisor import codec
 from advisor.cli.main import main
 from probes import doctor
-from probes.doctor import Check, Diagnosis, Level
-from probes.types import Device, EngineReport, Host
+from probes.types import Check, Device, Diagnosis, EngineReport, Host, Level
 
 
 def diagnosis(*checks: Check) -> Diagnosis:
@@ -84,6 +84,30 @@ def test_json_is_one_document(visit, capsys) -> None:
     assert document["schema_version"] == 1
     assert [check["level"] for check in document["checks"]] == ["ok", "problem"]
     assert printed.err == ""
+
+
+def test_a_saved_visit_can_be_reported(visit, capsys, tmp_path) -> None:
+    visit(diagnosis(WORKS, ABSENT, PROBLEM, Check(subject="<blink>", level=Level.PROBLEM, says="\x1b[31m", fix="a|b")))
+    saved, page, text = tmp_path / "doctor.json", tmp_path / "doctor.html", tmp_path / "doctor.md"
+    assert advisor("-o", str(saved)) == 3
+    assert codec.load(saved).checks[0] == WORKS
+    with pytest.raises(SystemExit) as stop:
+        main(["report", str(saved), "-o", str(page), "-o", str(text)])
+    assert not stop.value.code
+    assert "2 problems" in text.read_text()
+    assert text.read_text().index("built without CUDA") < text.read_text().index("can run on cpu")
+    assert "CMAKE_ARGS=…" in page.read_text()
+    assert "<blink>" not in page.read_text()
+    assert "\x1b" not in page.read_text() + text.read_text()
+
+
+def test_a_damaged_visit_is_one_line(capsys, tmp_path) -> None:
+    saved = tmp_path / "doctor.json"
+    saved.write_text('{"kind": "doctor", "schema_version": 1, "checks": 3}')
+    with pytest.raises(SystemExit) as stop:
+        main(["report", str(saved), "-o", str(tmp_path / "x.html")])
+    assert stop.value.code == 1
+    assert len(capsys.readouterr().err.strip().splitlines()) == 1
 
 
 def test_a_long_command_is_never_wrapped(visit, capsys) -> None:

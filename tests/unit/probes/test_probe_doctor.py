@@ -7,11 +7,11 @@ from probe_recordings import recorded
 
 from probes import doctor, engine
 from probes.base import Waiver
-from probes.doctor import Level, host_checks, missing_features, outcome_checks, rival_checks, waiver_checks
+from probes.doctor import host_checks, missing_features, outcome_checks, rival_checks, waiver_checks
 from probes.errors import ProbeError
 from probes.machine import Machine
 from probes.plan import Task
-from probes.types import Device, EngineReport, Host, ProbeOutcome, ProbeStatus
+from probes.types import Device, EngineReport, Host, Level, ProbeOutcome, ProbeStatus
 
 CPU = Device(device_id="cpu", kind="cpu")
 HOST = Host(os="Linux", cpu_name="EPYC", threads_count=16, instruction_sets=("AVX2", "AVX-512F", "AVX-512VNNI"))

@@ -117,7 +117,7 @@ def test_an_engine_that_cannot_use_the_gpu_stands_out_with_the_command_to_copy()
     text = shown(lambda target: printed.print_profile(found, target))
     assert fix in map(str.strip, text.splitlines())  # on one line, so that it can be copied
     words = " ".join(text.split())
-    assert "llama.cpp 0.3.36, can use CPU (EPYC, 24.0 GiB)" in words
+    assert "llama.cpp 0.3.36, can use CPU (EPYC, 24 GiB)" in words
     assert "vllm version unknown" in words
     assert "built without CUDA." in words
     assert "Not measured" not in text  # said once
