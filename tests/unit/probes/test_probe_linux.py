@@ -7,6 +7,7 @@ import pytest
 from probe_recordings import recorded, write_file, write_tree
 
 from probes import cgroup, linux
+from probes.counters import total_throttled_s
 from probes.host import read_linux_host, usable_threads
 from probes.machine import read_linux_machine
 
@@ -224,6 +225,13 @@ def test_a_container_of_version_1_whose_path_is_not_mounted_inside(tmp_path: Pat
     assert limits.memory_limit_bytes == 1 * GIB
     assert limits.memory_available_bytes == 1 * GIB - (512 - 128 << 20)
     assert limits.quota_cores_frac == 1.5
+
+
+def test_a_recorded_quota_of_half_a_core(tmp_path: Path) -> None:
+    root = write_tree(tmp_path, "cgroup/v1_quota_vm.tree")
+    assert cgroup.read_limits(root).quota_cores_frac == 0.5
+    stats = [(folder / "cpu.stat").read_text() for folder in cgroup.folders("cpu", root) if folder.is_dir()]
+    assert 0.5 < (total_throttled_s(stats) or 0.0) < 1.5
 
 
 def test_no_limit_is_none_in_both_versions(tmp_path: Path) -> None:
