@@ -56,6 +56,11 @@ class Weights:
     model: ModelSpec | None = None
     artifact: ArtifactSpec | None = None
 
+    def deployed(self, case: SuiteCase) -> Deployment:
+        """How the engine loads this file for a case."""
+        geometry = self.model.geometry if self.model else None
+        return case.deployment(self.model_id, self.quant_id, geometry.layers_count if geometry else None)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Held:
@@ -266,7 +271,7 @@ class Plan:
         suite = self.recording.suite
         case = next(case for case in suite.cases if case.subject == subject)
         weights = self.weights[subject]
-        deployment = case.deployment(weights.model_id, weights.quant_id)
+        deployment = weights.deployed(case)
         try:
             with self.opener(weights, deployment, case.loaded_context_tokens) as held:
                 return _visit(subject, number, time_case(held, case, suite.windows_count))
@@ -305,7 +310,7 @@ def plan_suite(
                 subject=case.subject,
                 weights=found.kind,
                 weights_id=found.weights_id,
-                deployment=case.deployment(found.model_id, found.quant_id),
+                deployment=found.deployed(case),
                 estimate=predict(case, found) if predict else None,
             )
         )

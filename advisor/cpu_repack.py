@@ -14,6 +14,8 @@ _DOTPROD_NAMES = frozenset({"asimddp", "dotprod", "neon_dotprod", "i8mm", "matmu
 
 #: Types assumed where the instruction sets are unknown: those of a current x86-64 server.
 COMMON = _AVX2 | _AVX512
+#: Types of an Arm processor with dot products: every one since about 2018.
+ARM = _DOTPROD
 
 
 def repacked_types(instruction_sets: Collection[str]) -> frozenset[str]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 from advisor import memory, roofline
 from advisor.errors import BadRequestError
-from advisor.kv_cache import bytes_per_element
+from advisor.kv_cache import LLAMA_CPP_ENGINES, bytes_per_element
 from advisor.machine import (
     ASSUMED_DISK_BYTES_PER_S,
     ASSUMED_LINK_BYTES_PER_S,
@@ -29,8 +29,8 @@ from advisor.types import (
     Workload,
     weakest,
 )
-from advisor.work import Share, Work, decode_work, moe_layers_count, prefill_work
-from catalog.types import ArtifactSpec, ModelSpec
+from advisor.work import Share, Work, decode_work, moe_layers_count, operations_count, prefill_work
+from catalog.types import ArtifactSpec, Ffn, ModelSpec
 
 #: Half-width of an 80 % interval in standard deviations of a normal distribution.
 Z_80 = 1.2816
@@ -43,6 +43,11 @@ _DISK_SIGMA = 0.35
 _LINK_LATENCY_S = 20e-6
 _HOST_LATENCY_S = 300e-6
 _ACTIVATION_BYTES = 4
+#: Launching one operation rather than replaying it (fitted on the one published pair of unlike GPUs).
+_UNRECORDED_LAUNCH_S = 2.5e-6
+#: Extra log standard deviation of a step that does not fit in memory.
+_SPILL_SIGMA = 0.5
+_NEGLIGIBLE_FRAC = 1e-9
 _STREAMING_BACKENDS = frozenset({"cuda"})
 
 
@@ -73,10 +78,20 @@ def estimate(
         BadRequestError: if the workload's context is beyond what the model was trained for.
     """
     _check_context(model, workload)
-    plan = memory.plan_memory(model, artifact, deployment, workload, machine.available_bytes())
-    shares = split(model, deployment)
-    decode = _decode(model, artifact, machine, workload, deployment, shares)
+    plan = memory.plan_memory(
+        model,
+        artifact,
+        deployment,
+        workload,
+        machine.available_bytes(),
+        shared=machine.shared_device_ids,
+        repacked_types=machine.repacked_types,
+    )
+    shares = split(model, deployment, machine.devices[0].device_id)
+    passes_count = math.ceil(workload.prompt_tokens / deployment.ubatch_tokens)
+    decode = _spilled(_decode(model, artifact, machine, workload, deployment, shares), "decode", plan, machine, 1)
     prefill = _prefill(model, artifact, machine, workload, deployment, shares)
+    prefill = _spilled(prefill, "prefill", plan, machine, passes_count)
     decode_s, prefill_s = decode.time_s, prefill.time_s
     terms = prefill.terms + decode.terms
     return Estimate(
@@ -106,27 +121,37 @@ def _check_context(model: ModelSpec, workload: Workload) -> None:
         )
 
 
-def split(model: ModelSpec, deployment: Deployment) -> tuple[tuple[str, Share], ...]:
-    """The part of the model each device holds: whole layers, and routed experts moved to the CPU."""
-    layers_by_device = deployment.layers_by_device or {CPU_DEVICE_ID: 1}
-    layers_count = sum(layers_by_device.values())
-    moe_count = moe_layers_count(model.geometry) if model.geometry else 0
-    moved_frac = min(1.0, deployment.experts_on_cpu_layers_count / moe_count) if moe_count else 0.0
-    fractions = {device: count / layers_count for device, count in layers_by_device.items() if count}
-    accelerators = [device for device in fractions if device != CPU_DEVICE_ID]
-    output_device = accelerators[-1] if accelerators else CPU_DEVICE_ID
-    shares = []
-    accelerated_frac = sum(fractions[device] for device in accelerators)
-    for device, fraction in fractions.items():
-        kept = fraction
-        if device != CPU_DEVICE_ID and moved_frac:
-            kept = max(0.0, fraction - moved_frac * fraction / accelerated_frac)
-        shares.append((device, Share(layers_frac=fraction, experts_frac=kept, output=device == output_device)))
-    if moved_frac and accelerators:
-        held = fractions.get(CPU_DEVICE_ID, 0.0)
-        shares = [share for share in shares if share[0] != CPU_DEVICE_ID]
-        shares.append((CPU_DEVICE_ID, Share(layers_frac=held, experts_frac=min(1.0, held + moved_frac), output=False)))
-    return tuple(shares)
+def split(
+    model: ModelSpec, deployment: Deployment, first_device_id: str = CPU_DEVICE_ID
+) -> tuple[tuple[str, Share], ...]:
+    """The part of the model each device holds: whole layers, and routed experts moved to the CPU.
+
+    ``--n-cpu-moe N`` moves the experts of the first N layers, dense ones counted, so a model that begins
+    with dense layers moves fewer. Without ``layers_by_device`` the first device holds everything.
+    """
+    placed = deployment.layers_by_device or {first_device_id: 1}
+    geometry = model.geometry
+    blocks_count = geometry.layers_count if geometry else sum(placed.values())
+    has_experts = [ffn in (Ffn.MOE, Ffn.DENSE_AND_MOE) for ffn in geometry.ffns] if geometry else [True] * blocks_count
+    experts_count = sum(has_experts)
+    moved_count = deployment.experts_on_cpu_layers_count
+    spans = memory.layer_spans(placed, blocks_count)
+    output_device = spans[-1][0]
+    shares: dict[str, Share] = {}
+    for device_id, first, last in spans:
+        layers_frac = (last - first) / blocks_count
+        kept_from = first if device_id == CPU_DEVICE_ID else min(last, max(first, moved_count))
+        shares[device_id] = Share(
+            layers_frac=layers_frac,
+            experts_frac=sum(has_experts[kept_from:last]) / experts_count if experts_count else layers_frac,
+            output=device_id == output_device,
+            side_by_side=deployment.split_mode == "row" and len(spans) > 1,
+        )
+    moved_frac = 1.0 - sum(share.experts_frac for share in shares.values())
+    if moved_frac > _NEGLIGIBLE_FRAC:
+        held = shares.pop(CPU_DEVICE_ID, Share(layers_frac=0.0, experts_frac=0.0, output=False))
+        shares[CPU_DEVICE_ID] = replace(held, experts_frac=held.experts_frac + moved_frac)
+    return tuple(shares.items())
 
 
 def _decode(
@@ -153,7 +178,7 @@ def _decode(
         )
         parts.append(_Phase(roofline.price_decode(work, rates), rates.decode_sigma))
     joined = _join(parts, parallel=deployment.split_mode == "row")
-    links = _link_terms(model, machine, deployment, shares, tokens=workload.concurrency_count)
+    links = _link_terms("decode", model, machine, deployment, shares, tokens=workload.concurrency_count)
     return _with_doubt(replace(joined, terms=joined.terms + links), model, artifact, machine, shares)
 
 
@@ -179,7 +204,17 @@ def _prefill(
         streamed = _streamed_prefill(work, machine, device, shares)
         parts.append(own if streamed is None or own.time_s <= streamed.time_s else streamed)
     joined = _join(parts, parallel=deployment.split_mode == "row")
-    return _with_doubt(joined, model, artifact, machine, shares)
+    passes_count = math.ceil(workload.prompt_tokens / deployment.ubatch_tokens)
+    links = _link_terms(
+        "prefill",
+        model,
+        machine,
+        deployment,
+        shares,
+        tokens=workload.prompt_tokens,
+        passes_count=passes_count,
+    )
+    return _with_doubt(replace(joined, terms=joined.terms + links), model, artifact, machine, shares)
 
 
 def _streamed_prefill(
@@ -187,14 +222,14 @@ def _streamed_prefill(
 ) -> _Phase | None:
     """llama.cpp copies layers held by the CPU to the accelerator for each micro-batch of a long prompt.
 
-    Published runs show it for whole layers on CUDA; with experts on the CPU, and on ROCm, prompts ran at the
-    CPU's speed (``benchmarks/offload.py``).
+    Published runs show it for whole layers on CUDA, also where every layer is on the CPU; with experts on the
+    CPU, and on ROCm, prompts ran at the CPU's speed (``benchmarks/offload.py``).
     """
-    if any(share.experts_frac > share.layers_frac for _, share in shares):
+    if device.device_id != CPU_DEVICE_ID or device.backend == machine.devices[0].backend:
         return None
-    accelerator_id = next((device_id for device_id, _ in shares if device_id != CPU_DEVICE_ID), None)
-    if device.device_id != CPU_DEVICE_ID or accelerator_id is None:
+    if any(share.experts_frac > share.layers_frac + _NEGLIGIBLE_FRAC for _, share in shares):
         return None
+    accelerator_id = next((name for name, _ in shares if name != CPU_DEVICE_ID), machine.devices[0].device_id)
     if machine.device(accelerator_id).backend not in _STREAMING_BACKENDS:
         return None
     rates = machine.device(accelerator_id).rates
@@ -220,23 +255,44 @@ def _join(parts: list[_Phase], *, parallel: bool) -> _Phase:
     return _Phase(tuple(term for part in parts for term in part.terms), sigma)
 
 
+def _crossings_count(model: ModelSpec, deployment: Deployment, shares: tuple[tuple[str, Share], ...]) -> float:
+    """How often activations go from one device to another in one pass."""
+    geometry = model.geometry
+    if deployment.split_mode == "row" and geometry is not None:
+        return 2.0 * geometry.layers_count  # one all-reduce after attention, one after the feed-forward
+    there_and_back = 0.0
+    on_cpu = next((share for device_id, share in shares if device_id == CPU_DEVICE_ID), None)
+    if deployment.experts_on_cpu_layers_count and on_cpu is not None and geometry is not None:
+        own_frac = min(on_cpu.layers_frac, on_cpu.experts_frac)
+        there_and_back = 2.0 * moe_layers_count(geometry) * (on_cpu.experts_frac - own_frac)
+    whole = [share for _, share in shares if share.layers_frac]
+    return len(whole) - 1 + there_and_back
+
+
 def _link_terms(
-    model: ModelSpec, machine: Machine, deployment: Deployment, shares: tuple[tuple[str, Share], ...], *, tokens: int
+    phase: str,
+    model: ModelSpec,
+    machine: Machine,
+    deployment: Deployment,
+    shares: tuple[tuple[str, Share], ...],
+    *,
+    tokens: int,
+    passes_count: int = 1,
 ) -> tuple[Term, ...]:
+    """Activations handed from device to device, and what cutting a graph costs."""
     if len(shares) < 2:
         return ()
-    crossings = len(shares) - 1 + 2 * deployment.experts_on_cpu_layers_count
-    if deployment.split_mode == "row" and model.geometry is not None:
-        crossings = 2 * model.geometry.layers_count  # one all-reduce after attention, one after the FFN
+    crossings = _crossings_count(model, deployment, shares)
     hidden_dim = model.geometry.hidden_dim if model.geometry else 4096
-    moved = float(crossings * hidden_dim * _ACTIVATION_BYTES * tokens)
-    first_id = shares[0][0]
+    moved = crossings * hidden_dim * _ACTIVATION_BYTES * tokens
+    first_id = next((device_id for device_id, _ in shares if device_id != CPU_DEVICE_ID), shares[0][0])
     rate = machine.link_bytes_per_s.get(first_id) or ASSUMED_LINK_BYTES_PER_S
     on_host = any(device_id == CPU_DEVICE_ID for device_id, _ in shares)
-    time_s = crossings * (_HOST_LATENCY_S if on_host else _LINK_LATENCY_S) + moved / rate
+    time_s = crossings * passes_count * (_HOST_LATENCY_S if on_host else _LINK_LATENCY_S) + moved / rate
+    time_s += _launches_s(model, machine, deployment, shares) * passes_count
     return (
         Term(
-            name="decode.link",
+            name=f"{phase}.link",
             device_id=first_id,
             bytes=moved,
             time_s=time_s,
@@ -244,6 +300,16 @@ def _link_terms(
             basis=Basis.ASSUMED,
         ),
     )
+
+
+def _launches_s(
+    model: ModelSpec, machine: Machine, deployment: Deployment, shares: tuple[tuple[str, Share], ...]
+) -> float:
+    """Launching every operation by itself: over several GPUs llama.cpp cannot replay a recorded CUDA graph."""
+    on_cuda = [share for device_id, share in shares if machine.device(device_id).backend == "cuda"]
+    if len(on_cuda) < 2 or deployment.engine_id not in LLAMA_CPP_ENGINES or model.geometry is None:
+        return 0.0
+    return operations_count(model.geometry) * sum(share.launched_frac for share in on_cuda) * _UNRECORDED_LAUNCH_S
 
 
 def _unknown_types(artifact: ArtifactSpec, machine: Machine, shares: tuple[tuple[str, Share], ...]) -> bool:
@@ -265,6 +331,36 @@ def _with_doubt(
     if model.geometry is None or not artifact.exact:
         variance += _UNKNOWN_SHAPE_SIGMA**2
     return replace(phase, sigma=math.sqrt(variance))
+
+
+def _spilled(phase: _Phase, name: str, plan: MemoryPlan, machine: Machine, passes_count: int) -> _Phase:
+    """What does not fit, fetched anew in every pass: over the link from the computer's memory, or from the disk.
+
+    A cliff, not a slope: published runs fell from 22 to 8.5 tokens/s with one more expert layer, and to 11 with
+    2 GiB too much on a 12 GB card. Whole buffers move, however little of them a token needs.
+    """
+    terms = []
+    for row in plan.devices:
+        if row.available_bytes is None or row.total_bytes <= row.available_bytes:
+            continue
+        moved = float(row.total_bytes - row.available_bytes) * passes_count
+        if row.device_id == CPU_DEVICE_ID:
+            rate = machine.disk_bytes_per_s or ASSUMED_DISK_BYTES_PER_S
+        else:
+            rate = machine.link_bytes_per_s.get(row.device_id) or ASSUMED_LINK_BYTES_PER_S
+        terms.append(
+            Term(
+                name=f"{name}.spill",
+                device_id=row.device_id,
+                bytes=moved,
+                time_s=moved / rate,
+                bound=Bound.LINK,
+                basis=Basis.ASSUMED,
+            )
+        )
+    if not terms:
+        return phase
+    return _Phase((*phase.terms, *terms), math.hypot(phase.sigma, _SPILL_SIGMA))
 
 
 def _load(artifact: ArtifactSpec, machine: Machine) -> Interval:

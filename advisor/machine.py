@@ -5,8 +5,10 @@ A `Machine` is built from this computer's profile and calibration, or from data 
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+from advisor.cpu_repack import COMMON
+from advisor.errors import BadRequestError
 from advisor.types import Rates
 
 CPU_DEVICE_ID = "cpu"
@@ -14,6 +16,7 @@ CPU_DEVICE_ID = "cpu"
 ASSUMED_DISK_BYTES_PER_S = 0.5e9
 #: Assumed where no link was measured: PCIe 4.0 x16 at its usual 80 %.
 ASSUMED_LINK_BYTES_PER_S = 25e9
+_PLENTY_BYTES = 1 << 60
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,10 +50,31 @@ class Machine:
     polluted: bool = False
     price_usd: float | None = None
     power_w: float | None = None
+    repacked_types: frozenset[str] = COMMON  # what its engine keeps a rearranged copy of on the CPU
 
     def device(self, device_id: str) -> MachineDevice:
-        """A device by id."""
-        return next(device for device in self.devices if device.device_id == device_id)
+        """A device by id.
+
+        Raises:
+            BadRequestError: if the machine has no such device.
+        """
+        found = next((device for device in self.devices if device.device_id == device_id), None)
+        if found is None:
+            known = ", ".join(device.device_id for device in self.devices)
+            raise BadRequestError(f"{self.name} has no device {device_id[:20]!r}; it has {known}")
+        return found
+
+    def with_room(self) -> "Machine":
+        """The same machine with more memory than anything needs: its speeds where nothing spills."""
+        devices = tuple(replace(device, memory_available_bytes=_PLENTY_BYTES) for device in self.devices)
+        return replace(self, devices=devices)
+
+    @property
+    def shared_device_ids(self) -> frozenset[str]:
+        """Accelerators whose memory is the computer's own."""
+        return frozenset(
+            device.device_id for device in self.devices if device.unified and device.device_id != CPU_DEVICE_ID
+        )
 
     def available_bytes(self) -> dict[str, int]:
         """Memory that a model may take, per device."""

@@ -3,8 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
+from advisor import cpu_repack
 from advisor.errors import BadRequestError
 from advisor.machine import CPU_DEVICE_ID, Machine, MachineDevice
+from advisor.traits import is_arm
 from advisor.types import Calibration, Rates
 from catalog.chips import HardwareSpec
 from catalog.errors import UnknownNameError
@@ -19,8 +21,6 @@ _BACKEND_BY_VENDOR = {"nvidia": "cuda", "amd": "rocm", "apple": "metal", "intel"
 _BACKEND_BY_KIND = {"cuda": "cuda", "rocm": "rocm", "metal": "metal", "xpu": "sycl", "vulkan": "vulkan"}
 #: Memory left to the system and other programs on a machine that was never looked at.
 _SYSTEM_RESERVE_BYTES = 2 * GIB
-#: Share of unified memory that the GPU may wire down by default on Apple silicon.
-_APPLE_WIRED_SHARE = 0.75
 #: RAM of a what-if PC that says nothing of it, and the bandwidth of its usual memory (DDR5-5600, two channels).
 _ASSUMED_HOST_MEMORY_BYTES = 32 * GIB
 _ASSUMED_HOST_CHIP = "DDR5-5600 dual channel desktop"
@@ -42,6 +42,7 @@ def from_profile(
     ]
     devices.append(_host_device(profile, calibrated, unified=any(device.unified for device in devices)))
     disk = profile.measured("disk.read", "disk")
+    instruction_sets = profile.host.instruction_sets
     links = {link.dst: link.bytes_per_s for link in profile.links if link.src in ("host", CPU_DEVICE_ID)}
     return Machine(
         name=describe(profile),
@@ -51,6 +52,7 @@ def from_profile(
         link_bytes_per_s=links,
         calibration_id=calibration.calibration_id if calibration else None,
         polluted=calibration.polluted if calibration else False,
+        repacked_types=cpu_repack.repacked_types(instruction_sets) if instruction_sets else cpu_repack.COMMON,
     )
 
 
@@ -164,6 +166,7 @@ def from_hardware(spec: HardwareSpec, catalog: Catalog, *, backend: str | None =
         devices=tuple(devices),
         price_usd=chip.price_usd * spec.count if chip.price_usd else None,
         power_w=chip.power_w * spec.count if chip.power_w else None,
+        repacked_types=cpu_repack.ARM if is_arm(chip) else cpu_repack.COMMON,
     )
 
 
@@ -178,15 +181,19 @@ def _what_if_device(chip: ChipSpec, backend: str, index: int) -> MachineDevice:
     memory_bytes = chip.memory_bytes
     if memory_bytes is None:
         raise BadRequestError(f"{chip.chip_id} comes with different memory sizes; name one, e.g. {chip.chip_id} 64GiB")
-    available = memory_bytes * (_APPLE_WIRED_SHARE if chip.kind == "apple" else 1.0)
-    if chip.unified and chip.kind != "apple":
+    available = memory_bytes
+    if chip.kind == "apple":
+        from probes.apple import default_wired_limit_bytes  # it brings what runs system_profiler along
+
+        available = default_wired_limit_bytes(memory_bytes)
+    elif chip.unified:
         available = memory_bytes - 2 * _SYSTEM_RESERVE_BYTES
     device_id = f"{backend}:{index}"
     return MachineDevice(
         device_id=device_id,
         backend=backend,
         name=chip.chip_id,
-        memory_available_bytes=round(available),
+        memory_available_bytes=available,
         rates=_datasheet_rates(chip, backend, device_id=device_id),
         unified=chip.unified,
         vendor=chip.vendor,

@@ -16,7 +16,16 @@ from advisor.types import Deployment, DeviceMemory, MemoryPlan, Workload
 from catalog.tensors import gguf_architecture, layout_key
 from catalog.types import ArtifactSpec, Geometry, ModelSpec, Role
 
-__all__ = ["CPU", "Footprint", "arrange", "footprint_of", "kv_cache_bytes", "plan_memory", "shares_memory"]
+__all__ = [
+    "CPU",
+    "Footprint",
+    "arrange",
+    "footprint_of",
+    "kv_cache_bytes",
+    "layer_spans",
+    "plan_memory",
+    "shares_memory",
+]
 
 CPU = "cpu"
 _MIB = 1024**2
@@ -185,7 +194,7 @@ def arrange(
     """The plan of one placement of a footprint."""
     blocks_count = len(footprint.block_bytes)
     placed = deployment.layers_by_device or {next(iter(devices), CPU): blocks_count}
-    spans = _spans(placed, blocks_count)
+    spans = layer_spans(placed, blocks_count)
     parts = {device_id: _Parts() for device_id in (*placed, CPU)}
     accelerated = any(device_id != CPU for device_id, _, _ in spans)
     _add_blocks(parts, spans, footprint, deployment)
@@ -203,8 +212,11 @@ def arrange(
     )
 
 
-def _spans(placed: Mapping[str, int], blocks_count: int) -> list[tuple[str, int, int]]:
-    """Block ranges per device, the CPU first. Counts of a model with unknown layers are shares of one block."""
+def layer_spans(placed: Mapping[str, int], blocks_count: int) -> list[tuple[str, int, int]]:
+    """Block ranges (device, first, one past the last) as llama.cpp places them: the first blocks on the CPU.
+
+    Counts of a model with unknown layers are shares of one block.
+    """
     order = sorted(placed, key=lambda device_id: device_id != CPU)
     spans, first = [], 0
     for device_id in order:

@@ -39,7 +39,15 @@ def candidates(
     devices: dict[str, int | None] = dict(available_bytes or machine.available_bytes())
     for kv_id in (kv_quant_id,) if kv_quant_id else KV_QUANT_IDS:
         base = base_deployment(model, artifact, machine, kv_id)
-        placed = placement.place(model, artifact, workload, devices, base=base)
+        placed = placement.place(
+            model,
+            artifact,
+            workload,
+            devices,
+            base=base,
+            shared=machine.shared_device_ids,
+            repacked_types=machine.repacked_types,
+        )
         if placed:
             return [estimate(model, artifact, machine, workload, deployment) for deployment, _ in placed]
     return []

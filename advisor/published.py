@@ -194,7 +194,13 @@ def artifact_of(model: ModelSpec, quant: str, file_bytes: int | None) -> Artifac
     if not low <= ratio <= high:
         raise RowError(f"file_size_gib is {ratio:.2f} times what {model.model_id} takes at {quant}")
     groups = tuple(replace(group, weight_bytes=round(group.weight_bytes * ratio)) for group in artifact.groups)
-    return replace(artifact, groups=groups, file_bytes=file_bytes)
+    return replace(
+        artifact,
+        groups=groups,
+        layer_bytes=tuple(round(size * ratio) for size in artifact.layer_bytes),
+        expert_bytes=tuple(round(size * ratio) for size in artifact.expert_bytes),
+        file_bytes=file_bytes,
+    )
 
 
 def _recipe(model: ModelSpec, quant: str, *, custom: bool) -> ArtifactSpec:

@@ -69,9 +69,16 @@ class SuiteCase:
             context_tokens=self.loaded_context_tokens,
         )
 
-    def deployment(self, model_id: str, quant_id: str) -> Deployment:
-        """How the engine loads it, under the model's full name."""
-        layers = {f"{self.backend}:0": self.gpu_layers_count} if self.gpu_layers_count else {}
+    def deployment(self, model_id: str, quant_id: str, layers_count: int | None = None) -> Deployment:
+        """How the engine loads it, under the model's full name; the layers that are not on the GPU are on the CPU.
+
+        Of a model whose ``layers_count`` is unknown one layer is taken to be left.
+        """
+        layers: dict[str, int] = {}
+        if self.gpu_layers_count:
+            rest_count = 1 if layers_count is None else layers_count - self.gpu_layers_count
+            layers = {"cpu": rest_count} if rest_count > 0 else {}
+            layers[f"{self.backend}:0"] = self.gpu_layers_count
         return Deployment(
             model_id=model_id,
             quant_id=quant_id,

@@ -108,10 +108,15 @@ def _generation(chip: ChipSpec) -> str:
     return name
 
 
+def is_arm(chip: ChipSpec) -> bool:
+    """Whether a chip's processor cores are Arm's."""
+    return chip.vendor.lower() in _ARM_VENDORS
+
+
 def _fallback_generation(chip: ChipSpec) -> str:
     if chip.kind != "cpu":
         return "unknown"
-    return "Arm" if chip.vendor.lower() in _ARM_VENDORS else "x86"
+    return "Arm" if is_arm(chip) else "x86"
 
 
 def _fp32(chip: ChipSpec) -> tuple[float, tuple[str, ...]]:
@@ -121,7 +126,7 @@ def _fp32(chip: ChipSpec) -> tuple[float, tuple[str, ...]]:
     bandwidth = chip.memory_bytes_per_s or 0.0
     if chip.fp16_flop_per_s and chip.kind in ("gpu", "apu"):
         return chip.fp16_flop_per_s / 4.0, ("fp32_flop_per_s",)
-    kind = "arm" if chip.kind == "cpu" and chip.vendor.lower() in _ARM_VENDORS else chip.kind
+    kind = "arm" if chip.kind == "cpu" and is_arm(chip) else chip.kind
     return bandwidth * _ASSUMED_FLOP_PER_BYTE.get(kind, 20.0), ("fp32_flop_per_s",)
 
 

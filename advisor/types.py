@@ -11,6 +11,8 @@ from enum import StrEnum
 from probes.types import HardwareProfile
 
 SCHEMA_VERSION = 1
+#: More layers than any model has.
+ALL_LAYERS_COUNT = 999
 
 
 class Task(StrEnum):
@@ -114,6 +116,18 @@ class Deployment:
     flash_attention: bool = True
     mmap: bool = True
 
+    @property
+    def gpu_layers_count(self) -> int:
+        """What llama.cpp is told with ``-ngl``: it counts the output layer as one more.
+
+        With nothing on the CPU it is told more than any model has: some keep blocks for multi-token
+        prediction, which count too and are not in ``layers_by_device``.
+        """
+        on_accelerators = sum(count for device, count in self.layers_by_device.items() if device != "cpu")
+        if not on_accelerators:
+            return 0
+        return on_accelerators + 1 if self.layers_by_device.get("cpu") else ALL_LAYERS_COUNT
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Term:
@@ -209,6 +223,20 @@ class Quality:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class EngineOption:
+    """One inference engine for a pick: whether it suits the machine, and why or why not.
+
+    ``quant_id`` and ``repo`` are the published weights of the model that it would load.
+    """
+
+    engine_id: str
+    suits: bool
+    reason: str
+    quant_id: str | None = None
+    repo: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Choice:
     """One ranked pick."""
 
@@ -230,6 +258,7 @@ class Choice:
     about_equal_to_rank: int | None = None
     alternatives: tuple[str, ...] = ()  # other quants of the same model, in words
     relatives: tuple[str, ...] = ()  # models of the same line that are folded into this pick
+    engines: tuple[EngineOption, ...] = ()  # every engine for it, best suited first
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -295,6 +324,7 @@ class Recommendation:
     considered_count: int = 0
     calibration_id: str | None = None
     validation: "Validation | None" = None  # the top picks, loaded and timed
+    reranking: "Reranking | None" = None  # what runs under --budget changed
     why: Why | None = None  # the model that was asked about
     schema_version: int = SCHEMA_VERSION
     kind: str = "recommendation"
@@ -443,6 +473,78 @@ class Observed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Stages:
+    """Seconds of each stage of a workload, timed apart; ``None`` where a stage could not be seen.
+
+    ``tokenize_s`` is for a text as long as the prompt, ``detokenize_s`` for the whole answer. ``load_cold_s`` reads
+    the disk, ``load_warm_s`` the page cache; both last until every weight has been touched.
+    """
+
+    load_cold_s: float | None = None
+    load_warm_s: float | None = None
+    tokenize_s: float | None = None
+    prefill_s: float | None = None
+    decode_s: float | None = None
+    detokenize_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DepthSpeed:
+    """Speed with so many tokens of context already there."""
+
+    depth_tokens: int
+    prefill_tokens_per_s: float | None = None
+    decode_tokens_per_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ThreadsSpeed:
+    """Speed with a number of threads."""
+
+    threads_count: int
+    prefill_tokens_per_s: float
+    decode_tokens_per_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EnergyUse:
+    """What the metered devices used per token of each phase, idle power included; or why nobody knows."""
+
+    device_ids: tuple[str, ...] = ()
+    prefill_j_per_token: float | None = None
+    decode_j_per_token: float | None = None
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TextQuality:
+    """How well a model foretells a text: perplexity over windows of 512 tokens, the second half of each scored.
+
+    ``text_id`` hashes the scored token ids: only equal ones can be compared. ``bits_per_byte`` compares
+    models with unlike tokenizers. ``perplexity_sigma_frac`` is the standard error of the logarithm.
+    """
+
+    text_name: str
+    text_id: str
+    tokens_count: int
+    perplexity: float
+    perplexity_sigma_frac: float
+    bits_per_byte: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QualityDelta:
+    """A quantisation's perplexity relative to a finer one's on the same tokens, paired token by token (80 %)."""
+
+    model_id: str
+    quant_id: str
+    baseline_quant_id: str
+    tokens_count: int
+    change_frac: float
+    interval_frac: "FractionInterval"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ValidationRecord:
     """A prediction beside its measurement.
 
@@ -465,6 +567,52 @@ class ValidationRecord:
     created_at: str | None = None
     answer: str | None = None  # what real weights said to the fixed prompt
     notes: tuple[str, ...] = ()
+    stages: Stages = field(default_factory=Stages)
+    depths: tuple[DepthSpeed, ...] = ()
+    threads: tuple[ThreadsSpeed, ...] = ()  # the engine's default is the deployment's threads_count
+    energy: EnergyUse = field(default_factory=EnergyUse)
+    quality: TextQuality | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trial:
+    """A run that was made to settle a ranking: the doubt it was expected to remove, and what became of it."""
+
+    model_id: str
+    quant_id: str
+    expected_gain: float
+    predicted_cost_s: float
+    elapsed_s: float
+    status: ValidationStatus
+    polluted: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RankChange:
+    """A pick that moved once others or itself were measured; ``rank_after`` is None for one that dropped out."""
+
+    model_id: str
+    quant_id: str
+    rank_before: int
+    rank_after: int | None
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reranking:
+    """What a time budget bought: the runs, and what they changed in the ranking.
+
+    *Doubt* is the expected number of wrongly ordered pairs, each divided by its better rank
+    (see ``advisor.experiment_choice``).
+    """
+
+    budget_s: float
+    spent_s: float
+    doubt_before: float
+    doubt_after: float
+    trials: tuple[Trial, ...]
+    stopped: str
+    changes: tuple[RankChange, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -476,6 +624,7 @@ class Validation:
     tool_version: str
     profile_id: str | None = None
     hardware: str | None = None
+    quality_deltas: tuple[QualityDelta, ...] = ()
     schema_version: int = SCHEMA_VERSION
     kind: str = "validation"
 

@@ -47,11 +47,12 @@ class Answer:
 
 
 def with_whatif(made: Estimate, model: ModelSpec, artifact: ArtifactSpec, machine: Machine) -> Estimate:
-    """An estimate with its table of other workloads."""
+    """An estimate with its table of other workloads; its speeds are those of a machine where everything fits."""
+    roomy = machine.with_room()
     geometry = model.geometry
     threads_count = machine.device(CPU_DEVICE_ID).rates.threads_count if _uses_cpu(made) else None
     table = tabulate(
-        lambda workload: estimate(model, artifact, machine, workload, made.deployment),
+        lambda workload: estimate(model, artifact, roomy, workload, made.deployment),
         made.workload,
         window_tokens=geometry.sliding_window_tokens if geometry else None,
         threads_count=threads_count,

@@ -83,11 +83,21 @@ class Work:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Share:
-    """The part of a model that one device holds."""
+    """The part of a model that one device holds.
+
+    ``side_by_side`` devices each hold a slice of every layer (tensor parallelism): a slice is launched as
+    often as the whole layer.
+    """
 
     layers_frac: float = 1.0
     experts_frac: float = 1.0
     output: bool = True
+    side_by_side: bool = False
+
+    @property
+    def launched_frac(self) -> float:
+        """Share of the model's layers that this device launches, whole or in slices."""
+        return 1.0 if self.side_by_side else self.layers_frac
 
 
 WHOLE = Share()
@@ -309,9 +319,9 @@ def decode_work(
         scores_count=(shape.full_heads_count * depth_tokens + shape.sliding_heads_count * reach) * held,
         state_bytes=2.0 * _STATE_BYTES_PER_ELEMENT * state,
         state_flop=_FLOP_PER_STATE_ELEMENT * state,
-        layers_count=geometry.layers_count * share.layers_frac,
-        moe_layers_count=moe_layers_count(geometry) * share.layers_frac,
-        operations_count=operations_count(geometry) * share.layers_frac,
+        layers_count=geometry.layers_count * share.launched_frac,
+        moe_layers_count=moe_layers_count(geometry) * share.launched_frac,
+        operations_count=operations_count(geometry) * share.launched_frac,
         activations_count=batch_count * geometry.layers_count * share.layers_frac * geometry.hidden_dim,
     )
 
@@ -357,8 +367,8 @@ def prefill_work(
         scores_count=(shape.full_heads_count * full_pairs + shape.sliding_heads_count * near_pairs) * share.layers_frac,
         state_bytes=2.0 * _STATE_BYTES_PER_ELEMENT * state * passes_count,
         state_flop=_FLOP_PER_STATE_ELEMENT * state * prompt_tokens,
-        layers_count=geometry.layers_count * share.layers_frac,
-        moe_layers_count=moe_layers_count(geometry) * share.layers_frac,
-        operations_count=operations_count(geometry) * share.layers_frac * passes_count,
+        layers_count=geometry.layers_count * share.launched_frac,
+        moe_layers_count=moe_layers_count(geometry) * share.launched_frac,
+        operations_count=operations_count(geometry) * share.launched_frac * passes_count,
         activations_count=prompt_tokens * geometry.layers_count * share.layers_frac * geometry.hidden_dim,
     )

@@ -73,7 +73,8 @@ def machine_of(row: dict[str, str], catalog: Catalog) -> Machine:
 def deployment_of(row: dict[str, str], model: ModelSpec, machine: Machine) -> Deployment:
     """Layers by device and experts on the CPU, as the row's options say."""
     layers_count = model.geometry.layers_count if model.geometry else 1
-    offloaded = min(layers_count, int(float(row["ngl"] or layers_count)))
+    told = int(float(row["ngl"] or layers_count + 1))  # the output layer counts as one
+    offloaded = min(layers_count, max(0, told - 1))
     cards = [device for device in machine.devices if device.device_id != CPU_DEVICE_ID]
     memory = sum(card.memory_available_bytes for card in cards)
     layers = {card.device_id: round(offloaded * card.memory_available_bytes / memory) for card in cards}
@@ -88,8 +89,7 @@ def deployment_of(row: dict[str, str], model: ModelSpec, machine: Machine) -> De
         experts_on_cpu_layers_count=min(layers_count, moved_layers(row["n_cpu_moe_or_ot"], layers_count)),
         split_mode="layer" if len(cards) > 1 else "none",
         kv_quant_id=row["kv_type"] or "f16",
-        # where a row does not say, long prompts are taken to run in long micro-batches (see advisor.published)
-        ubatch_tokens=int(float(row["n_ubatch"] or (2048 if prompt_of(row) >= 2048 else 512))),
+        ubatch_tokens=ubatch_of(row),
     )
 
 
@@ -107,6 +107,12 @@ def depth_of(row: dict[str, str]) -> int:
     """Tokens in the cache before the test."""
     found = re.search(r"depth (\d+)", row["n_ctx_or_depth"] or "")
     return int(found.group(1)) if found else 0
+
+
+def ubatch_of(row: dict[str, str]) -> int:
+    """The row's micro-batch, else the tool's own: llama-sweep-bench fills one per step, llama-bench takes 512."""
+    usual = prompt_of(row) if "sweep-bench" in row["notes"] else 512
+    return int(float(row["n_ubatch"] or usual))
 
 
 def prompt_of(row: dict[str, str]) -> int:

@@ -132,7 +132,7 @@ def _predictor() -> "Predict":
     def predict(case: "SuiteCase", weights: "Weights") -> "Estimate | None":
         if weights.model is None or weights.artifact is None:
             return None
-        deployment = case.deployment(weights.model_id, weights.quant_id)
+        deployment = weights.deployed(case)
         return estimate(weights.model, weights.artifact, machine, case.workload, deployment)
 
     return predict

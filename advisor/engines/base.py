@@ -71,7 +71,8 @@ class Window:
     ``elapsed_s`` holds one value per decoded token (of each of ``streams_count`` users at once), or per
     logical batch of a prefill. Counts, depths and rates are per user. ``cpu_s`` is the
     process time spent over the stretch by all threads: engines that spin at barriers use
-    threads × wall when undisturbed and less when others took their cores.
+    threads × wall when undisturbed and less when others took their cores. ``energy_j`` is what the metered
+    devices used meanwhile, None where nothing meters them.
     """
 
     phase: Phase
@@ -84,6 +85,7 @@ class Window:
     cpu_s: float | None = None
     involuntary_switches_count: int | None = None
     conditions: Conditions | None = None
+    energy_j: float | None = None
 
     @property
     def total_s(self) -> float:
@@ -130,6 +132,28 @@ class Stream:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TextTimes:
+    """Seconds to turn a text into ``tokens_count`` tokens and those back into text."""
+
+    tokens_count: int
+    tokenize_s: float
+    detokenize_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScoredText:
+    """Natural log losses of the scored tokens of a text, in order.
+
+    ``text_id`` hashes all the text's token ids: losses under the same one are of the same tokens, as far as both
+    reach. ``bytes_count`` is the length of the scored tokens as text.
+    """
+
+    losses: tuple[float, ...]
+    text_id: str
+    bytes_count: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Loaded:
     """What the engine says about a model it has loaded.
 
@@ -170,6 +194,22 @@ class Session(Protocol):
         """
         ...
 
+    def set_threads(self, threads_count: int) -> None:
+        """Use another number of threads from now on, without reloading."""
+        ...
+
+    def time_text(self, text: str, tokens_count: int) -> TextTimes:
+        """Time the tokenizer both ways on the first ``tokens_count`` tokens of a text, as far as it reaches."""
+        ...
+
+    def score(self, text: str, *, budget_s: float) -> ScoredText:
+        """How well the model foretells a text, window by window until the text or the time is used up.
+
+        Raises:
+            ModelRefusedError: if the text is shorter than one window.
+        """
+        ...
+
     def memory_bytes(self) -> Mapping[str, int]:
         """Buffers by device and purpose, and the process's peak ("process.peak")."""
         ...
@@ -195,7 +235,6 @@ class Engine(Protocol):
 
 def options_for(deployment: Deployment, context_tokens: int, **changes: object) -> LoadOptions:
     """The load options a deployment asks for."""
-    gpu_layers = sum(count for device, count in deployment.layers_by_device.items() if device != "cpu")
     return LoadOptions(
         context_tokens=context_tokens,
         threads_count=deployment.threads_count,
@@ -205,7 +244,7 @@ def options_for(deployment: Deployment, context_tokens: int, **changes: object) 
         k_type=deployment.kv_quant_id,
         v_type=deployment.kv_quant_id,
         mmap=deployment.mmap,
-        gpu_layers_count=gpu_layers,
+        gpu_layers_count=deployment.gpu_layers_count,
         split_mode=deployment.split_mode,
         experts_on_cpu_layers_count=deployment.experts_on_cpu_layers_count,
         **changes,  # type: ignore[arg-type]

@@ -49,7 +49,10 @@ def test_settings_reach_the_deployment_and_the_name() -> None:
         {"case": [{"model": "a", "quant": "Q4_0", "kv_type": "q8_0", "backend": "cuda", "gpu_layers": 20}]}
     ).cases
     made = case.deployment("org/a", "Q4_0")
-    assert (made.kv_quant_id, made.layers_by_device) == ("q8_0", {"cuda:0": 20})
+    assert (made.kv_quant_id, made.layers_by_device) == ("q8_0", {"cpu": 1, "cuda:0": 20})
+    assert case.deployment("org/a", "Q4_0", layers_count=32).layers_by_device == {"cpu": 12, "cuda:0": 20}
+    assert case.deployment("org/a", "Q4_0", layers_count=16).layers_by_device == {"cuda:0": 20}
+    assert made.gpu_layers_count == 21  # the output layer counts as one
     assert case.subject.endswith("kv_type=q8_0 backend=cuda gpu_layers=20")
 
 
