@@ -6,7 +6,11 @@
   the weight and KV quantisation, moved half-way to its lower end: a model whose score is only imputed
   must not outrank one that was measured by luck of a wide interval.
 * *usability* is 1 where speed no longer matters and falls with the logarithm of speed to
-  `SLOWEST_USABILITY` at the slowest usable decode rate and the longest tolerable wait.
+  `SLOWEST_USABILITY` at the slowest usable decode rate and the longest tolerable wait; beyond them it
+  falls with the square root of speed, so that a model that takes hours never beats one that takes minutes.
+
+What a quantisation costs is itself uncertain: the lower end of the quality counts its loss
+`LOSS_DOUBT` times, so that a coarse quantisation is taken only where it buys something.
 """
 
 import math
@@ -21,6 +25,8 @@ SLOWEST_USABILITY = 0.65
 #: Below this chance of being the better one, two picks are "about equal".
 ABOUT_EQUAL_CHANCE = 0.65
 CAUTION = 0.5
+#: Divergence turns into lost answers by a factor that differs this much between tasks and models.
+LOSS_DOUBT = 3.0
 _Z_80 = 1.2816
 
 
@@ -39,7 +45,8 @@ class ScoredEstimate:
 def quality_after_loss(score: Score, weight_loss_frac: float, kv_loss_frac: float) -> Quality:
     """Task quality after quantisation; both losses are relative."""
     kept = (1.0 - weight_loss_frac) * (1.0 - kv_loss_frac)
-    return Quality(low=score.low * kept, mid=score.mid * kept, high=score.high * kept, imputed=score.imputed)
+    least_kept = max(0.0, 1.0 - LOSS_DOUBT * (1.0 - kept))
+    return Quality(low=score.low * least_kept, mid=score.mid * kept, high=score.high * kept, imputed=score.imputed)
 
 
 def conservative(quality: Quality | Score) -> float:
@@ -61,11 +68,13 @@ def turn_wait_s(estimate: Estimate, profile: TaskProfile) -> float:
 
 
 def usability(decode_tokens_per_s: float, wait_s: float, profile: TaskProfile) -> float:
-    """How much of a model's quality is left at this speed: `SLOWEST_USABILITY` squared to 1."""
+    """How much of a model's quality is left at this speed: `SLOWEST_USABILITY` squared to 1 where it is usable."""
     decode = _log_share(decode_tokens_per_s, profile.usable_tokens_per_s, profile.ample_tokens_per_s)
     wait = _log_share(wait_s, profile.patience_s, profile.prompt_wait_s)
     span = 1.0 - SLOWEST_USABILITY
-    return (SLOWEST_USABILITY + span * decode) * (SLOWEST_USABILITY + span * wait)
+    usable = (SLOWEST_USABILITY + span * decode) * (SLOWEST_USABILITY + span * wait)
+    too_slow = min(1.0, decode_tokens_per_s / profile.usable_tokens_per_s) if profile.usable_tokens_per_s else 1.0
+    return usable * math.sqrt(too_slow * min(1.0, profile.patience_s / max(wait_s, 1e-9)))
 
 
 def is_usable(decode_tokens_per_s: float, wait_s: float, profile: TaskProfile) -> bool:

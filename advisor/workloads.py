@@ -22,7 +22,8 @@ class TaskProfile:
     Below ``usable_tokens_per_s`` (or above ``patience_s`` to the first token of a turn) a model is
     not ranked while anything faster is; above ``ample_tokens_per_s`` more speed earns almost nothing.
     ``cached_prompt_frac`` is the part of a prompt that an engine's prompt cache usually still holds
-    from the turn before.
+    from the turn before. ``context_tokens`` is what the engine is loaded with, with room for the turns to come.
+    A model below ``least_quality`` gets the task wrong too often to be offered while anything better fits.
     """
 
     prompt_tokens: int
@@ -31,7 +32,9 @@ class TaskProfile:
     ample_tokens_per_s: float
     prompt_wait_s: float
     patience_s: float
+    context_tokens: int
     cached_prompt_frac: float = 0.0
+    least_quality: float = 20.0
     needs: frozenset[str] = frozenset()
 
 
@@ -43,6 +46,8 @@ TASKS: dict[Task, TaskProfile] = {
         ample_tokens_per_s=40.0,
         prompt_wait_s=3.0,
         patience_s=60.0,
+        context_tokens=32768,
+        least_quality=25.0,
         cached_prompt_frac=0.9,
     ),
     Task.AGENTIC: TaskProfile(
@@ -52,6 +57,8 @@ TASKS: dict[Task, TaskProfile] = {
         ample_tokens_per_s=50.0,
         prompt_wait_s=3.0,
         patience_s=60.0,
+        context_tokens=32768,
+        least_quality=25.0,
         cached_prompt_frac=0.9,
         needs=frozenset({"tool_use"}),
     ),
@@ -62,6 +69,7 @@ TASKS: dict[Task, TaskProfile] = {
         ample_tokens_per_s=20.0,
         prompt_wait_s=1.5,
         patience_s=15.0,
+        context_tokens=8192,
         cached_prompt_frac=0.5,
     ),
     Task.REASONING: TaskProfile(
@@ -71,6 +79,7 @@ TASKS: dict[Task, TaskProfile] = {
         ample_tokens_per_s=60.0,
         prompt_wait_s=3.0,
         patience_s=30.0,
+        context_tokens=16384,
     ),
     Task.RAG: TaskProfile(
         prompt_tokens=8192,
@@ -79,6 +88,7 @@ TASKS: dict[Task, TaskProfile] = {
         ample_tokens_per_s=20.0,
         prompt_wait_s=3.0,
         patience_s=60.0,
+        context_tokens=16384,
     ),
     Task.EMBEDDING: TaskProfile(
         prompt_tokens=512,
@@ -87,6 +97,8 @@ TASKS: dict[Task, TaskProfile] = {
         ample_tokens_per_s=math.inf,
         prompt_wait_s=0.05,
         patience_s=5.0,
+        context_tokens=2048,
+        least_quality=0.0,
         needs=frozenset({"embedding"}),
     ),
     Task.VISION: TaskProfile(
@@ -96,6 +108,7 @@ TASKS: dict[Task, TaskProfile] = {
         ample_tokens_per_s=20.0,
         prompt_wait_s=2.0,
         patience_s=30.0,
+        context_tokens=8192,
         needs=frozenset({"vision"}),
     ),
     Task.MULTILINGUAL: TaskProfile(
@@ -105,6 +118,7 @@ TASKS: dict[Task, TaskProfile] = {
         ample_tokens_per_s=20.0,
         prompt_wait_s=1.5,
         patience_s=15.0,
+        context_tokens=8192,
         cached_prompt_frac=0.5,
     ),
     Task.GENERAL: TaskProfile(
@@ -114,6 +128,7 @@ TASKS: dict[Task, TaskProfile] = {
         ample_tokens_per_s=25.0,
         prompt_wait_s=1.5,
         patience_s=20.0,
+        context_tokens=8192,
         cached_prompt_frac=0.5,
     ),
 }
@@ -145,7 +160,7 @@ def make_workload(
 ) -> Workload:
     """The task's workload with the user's own figures put in.
 
-    The context defaults to what prompt and answer need, rounded up to a whole KiB of tokens.
+    The context defaults to the task's, or to what a longer prompt and answer need, in whole KiB of tokens.
 
     Raises:
         BadRequestError: for absurd figures, or a context that does not hold the workload.
@@ -156,7 +171,9 @@ def make_workload(
     if context_tokens is not None:
         prompt, output = _shrunk_to_context(prompt, output, context_tokens, prompt_tokens, output_tokens)
     needed = prompt + output
-    context = context_tokens or math.ceil(needed / _CONTEXT_STEP_TOKENS) * _CONTEXT_STEP_TOKENS
+    context = context_tokens or max(
+        profile.context_tokens, math.ceil(needed / _CONTEXT_STEP_TOKENS) * _CONTEXT_STEP_TOKENS
+    )
     concurrency = 1 if concurrency_count is None else concurrency_count
     if not 1 <= concurrency <= MAX_CONCURRENCY:
         raise BadRequestError(f"--concurrency {concurrency} is out of range; use 1 to {MAX_CONCURRENCY}")
