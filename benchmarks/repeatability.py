@@ -2,9 +2,9 @@
 
     python benchmarks/repeatability.py --scans 8
 
-Figures that the guard marked are left out and counted. "neighbours" is the middle difference between one
-scan and the next, "all" the largest between any two: on a shared host the second grows with the minutes,
-because other machines on it come and go.
+Figures that the guard marked, or that were unsteady, are left out and counted. "neighbours" is the middle
+difference between one scan and the next, "all" the largest between any two: on a shared host the second
+grows with the minutes, because other machines on it come and go.
 """
 
 import argparse
@@ -14,9 +14,10 @@ from collections import defaultdict
 from collections.abc import Sequence
 
 from probes.scan import scan
-from probes.types import Measurement
+from probes.types import Measurement, ScanWarning
 
 ONLY = ("cpu.read_bandwidth", "cpu.stream_copy", "cpu.matmul")
+DISTURBANCES = {ScanWarning.CONTENDED, ScanWarning.STOLEN, ScanWarning.THROTTLED, ScanWarning.UNSTEADY}
 
 
 def spread_frac(values: Sequence[float]) -> float:
@@ -31,7 +32,7 @@ def neighbours_frac(values: Sequence[float]) -> float:
 
 def row(name: str, found: Sequence[Measurement]) -> str:
     """One line of the table."""
-    quiet = [item for item in found if item.conditions is None or not item.conditions.polluted]
+    quiet = [item for item in found if not DISTURBANCES & set(item.warnings)]
     if len(quiet) < 2:
         return f"{name:20} {'fewer than two quiet scans':>44}  {len(quiet)} of {len(found)}"
     columns = [
@@ -57,6 +58,10 @@ def main() -> None:
     print(f"{'':20} {'best, G/s':<27}  {'median, G/s':<27}\n{'probe':20} {side}  {side}  quiet")
     for name, measurements in found.items():
         print(row(name, measurements))
+    print("\nbest of every scan in order, G/s; * marks a disturbed or unsteady one")
+    for name, measurements in found.items():
+        marked = [f"{item.value / 1e9:.1f}{'*' if DISTURBANCES & set(item.warnings) else ''}" for item in measurements]
+        print(f"{name:20} {' '.join(marked)}")
 
 
 if __name__ == "__main__":

@@ -63,13 +63,27 @@ def test_the_thresholds_can_be_read() -> None:
     assert gate.threshold("tiny", "decode_prediction_error").limit_frac == 0.50
 
 
-@pytest.mark.skipif(shutil.which("actionlint") is None, reason="actionlint is not installed")
+def _actionlint(*files: str) -> subprocess.CompletedProcess[str]:
+    """Run it from the folder of this Python, which need not be on the path, or from the path."""
+    beside = Path(sys.executable).with_name("actionlint")
+    program = str(beside) if beside.exists() else shutil.which("actionlint")
+    if program is None:
+        pytest.skip("actionlint is not installed")
+    return subprocess.run([program, *files], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+
+
 def test_the_workflows_pass_actionlint() -> None:
     workflows = sorted(str(path) for path in (ROOT / ".github/workflows").glob("*.yml"))
-    found = subprocess.run(
-        ["actionlint", *workflows], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
-    )
+    assert workflows
+    found = _actionlint(*workflows)
     assert found.returncode == 0, found.stdout
+
+
+def test_actionlint_would_find_a_mistake(tmp_path: Path) -> None:
+    text = (ROOT / ".github/workflows/regress.yml").read_text(encoding="utf-8")
+    wrong = tmp_path / "wrong.yml"
+    wrong.write_text(text.replace("runs-on: [self-hosted, reference]", "runs-on: [self-hosted, nowhere]"))
+    assert _actionlint(str(wrong)).returncode == 1
 
 
 def test_the_microcode_is_read_from_recorded_text() -> None:
