@@ -5,11 +5,11 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from catalog.checks import Agreement, parameter_agreement, size_agreement
+from catalog.checks import COMPARED, Agreement, parameter_agreement, size_agreement
 from catalog.errors import CatalogError
 from catalog.load import TASKS, Catalog
 
@@ -36,7 +36,7 @@ NAMED_CHIPS: Mapping[str, tuple[str, ...]] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AgreementSummary:
-    """How many comparisons are within the tolerance."""
+    """How many comparisons are within the tolerance, by what is known of the files (see `Comparison.kind`)."""
 
     compared_count: int
     within_frac: float | None
@@ -44,6 +44,12 @@ class AgreementSummary:
     skipped_count: int
     vendor_count: int = 0
     vendor_within_frac: float | None = None
+    unnamed_count: int = 0
+    unnamed_within_frac: float | None = None
+    all_count: int = 0
+    all_within_frac: float | None = None
+    skipped: Mapping[str, int] = field(default_factory=dict)
+    misses: tuple[Mapping[str, Any], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,6 +149,12 @@ def _summary(agreement: Agreement) -> AgreementSummary:
         skipped_count=len(agreement.of_kind("skipped")),
         vendor_count=len(agreement.of_kind("vendor")),
         vendor_within_frac=agreement.within_frac("vendor"),
+        unnamed_count=len(agreement.of_kind("unnamed")),
+        unnamed_within_frac=agreement.within_frac("unnamed"),
+        all_count=sum(len(agreement.of_kind(kind)) for kind in COMPARED),
+        all_within_frac=agreement.within_frac(*COMPARED),
+        skipped=dict(Counter(row.note or "not compared" for row in agreement.of_kind("skipped")).most_common()),
+        misses=tuple(asdict(row) for kind in COMPARED for row in agreement.misses(kind)),
     )
 
 

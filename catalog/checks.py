@@ -13,6 +13,7 @@ from catalog.ggml_types import FULL_PRECISION, TYPES
 from catalog.load import Catalog
 from catalog.mixes import DEFAULT_TYPES
 from catalog.names import squash
+from catalog.publishers import DYNAMIC_LEVELS
 from catalog.recipes import recipe_of
 from catalog.tensors import gguf_architecture, params_count
 from catalog.types import ModelSpec, Role
@@ -27,18 +28,24 @@ _UNIFORM = frozenset({"Q8_0", "Q4_0", "Q4_1", "Q5_0", "Q5_1"})
 _UNIFORM_SLACK_FRAC = 0.06
 _MIX_SLACK_FRAC = 0.1
 _NOT_OF_THE_NAME = re.compile(r"(?i)^unsloth_|[ _-](bf16|b|safetensors|it qat|128k)\b")
-_OF_A_FORK = "ik_llama.cpp"  # its quantiser mixes types by rules of its own
+_OF_A_FORK = "ik_llama.cpp"  # loads files of anybody's making, those of its own quantiser included
 # https://unsloth.ai/docs/models/qwen3.5/gguf-benchmarks and the files of others who follow it
 _LIFTED_BY_UPLOADERS = frozenset({"qwen35", "qwen35moe"})
+_LARGE_VARIANTS = ("Q2_K_L", "Q4_K_L", "Q5_K_L", "Q6_K_L")
 _NO_MEDIUM = frozenset({"Q2_K", "Q6_K"})
+
+
+#: The kinds of rows that are compared.
+COMPARED = ("standard", "vendor", "unnamed")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
     """One published figure beside ours. ``error_frac`` is ours / published - 1; None if not comparable.
 
-    ``kind`` is "standard" (llama.cpp's own mix), "vendor" (an uploader's or a fork's mix) or "skipped";
-    ``note`` says why it is not standard.
+    ``kind`` says which mix the file is of: "standard" (llama.cpp's own), "vendor" (an uploader's, by its name),
+    "unnamed" (its label names a file type that several mixes share, and its uploader is not known: compared with
+    the nearest of them) or "skipped"; ``note`` says why it is not standard.
     """
 
     subject: str
@@ -61,9 +68,9 @@ class Agreement:
         """The comparisons of one kind."""
         return tuple(row for row in self.comparisons if row.kind == kind)
 
-    def within_frac(self, kind: str = "standard") -> float | None:
-        """Share of a kind's comparisons that are within the tolerance; None if there are none."""
-        rows = self.of_kind(kind)
+    def within_frac(self, *kinds: str) -> float | None:
+        """Share of comparisons within the tolerance, of standard files or of the kinds; None if there are none."""
+        rows = [row for kind in kinds or ("standard",) for row in self.of_kind(kind)]
         return sum(_close(row, self.tolerance_frac) for row in rows) / len(rows) if rows else None
 
     def misses(self, kind: str = "standard") -> tuple[Comparison, ...]:
@@ -176,34 +183,46 @@ def _stored(model: ModelSpec, with_nextn: bool) -> int:
 def _size(row: Mapping[str, str], candidates: _Candidates) -> Comparison:
     published = float(row["file_size_bytes"] or float(row["file_size_gib"]) * _GIB)
     subject = row["model"] or row["file_name"] or row["source"]
-    evidence = " ".join((row["file_name"], row["model"], row["source"]))
-    dynamic = _DYNAMIC.search(evidence)
+    dynamic = _DYNAMIC.search(" ".join((row["file_name"], row["model"], row["source"])))
     quant_id = dynamic.group() if dynamic else _quant_of(row["quant"])
     found = _model_of(row, candidates)
-    note = _obstacle(row, quant_id, found)
+    note = _obstacle(row, quant_id, found, published)
     if note or found is None or quant_id is None:
         return Comparison(subject=subject, quant_id=quant_id, kind="skipped", published=published, note=note)
     model, with_nextn = found
-    reason = _reason_for_another_mix(row, quant_id, model)
-    groups = weigh(model, "MXFP4_MOE" if quant_id == "MXFP4" else quant_id).groups
-    computed = sum(group.weight_bytes for group in groups if with_nextn or group.role is not Role.TOWER)
+    reason = None if dynamic else _reason_for_another_mix(row, quant_id, model)
+    of_the_label = mixes_of(quant_id) if reason else (quant_id,)
+    sizes = {name: _weights_bytes(model, name, with_nextn=with_nextn) for name in of_the_label}
+    nearest = min(sizes, key=lambda name: abs(sizes[name] / published - 1))
     return Comparison(
         subject=f"{subject} ({model.model_id})",
-        quant_id=quant_id,
-        kind="vendor" if dynamic or reason else "standard",
+        quant_id=nearest,
+        kind="vendor" if dynamic else "unnamed" if reason else "standard",
         published=published,
-        computed=computed,
-        error_frac=computed / published - 1,
+        computed=sizes[nearest],
+        error_frac=sizes[nearest] / published - 1,
         note=reason,
     )
 
 
+def _weights_bytes(model: ModelSpec, quant_id: str, *, with_nextn: bool) -> int:
+    groups = weigh(model, "MXFP4_MOE" if quant_id == "MXFP4" else quant_id).groups
+    return sum(group.weight_bytes for group in groups if with_nextn or group.role is not Role.TOWER)
+
+
+def mixes_of(quant_id: str) -> tuple[str, ...]:
+    """The mixes that llama.cpp prints as one file type: its own, Unsloth's, and those with larger edges."""
+    file_type = recipe_of(quant_id).file_type
+    named = (*(f"UD-{level}" for level in DYNAMIC_LEVELS), *_LARGE_VARIANTS)
+    return (quant_id, *(name for name in named if recipe_of(name).file_type == file_type))
+
+
 def _reason_for_another_mix(row: Mapping[str, str], quant_id: str, model: ModelSpec) -> str | None:
-    """Why a file is not of llama.cpp's own mix although its label does not say so, or None."""
+    """Why a file may not be of llama.cpp's own mix although its label does not say so, or None."""
     if _OF_A_FORK in row["source"]:
-        return "made with a fork of llama.cpp"
+        return "loaded with a fork of llama.cpp; its maker is not named"
     if model.architecture in _LIFTED_BY_UPLOADERS and quant_id not in _UNIFORM | FULL_PRECISION:
-        return "uploaders keep this architecture's attention and state-space tensors in more bits"
+        return "uploaders lift this architecture's token mixers; which of them made it is not named"
     return None
 
 
@@ -231,7 +250,9 @@ def _model_of(row: Mapping[str, str], candidates: _Candidates) -> tuple[ModelSpe
     return (model, False) if model else None
 
 
-def _obstacle(row: Mapping[str, str], quant_id: str | None, found: object) -> str | None:
+def _obstacle(
+    row: Mapping[str, str], quant_id: str | None, found: tuple[ModelSpec, bool] | None, published: float
+) -> str | None:
     """Why a row cannot be compared, or None."""
     if quant_id is None:
         return "no file type in its label"
@@ -241,10 +262,10 @@ def _obstacle(row: Mapping[str, str], quant_id: str | None, found: object) -> st
         return f"{quant_id} is a type of a fork of llama.cpp"
     if found is None:
         return "its model is not in the catalog, or its shape is unknown"
-    bits = row.get("bits_per_weight")
+    bits = float(row.get("bits_per_weight") or 8 * published / params_count(found[0]))
     recipe = recipe_of(quant_id)
-    if bits and recipe.exact and not _plausible(float(bits), recipe.file_type):
-        return f"{bits} bits per weight contradict the label {quant_id}"
+    if recipe.exact and not _plausible(bits, recipe.file_type):
+        return f"{bits:.3g} bits per weight contradict the label {quant_id}"
     return None
 
 
@@ -258,7 +279,7 @@ def _plausible(bits: float, file_type: str) -> bool:
     return least * (1 - _MIX_SLACK_FRAC) <= bits <= most
 
 
-def summarise(name: str, agreement: Agreement, kinds: Sequence[str] = ("standard", "vendor")) -> list[str]:
+def summarise(name: str, agreement: Agreement, kinds: Sequence[str] = COMPARED) -> list[str]:
     """One line per kind: how many comparisons are within the tolerance."""
     lines = []
     for kind in kinds:

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -20,6 +20,7 @@ from catalog.mixes import (
     Traits,
     output_type,
 )
+from catalog.publishers import Override, PublisherMix, dynamic_mix
 from catalog.tensors import layout_of
 from catalog.types import Geometry, Mixer, ModelSpec, TensorSpec
 
@@ -52,12 +53,14 @@ class Recipe:
         file_type: llama.cpp's file type.
         edge_type: type of output matrix and embedding, where the uploader overrides the rules.
         imatrix: whether published files of this name are made with an importance matrix.
+        dynamic: level of the uploader's dynamic mixes, whose types depend on the kind of model.
         exact: False where the uploader varies tensors by hand, so that sizes are approximate.
     """
 
     file_type: str
     edge_type: str | None = None
     imatrix: bool = True
+    dynamic: str | None = None
     exact: bool = True
 
 
@@ -70,7 +73,7 @@ _VARIATIONS = {
     "Q5_K_L": ("Q5_K_M", "Q8_0"),
     "Q6_K_L": ("Q6_K", "Q8_0"),
 }
-# Unsloth's dynamic mixes choose types tensor by tensor and model by model: the nearest rule-made mix.
+# Levels of dynamic mixes where no rule is known for a kind of model (`catalog.publishers`): the nearest mix.
 _DYNAMIC = {
     "Q2_K_XL": ("Q2_K", None),
     "Q3_K_XL": ("Q3_K_M", None),
@@ -96,7 +99,7 @@ def recipe_of(quant_id: str) -> Recipe:
     base, edge_type = (_DYNAMIC if dynamic else _VARIATIONS).get(name, (name, None))
     if base not in DEFAULT_TYPES:
         raise CatalogError(f"{quant_id!r} is no GGUF quantisation this catalog knows; try Q4_K_M, Q6_K or Q8_0")
-    return Recipe(file_type=base, edge_type=edge_type, exact=not dynamic)
+    return Recipe(file_type=base, edge_type=edge_type, dynamic=name if dynamic else None, exact=not dynamic)
 
 
 class Subject(NamedTuple):
@@ -196,6 +199,11 @@ class Mix:
     architecture: str
     tied: bool
     attn_v_count: int
+    publisher: PublisherMix | None = None
+
+    def override_of(self, subject: Subject) -> Override | None:
+        """What an uploader changes about a tensor, or None."""
+        return self.publisher.override_of(subject.name) if self.publisher and subject.quantised else None
 
 
 def mix_of(layout: Layout, recipe: Recipe, *, tied: bool, attn_v_count: int, imatrix: bool | None = None) -> Mix:
@@ -209,7 +217,12 @@ def mix_of(layout: Layout, recipe: Recipe, *, tied: bool, attn_v_count: int, ima
         is_70b=_is_70b(name, geometry),
         imatrix=recipe.imatrix if imatrix is None else imatrix,
     )
-    return Mix(recipe=recipe, traits=traits, architecture=name, tied=tied, attn_v_count=attn_v_count)
+    publisher = dynamic_mix(recipe.dynamic, name, geometry.expert_count) if recipe.dynamic else None
+    if publisher is not None:
+        recipe = replace(recipe, file_type=publisher.file_type, edge_type=None)
+    return Mix(
+        recipe=recipe, traits=traits, architecture=name, tied=tied, attn_v_count=attn_v_count, publisher=publisher
+    )
 
 
 def tensor_types(
@@ -251,7 +264,7 @@ def same_type(mix: Mix, subject: Subject) -> str | None:
     fixed = _fixed_type(mix, subject)
     if fixed is not None:
         return fixed
-    lifts = _lifts_that_apply(mix.recipe.file_type, subject.category, mix.traits)
+    lifts = _lifts(mix, subject)
     if lifts and lifts[0].where is not None:
         return None
     chosen = lifts[0].tensor_type if lifts else DEFAULT_TYPES[mix.recipe.file_type]
@@ -266,8 +279,9 @@ def types_along(mix: Mix, subject: Subject, places: Sequence[int]) -> tuple[str,
         subject: the tensor.
         places: per layer, the tensor's place in the order by which its category is lifted.
     """
-    lifts = _lifts_that_apply(mix.recipe.file_type, subject.category, mix.traits)
-    count = mix.attn_v_count if subject.category is Category.ATTN_V else mix.traits.layer_count
+    lifts = _lifts(mix, subject)
+    by_turn = subject.category is Category.ATTN_V and mix.override_of(subject) is None
+    count = mix.attn_v_count if by_turn else mix.traits.layer_count
     chosen = _chosen_along(lifts, DEFAULT_TYPES[mix.recipe.file_type], count)
     fitting = {name: _fitting(_of_70b(mix, subject, name), subject.shape) for name in set(chosen)}
     return tuple(fitting[chosen[place]] for place in places)
@@ -292,6 +306,13 @@ def _lifts_that_apply(file_type: str, category: Category, traits: Traits) -> tup
     return tuple(lift for lift in lifts if lift.when is None or lift.when(traits))
 
 
+def _lifts(mix: Mix, subject: Subject) -> tuple[Lift, ...]:
+    override = mix.override_of(subject)
+    if override is not None:
+        return override.lifts
+    return _lifts_that_apply(mix.recipe.file_type, subject.category, mix.traits)
+
+
 def _fixed_type(mix: Mix, subject: Subject) -> str | None:
     """Type of a tensor that the lifts do not touch, or None."""
     file_type, name, shape = mix.recipe.file_type, subject.name, subject.shape
@@ -301,6 +322,8 @@ def _fixed_type(mix: Mix, subject: Subject) -> str | None:
         return source_type(name, shape, file_type)
     if not subject.quantised:
         return source_type(name, shape)
+    if mix.override_of(subject) is not None:
+        return None
     if mix.architecture == "glm5-next" and _NOT_BELOW_Q8_IN_GLM5_NEXT.search(name):
         return _fitting("Q8_0", shape)
     if subject.category in (Category.EMBEDDING, Category.OUTPUT):
@@ -336,6 +359,8 @@ def _of_70b(mix: Mix, subject: Subject, chosen: str) -> str:
     """A 70-billion-parameter model's eight heads share each attn_v, so it is worth more bits."""
     if not mix.traits.is_70b or mix.recipe.file_type in LOW_BIT or subject.category is not Category.ATTN_V:
         return chosen
+    if mix.override_of(subject) is not None:
+        return chosen
     return "Q5_K" if chosen in ("Q3_K", "Q4_K") else chosen
 
 
@@ -350,11 +375,13 @@ def _fitting(tensor_type: str, shape: tuple[int, ...]) -> str:
 def counts_by_layer(mix: Mix) -> Callable[[Subject], bool]:
     """Whether a tensor's place is its layer's number rather than its turn.
 
-    So it is for the feed-forward tensors of models with experts, except at the lowest bit rates.
+    So it is for the feed-forward tensors of models with experts, except at the lowest bit rates, and for
+    whatever an uploader changes.
     """
-    if mix.traits.expert_count <= 1 or mix.recipe.file_type in LOW_BIT:
-        return lambda _: False
-    return lambda subject: subject.category is not Category.ATTN_V
+    by_number = mix.traits.expert_count > 1 and mix.recipe.file_type not in LOW_BIT
+    return lambda subject: (
+        mix.override_of(subject) is not None or (by_number and subject.category is not Category.ATTN_V)
+    )
 
 
 def turns_of(subjects: Iterable[Subject]) -> list[int]:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from catalog.load import Catalog
     from catalog.local import LocalModel
-    from catalog.types import ModelSpec
+    from catalog.types import ArtifactSpec, ModelSpec
 
 
 def plain(value: Any) -> Any:
@@ -120,13 +120,16 @@ def readable(fields: dict[str, Any]) -> dict[str, Any]:
     return {**{name.replace("_", " "): value for name, value in fields.items()}, "source": source}
 
 
+_USUAL_QUANTS = ("Q4_K_M", "Q5_K_M", "Q6_K", "Q8_0", "BF16", "AWQ-4bit", "FP8", "MLX-4bit")
+
+
 def usual_files(catalog: "Catalog", model: "ModelSpec") -> list[dict[str, Any]]:
     """Sizes at usual quantisations, with what each costs in quality."""
     from catalog.errors import CatalogError
     from catalog.weights import weigh
 
     sizes = []
-    for quant_id in ("Q4_K_M", "Q5_K_M", "Q6_K", "Q8_0", "BF16", "AWQ-4bit", "FP8", "MLX-4bit"):
+    for quant_id in _USUAL_QUANTS:
         try:
             artifact = weigh(model, quant_id)
         except CatalogError:
@@ -183,6 +186,36 @@ def print_model(console: "Console", model: "ModelSpec", body: Mapping[str, Any])
     console.print(table)
     for file_format, repos in model.repos.items():
         console.print(Text(f"{file_format:6} {'  '.join(repos[:4])}"))
+
+
+def print_file(console: "Console", artifact: "ArtifactSpec") -> None:
+    """What a file holds: its size, and the weights of each role and type."""
+    from rich.table import Table
+
+    about = "" if artifact.exact else "about "
+    print_fields(
+        console,
+        {
+            "model": artifact.model_id,
+            "quant": artifact.quant_id,
+            "file": f"{about}{artifact.file_bytes:,} bytes, {shown.gib(artifact.file_bytes)}",
+            "why about": None if artifact.exact else "its uploader chooses types by hand, or its shape is not known",
+        },
+    )
+    table = Table(box=None, pad_edge=False)
+    table.add_column("role")
+    table.add_column("type")
+    for name in ("weights", "size", "read per token"):
+        table.add_column(name, justify="right")
+    for group in sorted(artifact.groups, key=lambda group: -group.weight_bytes):
+        table.add_row(
+            group.role.value,
+            group.tensor_type,
+            shown.params(group.params_count),
+            shown.gib(group.weight_bytes),
+            shown.percent(group.used_frac),
+        )
+    console.print(table)
 
 
 def _layers_text(model: "ModelSpec") -> str | None:
@@ -248,12 +281,20 @@ def print_audit(console: "Console", audit: Mapping[str, Any]) -> None:
         console.print("every check holds")
 
 
+_KINDS_OF_FILES = {"vendor": "of Unsloth's dynamic mixes", "unnamed": "of an unnamed uploader, the nearest known mix"}
+
+
 def _agreement_text(summary: Mapping[str, Any], what: str) -> str:
     share = summary["within_frac"]
     text = "none compared" if share is None else f"{share:.1%} of {summary['compared_count']}"
     text += f" within {summary['tolerance_frac']:.1%} {what}"
-    if summary["vendor_count"] and summary["vendor_within_frac"] is not None:
-        text += f"; {summary['vendor_within_frac']:.0%} of {summary['vendor_count']} uploaders' own mixes"
+    others = [
+        f"{summary[f'{kind}_within_frac']:.0%} of {summary[f'{kind}_count']} {words}"
+        for kind, words in _KINDS_OF_FILES.items()
+        if summary[f"{kind}_count"]
+    ]
+    if others:
+        text = "; ".join([text, *others, f"{summary['all_within_frac']:.0%} of all {summary['all_count']}"])
     return f"{text}; {summary['skipped_count']} skipped"
 
 

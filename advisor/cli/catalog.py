@@ -129,7 +129,7 @@ def _local_ids(catalog: "Catalog") -> set[str]:
 @click.argument("name")
 @_shared.json_option
 def show(name: str, as_json: bool) -> int:
-    """Show everything known about one model, quantisation or chip."""
+    """Show everything known about one model, quantisation or chip, or of MODEL:QUANT what its file holds."""
     from catalog.errors import UnknownNameError
     from catalog.load import load_catalog
 
@@ -139,12 +139,29 @@ def show(name: str, as_json: bool) -> int:
     except UnknownNameError as error:
         if error.candidates:
             raise
+        if ":" in name:
+            return _show_file(catalog, name, as_json=as_json)
         return _show_other(catalog, name, error, as_json=as_json)
     body = _model_body(catalog, model)
     if as_json:
         _emit("catalog_model", catalog.version, body)
     else:
         _catalog_view.print_model(_shared.stdout_console(), model, body)
+    return 0
+
+
+def _show_file(catalog: "Catalog", name: str, *, as_json: bool) -> int:
+    """A model's weights at a quantisation: bytes on disk, by role and by type."""
+    from catalog.weights import weigh
+
+    model_name, _, quant_name = name.rpartition(":")
+    model, quant = catalog.model(model_name), catalog.quant(quant_name)
+    artifact = weigh(model, quant.quant_id)
+    if as_json:
+        loss = catalog.quant_loss_frac(quant.quant_id, model.params_total_count, "general")
+        _emit("catalog_file", catalog.version, {"file": artifact, "quality_loss_frac": round(loss, 5)})
+    else:
+        _catalog_view.print_file(_shared.stdout_console(), artifact)
     return 0
 
 

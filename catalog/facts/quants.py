@@ -9,15 +9,14 @@ from typing import Any
 from catalog.formats import SCHEMES
 from catalog.ggml_types import TYPES
 from catalog.mixes import DEFAULT_TYPES
+from catalog.publishers import DYNAMIC_LEVELS
 from catalog.quantloss import SIZE_EXPONENT, divergence_of_bits, loss_frac
 from catalog.recipes import recipe_of
 from catalog.weights import typical_bits
 
-_UPLOADERS_MIXES = (
-    "Q2_K_L", "Q3_K_XL", "Q4_K_L", "Q5_K_L", "Q6_K_L",
-    "UD-IQ1_S", "UD-IQ1_M", "UD-IQ2_XXS", "UD-IQ2_M", "UD-IQ3_XXS", "UD-Q2_K_XL", "UD-Q3_K_XL", "UD-Q4_K_XL",
-    "UD-Q5_K_XL", "UD-Q6_K_XL", "UD-Q8_K_XL",
-)  # fmt: skip
+_LARGE_EDGES = ("Q2_K_L", "Q3_K_XL", "Q4_K_L", "Q5_K_L", "Q6_K_L")
+_LOWEST_DYNAMIC = ("IQ1_S", "IQ1_M")  # no rule is known for these, so they weigh as llama.cpp's own
+_UPLOADERS_MIXES = (*_LARGE_EDGES, *(f"UD-{level}" for level in sorted({*_LOWEST_DYNAMIC, *DYNAMIC_LEVELS})))
 _UPLOADER_MARK = re.compile(r"\s*\(.*\)$")
 _BILLIONS = re.compile(r"(\d+(?:\.\d+)?)B\b")
 _ROUNDED_SCHEMES = re.compile(r"^(?:MLX|BNB|MXFP4|NVFP4)")  # round to nearest, no calibration data

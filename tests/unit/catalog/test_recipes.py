@@ -156,7 +156,7 @@ def test_hand_made_mixes_are_approximations(catalog):
     assert not recipe_of("UD-Q4_K_XL").exact
     types = types_of(catalog.model("Qwen/Qwen3-8B"), "UD-Q8_K_XL")
     assert types["output.weight"] == "BF16"
-    assert types["blk.3.ffn_up.weight"] == "Q8_0"
+    assert types["blk.20.ffn_up.weight"] == "Q8_0"
 
 
 @pytest.mark.parametrize(
