@@ -10,14 +10,14 @@ from dataclasses import dataclass
 
 from advisor import roofline
 from advisor.errors import BadRequestError
-from advisor.kv_cache import LLAMA_CPP, VLLM, kv_cache_bytes
+from advisor.kv_cache import LLAMA_CPP, SERVING_ENGINES, kv_cache_bytes
 from advisor.types import Rates
 from advisor.work import decode_work
 from catalog.types import ArtifactSpec, Geometry
 
 #: Engines that hand out cache in blocks as a session grows; the others reserve its whole context.
-PAGED_ENGINES = frozenset({VLLM})
-_PREFIX_SHARING_ENGINES = frozenset({VLLM})
+PAGED_ENGINES = SERVING_ENGINES
+_PREFIX_SHARING_ENGINES = SERVING_ENGINES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -20,6 +20,8 @@ from catalog.types import Ffn, Geometry, Mixer
 
 LLAMA_CPP, VLLM = "llama.cpp", "vllm"
 LLAMA_CPP_ENGINES = frozenset({LLAMA_CPP, "ollama"})
+#: Engines with a paged cache that plan for many users: they take a share of each device, whatever is needed.
+SERVING_ENGINES = frozenset({VLLM, "tensorrt-llm"})
 CELLS_ALIGNMENT = 256
 _VLLM_BLOCK_TOKENS = 16
 _STATE_BYTES_PER_ELEMENT = 4
@@ -275,7 +277,7 @@ def _state_elements_count(geometry: Geometry, mixer: Mixer) -> int:
 def cells_count(geometry: Geometry, reach: Reach, setup: CacheSetup) -> int:
     """Cells one sequence's cache holds."""
     window = geometry.sliding_window_tokens
-    if setup.engine_id == VLLM:
+    if setup.engine_id in SERVING_ENGINES:
         tokens = setup.context_tokens
         if reach is Reach.SLIDING and window:
             tokens = min(tokens, window + setup.ubatch_tokens)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from advisor import kv_cache
 from advisor.compute_buffer import Part, compute_bytes
 from advisor.cpu_repack import COMMON
-from advisor.kv_cache import LLAMA_CPP_ENGINES, VLLM, CacheSetup, kv_cache_bytes
+from advisor.kv_cache import LLAMA_CPP_ENGINES, SERVING_ENGINES, CacheSetup, kv_cache_bytes
 from advisor.types import Deployment, DeviceMemory, MemoryPlan, Workload
 from catalog.tensors import gguf_architecture, layout_key
 from catalog.types import ArtifactSpec, Geometry, ModelSpec, Role
@@ -271,7 +271,7 @@ def _add_compute(
     accelerators = [device_id for device_id, _, _ in spans if device_id != CPU]
     for device_id in accelerators:
         parts[device_id].overhead += _driver_bytes(device_id)
-    if deployment.engine_id == VLLM:
+    if deployment.engine_id in SERVING_ENGINES:
         for device_id, _, _ in spans:
             parts[device_id].compute += _VLLM_GRAPH_BYTES + footprint.compute_bytes(Part.TAIL)
         return
@@ -314,7 +314,7 @@ def shares_memory(device_id: str, shared: Collection[str]) -> bool:
 
 def _fits(rows: tuple[DeviceMemory, ...], host_bytes: int | None, shared: Collection[str], engine_id: str) -> bool:
     """Every device has room, and the computer has room for all that live in its memory."""
-    usable_frac = _VLLM_USABLE_FRAC if engine_id == VLLM else 1.0
+    usable_frac = _VLLM_USABLE_FRAC if engine_id in SERVING_ENGINES else 1.0
     needed_on_host = _CPU_RESERVE_BYTES
     for row in rows:
         if row.device_id == CPU or shares_memory(row.device_id, shared):

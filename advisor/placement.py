@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from advisor.cpu_repack import COMMON
-from advisor.kv_cache import LLAMA_CPP_ENGINES, VLLM, unusable_reason
+from advisor.kv_cache import LLAMA_CPP_ENGINES, SERVING_ENGINES, unusable_reason
 from advisor.memory import CPU, Footprint, arrange, footprint_of, shares_memory
 from advisor.types import Deployment, MemoryPlan, Workload
 from catalog.types import ArtifactSpec, ModelSpec
@@ -111,7 +111,7 @@ class _Search:
         spread = self._on(self._accelerators)
         kinds = {device_id.partition(":")[0] for device_id in self._accelerators}
         in_rows = replace(spread, split_mode="row")
-        if self._base.engine_id == VLLM:
+        if self._base.engine_id in SERVING_ENGINES:
             yield in_rows
         yield spread
         if self._splits and len(kinds) == 1 and kinds <= _ROW_SPLIT_KINDS:

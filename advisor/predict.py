@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from advisor import placement
 from advisor.estimate import estimate
+from advisor.kv_cache import SERVING_ENGINES
 from advisor.machine import Machine
 from advisor.types import Deployment, Estimate, Workload
 from catalog.types import ArtifactSpec, ModelSpec
@@ -26,6 +27,11 @@ def base_deployment(model: ModelSpec, artifact: ArtifactSpec, machine: Machine, 
     )
 
 
+def kv_quant_ids(engine_id: str) -> tuple[str, ...]:
+    """Cache types worth trying with an engine, finest first."""
+    return ("f16", "fp8") if engine_id in SERVING_ENGINES else KV_QUANT_IDS
+
+
 def candidates(
     model: ModelSpec,
     artifact: ArtifactSpec,
@@ -37,7 +43,7 @@ def candidates(
 ) -> list[Estimate]:
     """Estimates of the placements that fit, with the finest KV type that lets one fit; empty if none does."""
     devices: dict[str, int | None] = dict(available_bytes or machine.available_bytes())
-    for kv_id in (kv_quant_id,) if kv_quant_id else KV_QUANT_IDS:
+    for kv_id in (kv_quant_id,) if kv_quant_id else kv_quant_ids(machine.engine_id):
         base = base_deployment(model, artifact, machine, kv_id)
         placed = placement.place(
             model,

@@ -9,8 +9,6 @@ from advisor.types import Calibration
 from catalog.load import Catalog
 from probes.types import HardwareProfile
 
-ENGINES = ("llama.cpp", "vllm", "mlx", "tensorrt-llm", "ollama")
-
 
 def this_profile(*, quiet: bool = False) -> HardwareProfile:
     """This machine's newest profile; measured now if there is none."""
@@ -57,21 +55,38 @@ def resolve_machine(
     Raises:
         BadRequestError: if both a profile and a what-if are named, or a name is unknown.
     """
+    from advisor.engine_requirements import check_engine, platform_of, with_engine
+
+    if engine_id is not None:
+        check_engine(engine_id)
+    machine, os_name = _machine(catalog, profile_file, hardware, backend, no_calibrate=no_calibrate, quiet=quiet)
+    if engine_id is None:
+        return machine
+    return with_engine(machine, engine_id, platform_of(machine, catalog, os_name=os_name))
+
+
+def _machine(
+    catalog: Catalog,
+    profile_file: str | None,
+    hardware: str | None,
+    backend: str | None,
+    *,
+    no_calibrate: bool,
+    quiet: bool,
+) -> tuple[Machine, str | None]:
+    """The machine as llama.cpp uses it, and its operating system where it is known."""
     from advisor.machines import from_hardware, from_profile
 
-    if engine_id is not None and engine_id not in ENGINES:
-        raise BadRequestError(f"unknown engine {engine_id[:20]!r}; use one of {', '.join(ENGINES)}")
     if profile_file and hardware:
         raise BadRequestError("--profile and --hardware name two machines; give one of them")
     if hardware:
-        return from_hardware(catalog.hardware(hardware), catalog, backend=backend)
+        return from_hardware(catalog.hardware(hardware), catalog, backend=backend), None
     if profile_file:
         from advisor import codec
 
         profile: HardwareProfile = codec.load(profile_file, kind="profile")
         calibration = find_calibration(profile.profile_id)
-        return from_profile(profile, calibration, catalog, backend=backend)
+        return from_profile(profile, calibration, catalog, backend=backend), profile.host.os
     profile = this_profile(quiet=quiet)
-    if no_calibrate:
-        return from_profile(profile, None, catalog, backend=backend)
-    return from_profile(profile, this_calibration(profile, quiet=quiet), catalog, backend=backend)
+    calibration = None if no_calibrate else this_calibration(profile, quiet=quiet)
+    return from_profile(profile, calibration, catalog, backend=backend), profile.host.os

@@ -1,10 +1,18 @@
 """``advisor estimate``: one prediction with its working."""
 
+from collections.abc import Sequence
 from functools import partial
+from typing import TYPE_CHECKING
 
 import click
 
 from advisor.cli import _shared
+
+if TYPE_CHECKING:
+    from advisor.cli._subject import Subject
+    from advisor.machine import Machine
+    from catalog.load import Catalog
+    from catalog.types import ArtifactSpec
 
 
 @click.command("estimate")
@@ -57,9 +65,32 @@ def command(
         profile_file=profile_file,
         hardware=hardware,
         backend=backend,
-        engine_id=engine_id,
+        engine_id=engine_id or _usual_engine(subject),
         no_calibrate=no_calibrate,
         quiet=as_json,
     )
-    result = predict(subject.model, subject.artifact_choices(), machine, workload, kv_quant_id=kv_quant_id)
+    artifacts = _artifacts(catalog, subject, machine)
+    result = predict(subject.model, artifacts, machine, workload, kv_quant_id=kv_quant_id)
     _shared.deliver(result, as_json=as_json, output_path=output_path, show=partial(print_estimate, result, explain))
+
+
+def _usual_engine(subject: "Subject") -> str | None:
+    """The engine that the named weights are for, where it is not llama.cpp."""
+    from advisor.engine_requirements import LLAMA_CPP, usual_engine
+
+    if subject.artifact is None:
+        return None
+    found = usual_engine(subject.model, subject.artifact.quant_id, subject.artifact.file_format)
+    return None if found == LLAMA_CPP else found
+
+
+def _artifacts(catalog: "Catalog", subject: "Subject", machine: "Machine") -> "Sequence[ArtifactSpec]":
+    """The weights that were named, or those that the machine's engine loads, finest first."""
+    from advisor.engine_requirements import LLAMA_CPP, check_loadable, engine_artifacts
+
+    named = subject.artifact
+    if named is not None:
+        check_loadable(subject.model, named.quant_id, named.file_format, machine.engine_id)
+    if named is not None or machine.engine_id == LLAMA_CPP:
+        return subject.artifact_choices()
+    return engine_artifacts(subject.model, machine, catalog)
