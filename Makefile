@@ -1,5 +1,6 @@
 # make run    set up and do the main job: measure, recommend, validate, report
 # make test   set up and run the tests
+# make test-browser, make test-fleet   the tests that need a browser, and those that start a Ray cluster
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -7,7 +8,7 @@ OUT := advisor-out
 STAMP := $(VENV)/.installed
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: run test test-browser lint clean
+.PHONY: run test test-browser test-fleet lint clean
 
 $(BIN)/python:
 	@echo "==> creating $(VENV)"
@@ -32,6 +33,10 @@ test: $(STAMP)
 test-browser: $(STAMP)
 	$(BIN)/python tests/browser/install.py
 	$(BIN)/python -m pytest -m browser tests/browser -q
+
+test-fleet: $(STAMP)
+	$(PIP) install --quiet --constraint constraints.txt -e ".[fleet]"
+	$(BIN)/python -m pytest -m fleet tests/fleet -q
 
 lint: $(STAMP)
 	$(BIN)/python -m ruff check --fix .

@@ -18,18 +18,20 @@ posix = pytest.mark.skipif(sys.platform == "win32" or shutil.which("bash") is No
 _STUB = """#!/usr/bin/env bash
 # stands in for the advisor: writes the file after -o, and exits as CODE says when it compares
 command=$1
+[[ $command == regress && $CODE == 2 ]] && exit 2
 while [[ $# -gt 0 ]]; do [[ $1 == -o ]] && echo '{}' > "$2"; [[ $1 == --markdown ]] && echo hi > "$2"; shift; done
 [[ $command == regress ]] && exit "${CODE:-0}"
 exit 0
 """
 
 
-def _run(folder: Path, code: int) -> subprocess.CompletedProcess[str]:
+def _run(folder: Path, code: int, *command: str) -> subprocess.CompletedProcess[str]:
+    command = command or ("ci/regress.sh", "suite.toml", "baseline/run.json", "out", "thresholds.toml")
     stub = folder / "advisor-stub"
     stub.write_text(_STUB)
     stub.chmod(0o755)
     return subprocess.run(
-        [str(ROOT / "ci/regress.sh"), "suite.toml", "baseline/run.json", "out", "thresholds.toml"],
+        [str(ROOT / command[0]), *command[1:]],
         cwd=folder,
         env={"PATH": "/usr/bin:/bin", "ADVISOR": str(stub), "CODE": str(code)},
         capture_output=True,
@@ -50,6 +52,20 @@ def test_the_first_run_becomes_the_baseline_and_later_ones_are_held_against_it(t
         assert _run(tmp_path, code).returncode == code
     assert (tmp_path / "out/regression.json").exists()
     assert (tmp_path / "out/report.html").exists()
+
+
+@posix
+@pytest.mark.parametrize(
+    ("code", "passes"),
+    [(0, True), (3, True), (1, False), (2, False)],
+    ids=["no change", "a regression is noise here", "failed", "nothing was written"],
+)
+def test_the_smoke_run_forgives_noise_and_nothing_else(tmp_path: Path, code: int, passes: bool) -> None:
+    found = _run(tmp_path, code, "ci/smoke.sh", "out")
+    assert (found.returncode == 0) is passes, found.stderr
+    assert ("this machine's noise" in found.stderr) is (code == 3)
+    again = _run(tmp_path, code, "ci/smoke.sh", "out")  # what an earlier run left does not count
+    assert again.stderr == found.stderr
 
 
 @pytest.mark.parametrize("name", ["suite.toml", "smoke.toml"])
