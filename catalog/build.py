@@ -16,6 +16,7 @@ from typing import Any
 from catalog.facts.chips import chip_records
 from catalog.facts.model_names import name_tiers
 from catalog.facts.models import model_records
+from catalog.facts.offers import price_records, sampling_records
 from catalog.facts.packing import pack_sources
 from catalog.facts.quants import quant_records
 from catalog.facts.scores import Scores, score_models
@@ -31,6 +32,7 @@ def build(sources_dir: Path = SOURCES_DIR, data_dir: Path = DATA_DIR) -> str:
     models = read_model_records(sources_dir)
     quants = quant_records(read_table("quants", sources_dir), FACTS_DATE)
     chips = _chips(sources_dir)
+    chip_ids = [record["chip_id"] for record in chips]
     scores = fit_scores(sources_dir, models)
     files = {
         "models.jsonl": _lines(models),
@@ -39,13 +41,15 @@ def build(sources_dir: Path = SOURCES_DIR, data_dir: Path = DATA_DIR) -> str:
         "accuracy.json": _document([asdict(test) for test in scores.left_out]),
         "quants.jsonl": _lines(quants),
         "chips.jsonl": _lines(chips),
+        "prices.json": _document(price_records(read_plain_table("prices", sources_dir), chip_ids)),
+        "sampling.json": _document(sampling_records(read_plain_table("sampling", sources_dir))),
     }
     digest = hashlib.sha256(b"".join(files.values())).hexdigest()[:10]
     version = f"{FACTS_DATE}+{digest}"
     ids = {
         "models": [record["model_id"] for record in models],
         "quants": [record["quant_id"] for record in quants],
-        "chips": [record["chip_id"] for record in chips],
+        "chips": chip_ids,
     }
     files["index.json"] = _document({"version": version, "ids": ids})
     data_dir.mkdir(parents=True, exist_ok=True)

@@ -10,6 +10,8 @@ from typing import Any
 
 from catalog.types import Citation, ModelSpec
 
+#: Models that continue a text, or give vectors and scores.
+_WITHOUT_ANSWERS = frozenset({"base", "embedding", "reranker"})
 _DATA_FILE = Path(__file__).resolve().parent / "data" / "sampling.json"
 
 
@@ -37,11 +39,13 @@ _VALUES = frozenset({"temperature", "top_p", "top_k", "min_p", "presence_penalty
 
 def sampling_for(model: ModelSpec) -> Sampling | None:
     """The published defaults of a model, or of the family it was tuned from; None where nothing is known."""
+    if model.capabilities & _WITHOUT_ANSWERS:
+        return None
     names = (model.model_id.lower(), (model.derived_from or "").lower())
     for name in filter(None, names):
-        for pattern, sampling in _rows():
-            if fnmatchcase(name, pattern):
-                return sampling
+        found = next((sampling for pattern, sampling in _rows() if fnmatchcase(name, pattern)), None)
+        if found is not None:
+            return found if found.known() else None
     return None
 
 

@@ -1,8 +1,9 @@
-"""Records of what makers publish beside the weights: sampling defaults by model."""
+"""Records of prices by chip, and of the sampling defaults that makers publish by model."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
+_GIB = 1024**3
 _VALUES = {
     "temperature": float,
     "top_p": float,
@@ -26,4 +27,22 @@ def sampling_records(rows: Iterable[Mapping[str, str]]) -> list[dict[str, Any]]:
         if row["mode"]:
             record["mode"] = row["mode"]
         records.append(record)
+    return records
+
+
+def price_records(rows: Iterable[Mapping[str, str]], chip_ids: Collection[str]) -> dict[str, list[dict[str, Any]]]:
+    """Prices by chip.
+
+    Raises:
+        ValueError: if a row names a chip that there is not, or a cell is no number.
+    """
+    records: dict[str, list[dict[str, Any]]] = {}
+    for row in rows:
+        if row["chip"] not in chip_ids:
+            raise ValueError(f"prices: no chip is called {row['chip']!r}")
+        record: dict[str, Any] = {key: row[key] for key in ("kind", "condition", "source", "date")}
+        record["usd"] = float(row["usd"])
+        if row["memory_gib"]:
+            record["memory_bytes"] = int(row["memory_gib"]) * _GIB
+        records.setdefault(row["chip"], []).append(record)
     return records
