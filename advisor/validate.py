@@ -6,21 +6,22 @@ one model becomes its record and the next one goes on.
 """
 
 import contextlib
-import statistics
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from advisor import figures, page_cache, sanity, verdict
+from advisor import page_cache, sanity, text_quality
 from advisor.clock import utc_now
 from advisor.engines._process import removed_if_killed
-from advisor.engines.base import Engine, LoadOptions, Session, options_for
+from advisor.engines.base import Engine, LoadOptions, ScoredText, Session, Stream, TextTimes, options_for
 from advisor.errors import AdvisorError
-from advisor.measure import Runs, Subject, take_turns
+from advisor.measure import Subject, take_turns
 from advisor.scratch import scratch_folder
+from advisor.thread_sweep import sweep_threads, threads_to_try
 from advisor.twin import write_twin
-from advisor.types import EngineBuild, Observed, ValidationRecord, ValidationStatus
+from advisor.types import EngineBuild, Observed, ThreadsSpeed, ValidationRecord, ValidationStatus
+from advisor.validation_record import Context, Timed, record_of
 from advisor.verdict import Roof
 from advisor.weights_source import REAL, TWIN, Candidate, Source, choose_source, measure_room
 from catalog.errors import CatalogError
@@ -29,13 +30,29 @@ from probes.base import Clock, SystemClock
 _STREAM_TOKENS = 16
 _MORE_LOADS = 2
 _LOAD_SHARE = 0.25  # of the time budget, for loading once more
+_SWEEP_SHARE = 0.2  # of the time budget, for trying numbers of threads
+_SWEEP_CHUNK_TOKENS = 128
 _COLD_LOAD_BYTES_PER_S = 0.3e9
+_CHARACTERS_PER_TOKEN = 6  # at most, for text to tokenise
+_MAX_TEXT_CHARACTERS = 1 << 20
 Progress = Callable[[float, str], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Text:
+    """A text that real weights are to foretell."""
+
+    name: str
+    content: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Setting:
-    """Where and how a validation runs."""
+    """Where and how a validation runs.
+
+    ``fetch`` brings a candidate's real weights where that was agreed to. ``usable_cores_count`` and
+    ``usable_threads_count`` bound the sweep over numbers of threads; None leaves it out.
+    """
 
     engine: Engine
     scratch_root: Path
@@ -44,6 +61,12 @@ class Setting:
     roof: Roof = field(default_factory=Roof)
     profile_id: str | None = None
     force_twin: bool = False
+    text: Text | None = None
+    usable_cores_count: int | None = None
+    usable_threads_count: int | None = None
+    meter_ids: tuple[str, ...] = ()
+    no_energy_reason: str | None = None
+    fetch: Callable[[Candidate, Progress], Candidate] = lambda candidate, _: candidate
     on_progress: Progress = lambda _, __: None
 
 
@@ -52,22 +75,32 @@ def validate_one(candidate: Candidate, setting: Setting) -> ValidationRecord:
     engine = setting.engine
     waiver = engine.waiver(candidate.estimate.deployment)
     if waiver is not None:
-        return _failure(candidate, setting, ValidationStatus.WAIVED, TWIN, waiver)
+        return failure(candidate, setting, ValidationStatus.WAIVED, TWIN, waiver)
     source = Source(weights=REAL if candidate.local_path else TWIN)
     try:
+        candidate = setting.fetch(candidate, setting.on_progress)
         room = measure_room(setting.scratch_root, setting.budget_s)
         source = choose_source(candidate, room, force_twin=setting.force_twin)
         with scratch_folder(setting.scratch_root) as folder, removed_if_killed(folder):
-            return _timed(candidate, setting, source, folder)
+            timed = _timed(candidate, setting, source, folder)
     except (AdvisorError, CatalogError) as error:
         needed = candidate.estimate.memory.total_bytes
         reason = f"{error} (predicted to need {needed} bytes of memory)"
-        return _failure(candidate, setting, ValidationStatus.FAILED, source.weights, reason)
+        return failure(candidate, setting, ValidationStatus.FAILED, source.weights, reason)
+    context = Context(
+        roof=setting.roof,
+        created_at=utc_now(),
+        profile_id=setting.profile_id,
+        meter_ids=setting.meter_ids,
+        no_energy_reason=setting.no_energy_reason,
+    )
+    return record_of(candidate, timed, context)
 
 
-def _failure(
+def failure(
     candidate: Candidate, setting: Setting, status: ValidationStatus, weights: str, reason: str
 ) -> ValidationRecord:
+    """The record of a candidate that could not be timed."""
     build = EngineBuild(id=setting.engine.engine_id)
     if status is not ValidationStatus.WAIVED:
         with contextlib.suppress(AdvisorError):
@@ -87,36 +120,112 @@ def _failure(
 # --- one candidate, loaded and timed ---------------------------------------------------------------
 
 
-def _timed(candidate: Candidate, setting: Setting, source: Source, folder: Path) -> ValidationRecord:
-    estimate, engine = candidate.estimate, setting.engine
-    options = _options(candidate)
-    setting.on_progress(0.0, "writing a weightless twin" if source.weights != REAL else "loading")
+def _timed(candidate: Candidate, setting: Setting, source: Source, folder: Path) -> Timed:
+    real, options = source.weights == REAL, _options(candidate)
+    setting.on_progress(0.0, "loading" if real else "writing a weightless twin")
     paths = _prepare(candidate, source, folder)
-    cold = source.weights == REAL and _may_load_cold(candidate, setting) and page_cache.evict(paths[0])
+    cold = real and _may_load_cold(candidate, setting) and page_cache.evict(paths[0])
     with ExitStack() as stack:
         setting.on_progress(0.1, "loading")
-        sessions = [stack.enter_context(engine.open(path, options)) for path in paths]
-        if source.weights != REAL:
+        sessions = [stack.enter_context(setting.engine.open(path, options)) for path in paths]
+        if not real:
             _unlink(paths)  # mapped files live on; nothing is left should this process be killed
-        memory = dict(sessions[0].memory_bytes()) if len(sessions) == 1 else {}
-        runs = take_turns(
-            [Subject(session=session, decodes=session.loaded.decodes) for session in sessions],
-            estimate.workload,
-            budget_s=setting.budget_s,
-            chunk_tokens=options.ubatch_tokens,
-            clock=setting.clock,
-            on_progress=lambda done: setting.on_progress(0.15 + 0.75 * done, "timing"),
-        )
-        result = _Result(candidate=candidate, source=source, runs=runs, cold=cold, memory_bytes=memory)
-        if len(sessions) == 1:
-            result.take_load(sessions[0])
-        result.take_stream(sessions[0])
-        if source.weights == REAL:
-            result.take_answer(sessions[0])
-        build = engine.build()
-    if source.weights == REAL:
-        result.take_more_loads(engine, paths[0], options, setting)
-    return result.record(setting, build)
+        timed = _run(candidate, setting, source, sessions)
+    load_s = sessions[0].loaded.load_s
+    if cold:
+        return _with_more_loads(timed, load_s, paths[0], options, setting)
+    return replace(timed, warm_loads_s=(load_s,)) if len(sessions) == 1 else timed
+
+
+def _run(candidate: Candidate, setting: Setting, source: Source, sessions: Sequence[Session]) -> Timed:
+    """Everything that is asked of loaded models."""
+    first, whole, real = sessions[0], len(sessions) == 1, source.weights == REAL
+    memory = dict(first.memory_bytes()) if whole else {}
+    threads = _threads(candidate, setting, first) if whole else ()
+    runs = take_turns(
+        [Subject(session=session, decodes=session.loaded.decodes) for session in sessions],
+        candidate.estimate.workload,
+        budget_s=setting.budget_s,
+        chunk_tokens=_options(candidate).ubatch_tokens,
+        clock=setting.clock,
+        on_progress=lambda done: setting.on_progress(0.15 + 0.75 * done, "timing"),
+    )
+    scored, why_not = _score(setting, first) if real and setting.text else (None, ())
+    return Timed(
+        source=source,
+        runs=runs,
+        build=setting.engine.build(),
+        memory_bytes=memory,
+        stream=_stream(first),
+        answer=first.generate(sanity.PROMPT, sanity.ANSWER_TOKENS, chat=True)
+        if real and first.loaded.decodes
+        else None,
+        text_times=_text_times(candidate, first) if real else None,
+        threads=threads,
+        scored=scored,
+        text_name=setting.text.name if setting.text else text_quality.BUNDLED_NAME,
+        notes=why_not,
+    )
+
+
+def _threads(candidate: Candidate, setting: Setting, session: Session) -> tuple[ThreadsSpeed, ...]:
+    cores, usable = setting.usable_cores_count, setting.usable_threads_count
+    default = session.loaded.threads_count
+    if candidate.estimate.deployment.backend != "cpu" or cores is None or usable is None or default is None:
+        return ()
+    setting.on_progress(0.12, "trying numbers of threads")
+    return sweep_threads(
+        session,
+        threads_to_try(default, cores, usable),
+        default=default,
+        chunk_tokens=min(
+            _SWEEP_CHUNK_TOKENS, _options(candidate).ubatch_tokens, candidate.estimate.workload.prompt_tokens
+        ),
+        budget_s=setting.budget_s * _SWEEP_SHARE,
+        clock=setting.clock,
+    )
+
+
+def _stream(session: Session) -> Stream | None:
+    """One answer as a user gets it: what sampling adds to the first token, and raw timestamps."""
+    if not session.loaded.decodes:
+        return None
+    prompt = [token % session.loaded.vocab_count for token in range(1, 33)]
+    return session.generate(prompt, _STREAM_TOKENS)
+
+
+def _text_times(candidate: Candidate, session: Session) -> TextTimes | None:
+    """The tokenizer, on a text about as long as the prompt."""
+    tokens = candidate.estimate.workload.prompt_tokens
+    text = text_quality.bundled_text()
+    wanted = min(_MAX_TEXT_CHARACTERS, tokens * _CHARACTERS_PER_TOKEN)
+    times = session.time_text(text * (wanted // len(text) + 1), tokens)
+    return times if times.tokens_count else None
+
+
+def _score(setting: Setting, session: Session) -> tuple[ScoredText | None, tuple[str, ...]]:
+    """The text's log losses, or why there are none: that never costs the timing."""
+    assert setting.text is not None  # noqa: S101 - for the type checker: the caller has looked
+    if not session.loaded.decodes:
+        return None, ("an embedding model foretells no text",)
+    setting.on_progress(0.9, "reading the text")
+    try:
+        return session.score(setting.text.content, budget_s=setting.budget_s), ()
+    except AdvisorError as error:
+        return None, (f"quality: {error}",)
+
+
+def _with_more_loads(timed: Timed, first_s: float, path: str, options: LoadOptions, setting: Setting) -> Timed:
+    """Load again from disk and from the page cache while that is quick: one load alone says little."""
+    cold: list[float] = [first_s]
+    warm: list[float] = []
+    for loads in (warm, cold) * _MORE_LOADS:
+        spent_s = sum(cold) + sum(warm)
+        if spent_s > setting.budget_s * _LOAD_SHARE or (loads is cold and not page_cache.evict(path)):
+            break
+        with setting.engine.open(path, options) as session:
+            loads.append(session.loaded.load_s)
+    return replace(timed, cold_loads_s=tuple(cold), warm_loads_s=tuple(warm))
 
 
 def _options(candidate: Candidate) -> LoadOptions:
@@ -154,132 +263,6 @@ def _unlink(paths: Sequence[str]) -> None:
 
 def _may_load_cold(candidate: Candidate, setting: Setting) -> bool:
     return candidate.artifact.file_bytes / _COLD_LOAD_BYTES_PER_S < setting.budget_s
-
-
-class _Result:
-    """What one candidate's session yields, step by step."""
-
-    def __init__(
-        self,
-        *,
-        candidate: Candidate,
-        source: Source,
-        runs: Sequence[Runs],
-        cold: bool,
-        memory_bytes: Mapping[str, int],
-    ) -> None:
-        self.candidate = candidate
-        self.source = source
-        self.runs = runs
-        self.cold = cold
-        self.memory_bytes = memory_bytes
-        self.samples: dict[str, tuple[float, ...]] = _raw_samples(runs)
-        self.notes = list(source.notes)
-        self.load_s: float | None = None
-        self.overhead_s = 0.0
-        self.answer: str | None = None
-        self.fault: str | None = None
-
-    def take_load(self, session: Session) -> None:
-        """Note how long a whole model took to load; stand-ins say nothing about it."""
-        self.load_s = session.loaded.load_s
-        self.samples["load_cold_s" if self.cold else "load_warm_s"] = (self.load_s,)
-
-    def take_stream(self, session: Session) -> None:
-        """One answer as a user gets it: what sampling adds to the first token, and raw timestamps."""
-        if not session.loaded.decodes:
-            return
-        prompt = [token % session.loaded.vocab_count for token in range(1, 33)]
-        stream = session.generate(prompt, _STREAM_TOKENS)
-        self.samples["token_timestamps_s"] = tuple(moment - stream.started_s for moment in stream.token_s)
-        if stream.first_token_s is not None and stream.prefill_s is not None:
-            self.overhead_s = max(0.0, stream.first_token_s - stream.prefill_s)
-        if stream.finish_reason == "nonfinite":
-            self.fault = "the model computed values that are not numbers"
-
-    def take_answer(self, session: Session) -> None:
-        """Ask real weights a fixed question; garbage is a failure."""
-        if not session.loaded.decodes:
-            return
-        stream = session.generate(sanity.PROMPT, sanity.ANSWER_TOKENS, chat=True)
-        self.answer = stream.text
-        self.fault = self.fault or sanity.garbage_reason(stream.text, stream.finish_reason)
-        for name, value in (("tokenize_s", stream.tokenize_s), ("detokenize_s", stream.detokenize_s)):
-            if value is not None:
-                self.samples[name] = (value,)
-
-    def take_more_loads(self, engine: Engine, path: str, options: LoadOptions, setting: Setting) -> None:
-        """Load again from disk and from the page cache while that is quick: one load alone says little."""
-        if not self.cold or self.load_s is None:
-            return
-        loads: dict[str, list[float]] = {"load_cold_s": [self.load_s], "load_warm_s": []}
-        for name in ("load_warm_s", "load_cold_s") * _MORE_LOADS:
-            spent_s = sum(map(sum, loads.values()))
-            if spent_s > setting.budget_s * _LOAD_SHARE or (name == "load_cold_s" and not page_cache.evict(path)):
-                break
-            with engine.open(path, options) as session:
-                loads[name].append(session.loaded.load_s)
-        self.samples |= {name: tuple(values) for name, values in loads.items() if values}
-        self.load_s = statistics.median(loads["load_cold_s"])
-
-    def record(self, setting: Setting, build: EngineBuild) -> ValidationRecord:
-        """Prediction beside measurement."""
-        estimate = self.candidate.estimate
-        observed = self._observed()
-        excess = verdict.above_physics(self.candidate, observed, setting.roof)
-        fault = self.fault or (excess.reason if excess and excess.impossible else None)
-        self.notes += [excess.reason] if excess and not excess.impossible else []
-        return ValidationRecord(
-            estimate=estimate,
-            engine=build,
-            weights=self.source.weights,
-            status=ValidationStatus.FAILED if fault else ValidationStatus.OK,
-            observed=observed,
-            error_frac={} if fault else verdict.errors(estimate, observed, cold=self.cold),
-            within_interval={} if fault else verdict.within(estimate, observed, cold=self.cold),
-            polluted=any(run.polluted for run in self.runs),
-            reason=fault,
-            samples=self.samples,
-            engine_memory_bytes=self.memory_bytes,
-            profile_id=setting.profile_id,
-            created_at=utc_now(),
-            answer=self.answer,
-            notes=tuple(self.notes),
-        )
-
-    def _observed(self) -> Observed:
-        candidate, workload = self.candidate, self.candidate.estimate.workload
-        parts = [figures.figures(run, self._chunk_tokens()) for run in self.runs]
-        whole = figures.combine(self.source.stand_ins, parts) if self.source.stand_ins else parts[0]
-        prompt_s = figures.prompt_s(whole, workload, candidate.artifact, candidate.model.geometry)
-        token_s = figures.decode_s(whole, workload, candidate.model.geometry)
-        ran = sum(chunk.tokens_count for chunk in whole.chunks)
-        if ran < workload.prompt_tokens:
-            self.notes.append(f"{ran} of {workload.prompt_tokens} prompt tokens were run, the others follow from them")
-        return Observed(
-            prefill_tokens_per_s=workload.prompt_tokens / prompt_s,
-            decode_tokens_per_s=None if token_s is None else 1.0 / token_s,
-            first_token_s=prompt_s + self.overhead_s,
-            load_s=self.load_s,
-            peak_memory_bytes=verdict.peak_bytes(self.memory_bytes),
-        )
-
-    def _chunk_tokens(self) -> int:
-        estimate = self.candidate.estimate
-        return min(estimate.deployment.ubatch_tokens, estimate.workload.context_tokens)
-
-
-def _raw_samples(runs: Sequence[Runs]) -> dict[str, tuple[float, ...]]:
-    """Every reading, by kind; stand-ins after the first carry their number."""
-    samples: dict[str, tuple[float, ...]] = {}
-    for index, run in enumerate(runs):
-        prefix = "" if index == 0 else f"stand_in_{index}."
-        for name, windows in run.kinds.items():
-            samples[f"{prefix}{name}_s"] = tuple(value for window in windows for value in window.elapsed_s)
-            samples[f"{prefix}{name}_windows_s"] = tuple(window.total_s for window in windows)
-            samples[f"{prefix}{name}_windows_polluted"] = tuple(float(window.polluted) for window in windows)
-            samples[f"{prefix}{name}_depth_tokens"] = (float(windows[0].depth_tokens),)
-    return samples
 
 
 def validations(candidates: Sequence[Candidate], setting: Setting) -> Iterator[ValidationRecord]:

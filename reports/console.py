@@ -22,7 +22,7 @@ from advisor.types import (
 from probes.engine import PROBE_ID as ENGINE_PROBE_ID
 from probes.types import HardwareProfile, ProbeOutcome, ProbeStatus
 from reports import format as fmt
-from reports import phrases, terminal, wording
+from reports import phrases, proof, terminal, wording
 from reports.terminal import make_console
 
 if TYPE_CHECKING:
@@ -61,6 +61,8 @@ def print_recommendation(recommendation: Recommendation, console: "Console") -> 
         console.print(_picks_table(shown, wide=console.width >= _WIDE_COLUMNS))
         terminal.more(console, len(ranked), len(shown), "picks")
         console.print(terminal.text(_picks_note(shown), "dim"))
+        if recommendation.reranking is not None:
+            terminal.bullets(console, proof.reranking_lines(recommendation.reranking))
         _print_first_pick(console, ranked[0])
     else:
         console.print(terminal.text("Nothing passes the limits on this machine.", "bold yellow"))
@@ -231,6 +233,7 @@ def print_validation(validation: Validation, console: "Console") -> None:
         if index:
             console.print()
         _print_record(console, record)
+    terminal.bullets(console, proof.delta_lines(validation))
 
 
 def _print_record(console: "Console", record: ValidationRecord) -> None:
@@ -244,7 +247,7 @@ def _print_record(console: "Console", record: ValidationRecord) -> None:
     console.print(_record_table(record))
     if record.polluted:
         terminal.bullets(console, ["Other programs were busy meanwhile: measured speeds are lower bounds."], "yellow")
-    terminal.bullets(console, record.notes, "dim")
+    terminal.bullets(console, (*proof.record_lines(record), *record.notes), "dim")
     if record.answer:
         terminal.bullets(console, [f"It answered: {record.answer}"], "dim")
 

@@ -1,15 +1,19 @@
 """What commands that time models share: candidates from picks, the engine, the run and its record."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from advisor import __version__, store
 from advisor.cli._shared import Progress
 from advisor.clock import utc_now
 from advisor.engines.base import Engine
+from advisor.errors import AdvisorError, BadRequestError
 from advisor.machine import Machine
-from advisor.types import Choice, Estimate, Validation, ValidationRecord
-from advisor.validate import Setting, validations
+from advisor.types import Choice, Estimate, Recommendation, Validation, ValidationRecord
+from advisor.validate import Setting, Text, validations
 from advisor.verdict import Roof
 from advisor.weights_source import Candidate
 from catalog.load import Catalog
@@ -17,6 +21,7 @@ from probes.types import HardwareProfile
 
 if TYPE_CHECKING:
     from advisor.engines._process import Limits
+    from probes.energy import Meter
 
 DEFAULT_BUDGET_S = 60.0
 _REQUEST_BUDGETS = 10  # no single request to the engine may take longer than this many budgets
@@ -41,21 +46,77 @@ def candidate_of_choice(catalog: Catalog, choice: Choice) -> Candidate:
     return Candidate(estimate=choice.estimate, model=model, artifact=weigh(model, choice.estimate.quant_id))
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """How validations are to run: seconds per model, which weights, what to score."""
+
+    budget_s: float = DEFAULT_BUDGET_S
+    force_twin: bool = False
+    download: bool = False
+    text: Text | None = None
+    memory_bytes: int | None = None
+    quiet: bool = False
+
+
 def limits(budget_s: float, memory_bytes: int | None) -> "Limits":
-    """Bounds on the engine's process: by default what is free now, less a little."""
+    """Bounds on the engine's process: what is free now on the machine and in its control group, less a little.
+
+    A limit given by hand may lower that, never raise it.
+    """
     import psutil
 
     from advisor.engines._process import Limits
+    from probes.cgroup import read_limits
 
-    allowed = memory_bytes or int(psutil.virtual_memory().available * _MEMORY_SHARE)
+    available = int(psutil.virtual_memory().available)
+    granted = read_limits().memory_available_bytes
+    safe = int((available if granted is None else min(available, granted)) * _MEMORY_SHARE)
+    allowed = safe if memory_bytes is None else min(memory_bytes, safe)
     return Limits(request_s=max(_MIN_REQUEST_S, _REQUEST_BUDGETS * budget_s), memory_bytes=allowed)
 
 
-def local_engine(budget_s: float, memory_bytes: int | None) -> Engine:
+def local_engine(request: Request, meters: "Sequence[Meter]" = ()) -> Engine:
     """The engine that runs in a process of ours."""
     from advisor.engines.llamacpp import LlamaCppEngine
 
-    return LlamaCppEngine(limits(budget_s, memory_bytes))
+    return LlamaCppEngine(limits(request.budget_s, request.memory_bytes), meters)
+
+
+def read_request(
+    *,
+    budget_s: float,
+    force_twin: bool,
+    download: bool,
+    quality: bool,
+    text_file: str | None,
+    memory_bytes: int | None,
+    quiet: bool,
+) -> Request:
+    """The request that the options make; the user's text is read now, so that a wrong path costs no time.
+
+    Raises:
+        BadRequestError: if --text comes without --quality, or --yes with --twin.
+        AdvisorError: if the text cannot be read.
+    """
+    from advisor import text_quality
+
+    if text_file is not None and not quality:
+        raise BadRequestError("--text is what --quality reads; add --quality")
+    if force_twin and (download or quality):
+        raise BadRequestError("--twin has no real weights; leave it out, or leave out --yes and --quality")
+    text = None
+    if text_file is not None:
+        text = Text(name=Path(text_file).name, content=text_quality.read_text(text_file))
+    elif quality:
+        text = Text(name=text_quality.BUNDLED_NAME, content=text_quality.bundled_text())
+    return Request(
+        budget_s=budget_s,
+        force_twin=force_twin,
+        download=download,
+        text=text,
+        memory_bytes=memory_bytes,
+        quiet=quiet,
+    )
 
 
 def roof_of(machine: Machine, profile: HardwareProfile) -> Roof:
@@ -69,37 +130,107 @@ def roof_of(machine: Machine, profile: HardwareProfile) -> Roof:
     )
 
 
+def make_setting(machine: Machine, profile: HardwareProfile, request: Request) -> Setting:
+    """Where and how validations run on this machine."""
+    from advisor.engines.llamacpp import allowed_threads_count, usable_threads_count
+    from probes.energy import open_meters
+
+    meters = open_meters(profile.devices)
+    return Setting(
+        engine=local_engine(request, meters),
+        scratch_root=store.cache_dir() / "twins",
+        budget_s=request.budget_s,
+        roof=roof_of(machine, profile),
+        profile_id=profile.profile_id,
+        force_twin=request.force_twin,
+        text=request.text,
+        usable_cores_count=usable_threads_count(),
+        usable_threads_count=allowed_threads_count(),
+        meter_ids=tuple(dict.fromkeys(meter.device_id for meter in meters)),
+        no_energy_reason=None if meters else _no_energy_reason(profile),
+    )
+
+
+def _no_energy_reason(profile: HardwareProfile) -> str:
+    """Why nothing meters energy here, as the scan found it."""
+    told = [o.reason for o in profile.outcomes if o.probe_id.startswith("energy.") and o.reason]
+    return "; ".join(dict.fromkeys(told)) or "this machine shows no energy counter that may be read"
+
+
 def run_validations(
-    candidates: Sequence[Candidate],
+    candidates: Sequence[Candidate], *, machine: Machine, profile: HardwareProfile, request: Request
+) -> Validation:
+    """Time candidates one after the other; what was timed is remembered even when interrupted."""
+    from advisor.cli._downloads import key_of, obtain
+
+    fetched = {} if request.force_twin else obtain(candidates, yes=request.download, quiet=request.quiet)
+
+    def fetch(candidate: Candidate, _: object) -> Candidate:
+        found = fetched.get(key_of(candidate))
+        if isinstance(found, AdvisorError):
+            raise found
+        return candidate if found is None else with_file(candidate, found)
+
+    with Progress("validating", quiet=request.quiet) as progress:
+        setting = replace(make_setting(machine, profile, request), fetch=fetch, on_progress=progress.update)
+        records: list[ValidationRecord] = []
+        with _remembered_if_interrupted(records, machine, profile):
+            records.extend(validations(candidates, setting))
+    document = make_document(records, machine, profile)
+    remember(document)
+    return document
+
+
+def with_file(candidate: Candidate, path: str) -> Candidate:
+    """The candidate with weights as they are in a file; its prediction stands."""
+    from catalog.gguf import read_gguf
+
+    _, artifact = read_gguf(path)
+    return replace(candidate, artifact=artifact, local_path=path)
+
+
+@contextmanager
+def _remembered_if_interrupted(
+    records: list[ValidationRecord], machine: Machine, profile: HardwareProfile
+) -> Iterator[None]:
+    try:
+        yield
+    except KeyboardInterrupt:
+        if records:
+            remember(make_document(records, machine, profile))
+        raise
+
+
+def settle_ranking(
+    catalog: Catalog,
+    recommendation: Recommendation,
     *,
     machine: Machine,
     profile: HardwareProfile,
-    budget_s: float = DEFAULT_BUDGET_S,
-    force_twin: bool = False,
-    memory_bytes: int | None = None,
-    quiet: bool = False,
-) -> Validation:
-    """Time candidates one after the other; what was timed is remembered even when interrupted."""
-    with Progress("validating", quiet=quiet) as progress:
-        setting = Setting(
-            engine=local_engine(budget_s, memory_bytes),
-            scratch_root=store.cache_dir() / "twins",
-            budget_s=budget_s,
-            roof=roof_of(machine, profile),
-            profile_id=profile.profile_id,
-            force_twin=force_twin,
-            on_progress=progress.update,
-        )
-        records: list[ValidationRecord] = []
-        try:
-            records.extend(validations(candidates, setting))
-        except KeyboardInterrupt:
-            if records:
-                remember(_document(records, machine, profile))
-            raise
-    document = _document(records, machine, profile)
-    remember(document)
-    return document
+    request: Request,
+) -> Recommendation:
+    """Spend the budget on the runs that settle the ranking; the result says what changed."""
+    from advisor.rerank import settle
+    from advisor.validate import validate_one
+
+    records: list[ValidationRecord] = []
+    with Progress("settling the ranking", quiet=request.quiet) as progress:
+        setting = make_setting(machine, profile, request)
+        started_s = setting.clock.now()
+
+        def run(choice: Choice, timing_s: float) -> ValidationRecord:
+            done = min(1.0, (setting.clock.now() - started_s) / request.budget_s)
+            progress.update(done, f"{choice.display_name or choice.estimate.model_id} {choice.estimate.quant_id}")
+            record = validate_one(candidate_of_choice(catalog, choice), replace(setting, budget_s=timing_s))
+            records.append(record)
+            return record
+
+        with _remembered_if_interrupted(records, machine, profile):
+            settled, _ = settle(recommendation, run, setting.clock, request.budget_s)
+    document = make_document(records, machine, profile)
+    if records:
+        remember(document)
+    return replace(settled, validation=document if records else None)
 
 
 def run_endpoint(
@@ -120,14 +251,18 @@ def run_endpoint(
     setting = endpoint.Setting(budget_s=budget_s, profile_id=profile.profile_id)
     with Progress(f"timing {served_name} behind {url}", quiet=quiet):
         record = endpoint.validate_endpoint(estimate, served, setting)
-    document = _document([record], machine, profile)
+    document = make_document([record], machine, profile)
     remember(document)
     return document
 
 
-def _document(records: Iterable[ValidationRecord], machine: Machine, profile: HardwareProfile) -> Validation:
+def make_document(records: Sequence[ValidationRecord], machine: Machine, profile: HardwareProfile) -> Validation:
+    """Records of one machine, with what they say about each other."""
+    from advisor.text_quality import deltas
+
     return Validation(
         records=tuple(records),
+        quality_deltas=deltas(records),
         created_at=utc_now(),
         tool_version=__version__,
         profile_id=profile.profile_id,

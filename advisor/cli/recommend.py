@@ -13,6 +13,7 @@ from advisor.errors import BadRequestError
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from advisor.cli._validation import Request as ProofRequest
     from advisor.machine import Machine
     from advisor.recommend import LocalFile
     from advisor.types import Recommendation, Validation
@@ -30,6 +31,10 @@ _WHATIF_COUNT = 12
 @_shared.machine_options
 @click.option("--top", "top_count", type=click.IntRange(1, 2000), default=10, show_default=True, help="Picks to rank.")
 @click.option("--validate", "validate_count", type=click.IntRange(0, 20), default=0, help="Load and time the top N.")
+@click.option("--budget", "budget_s", type=_shared.DURATION, help="With it, run what settles the ranking: 2m.")
+@click.option("--yes", "download", is_flag=True, help="With --validate: download real weights without asking.")
+@click.option("--quality", is_flag=True, help="With --validate: also score how well they foretell a text.")
+@click.option("--text", "text_file", metavar="FILE", help="Your own text for --quality.")
 @_shared.output_option
 @_shared.json_option
 def command(
@@ -51,16 +56,21 @@ def command(
     no_calibrate: bool,
     top_count: int,
     validate_count: int,
+    budget_s: float | None,
+    download: bool,
+    quality: bool,
+    text_file: str | None,
     output_path: str | None,
     as_json: bool,
 ) -> None:
     """Rank open-weight models for this machine and a task, with reasons and the command to run each.
 
     Scans and calibrates first where that was never done. --hardware asks about a machine that is not here.
+    --budget 2m spends that time on the runs that most reduce doubt about the top ranks, and ranks again.
     """
-    if validate_count and (hardware or profile_file):
-        raise BadRequestError("--validate times models on this machine; leave out --hardware and --profile")
+    _check(validate_count, budget_s, elsewhere=bool(hardware or profile_file), extras=download or quality)
     from advisor.cli._machine import resolve_machine
+    from advisor.cli._validation import DEFAULT_BUDGET_S, read_request
     from advisor.clock import utc_now
     from advisor.recommend import Request, recommend
     from advisor.types import Limits
@@ -68,6 +78,15 @@ def command(
     from catalog.load import load_catalog
     from reports.console import print_recommendation
 
+    proof = read_request(
+        budget_s=budget_s or DEFAULT_BUDGET_S,
+        force_twin=False,
+        download=download,
+        quality=quality,
+        text_file=text_file,
+        memory_bytes=None,
+        quiet=as_json,
+    )
     catalog = load_catalog()
     workload = make_workload(
         parse_task(task),
@@ -105,22 +124,41 @@ def command(
         from advisor.store import save_recommendation
 
         save_recommendation(result)
-    if not validate_count:
+    if budget_s and not validate_count:
+        proven = _settle(catalog, machine, result, proof)
+    elif validate_count:
+        proven = replace(result, validation=_validate(catalog, machine, result, validate_count, proof))
+    else:
         _shared.deliver(result, as_json=as_json, output_path=output_path, show=partial(print_recommendation, result))
         return
-    validation = _validate(catalog, machine, result, validate_count, quiet=as_json)
-    proven = replace(result, validation=validation)
     _shared.deliver(proven, as_json=as_json, output_path=output_path, show=partial(_show_proven, proven))
 
 
+def _check(validate_count: int, budget_s: float | None, *, elsewhere: bool, extras: bool) -> None:
+    if (validate_count or budget_s) and elsewhere:
+        raise BadRequestError("--validate and --budget time models on this machine; leave out --hardware and --profile")
+    if extras and not validate_count:
+        raise BadRequestError("--yes and --quality say how to validate; add --validate N")
+
+
+def _settle(
+    catalog: "Catalog", machine: "Machine", result: "Recommendation", proof: "ProofRequest"
+) -> "Recommendation":
+    from advisor.cli._machine import this_profile
+    from advisor.cli._validation import settle_ranking
+
+    profile = this_profile(quiet=proof.quiet)
+    return settle_ranking(catalog, result, machine=machine, profile=profile, request=proof)
+
+
 def _validate(
-    catalog: "Catalog", machine: "Machine", result: "Recommendation", count: int, *, quiet: bool
+    catalog: "Catalog", machine: "Machine", result: "Recommendation", count: int, proof: "ProofRequest"
 ) -> "Validation":
     from advisor.cli._machine import this_profile
     from advisor.cli._validation import candidate_of_choice, run_validations
 
     picks = [candidate_of_choice(catalog, choice) for choice in result.ranked[:count]]
-    return run_validations(picks, machine=machine, profile=this_profile(quiet=quiet), quiet=quiet)
+    return run_validations(picks, machine=machine, profile=this_profile(quiet=proof.quiet), request=proof)
 
 
 def _show_proven(result: "Recommendation", console: "Console") -> None:

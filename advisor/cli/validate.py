@@ -1,5 +1,6 @@
 """``advisor validate``: load a model, time it, and set the measurement beside the prediction."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -12,26 +13,36 @@ from advisor.errors import AdvisorError, BadRequestError
 
 if TYPE_CHECKING:
     from advisor.cli._subject import Subject
+    from advisor.cli._validation import Request
     from advisor.machine import Machine
-    from advisor.types import Validation, Workload
+    from advisor.types import Recommendation, Validation, Workload
     from advisor.weights_source import Candidate
     from catalog.load import Catalog
     from catalog.types import ArtifactSpec
+    from probes.types import HardwareProfile
 
 EXIT_FAILED, EXIT_OUTSIDE = 1, 3
 _JUDGED = ("prefill_tokens_per_s", "decode_tokens_per_s", "first_token_s")
 
 
 @click.command("validate")
-@click.argument("model_text", metavar="[MODEL[:QUANT]|FILE.gguf]", required=False)
+@click.argument("model_texts", metavar="[MODEL[:QUANT]|FILE.gguf]...", nargs=-1)
 @click.option("--from", "recommendation_file", metavar="FILE", help="Validate a saved recommendation's picks.")
-@click.option("--top", "top_count", type=click.IntRange(1, 100), default=1, show_default=True, help="How many of them.")
+@click.option("--top", "top_count", type=click.IntRange(1, 100), help="How many of them; 1 unless --budget chooses.")
 @click.option("--twin", "force_twin", is_flag=True, help="Use a weightless twin even where the real file is here.")
 @click.option("--config", "config_file", metavar="FILE", help="A model by its Hugging Face config.json.")
 @click.option("--quant", "quant_text", help="Quantisation for --config.")
 @click.option("--endpoint", "endpoint_url", metavar="URL", help="Time a model behind an OpenAI-compatible server.")
 @click.option("--model", "served_name", metavar="NAME", help="What the server calls it.")
-@click.option("--budget", "budget_s", type=_shared.DURATION, default="60s", show_default=True, help="Per model.")
+@click.option(
+    "--budget",
+    "budget_s",
+    type=_shared.DURATION,
+    help="Seconds per model (60s); with --from and no --top, for all the runs that settle the ranking.",
+)
+@click.option("--yes", "download", is_flag=True, help="Download real weights that are not here, without asking.")
+@click.option("--quality", is_flag=True, help="Also score how well real weights foretell a text (perplexity).")
+@click.option("--text", "text_file", metavar="FILE", help="Your own text for --quality.")
 @click.option("--memory-limit", "memory_bytes", type=_shared.BYTES, help="Stop the engine beyond this.")
 @click.option("--task", default="general", show_default=True, help="Sets the default workload.")
 @_shared.workload_options
@@ -39,15 +50,18 @@ _JUDGED = ("prefill_tokens_per_s", "decode_tokens_per_s", "first_token_s")
 @_shared.output_option
 @_shared.json_option
 def command(
-    model_text: str | None,
+    model_texts: tuple[str, ...],
     recommendation_file: str | None,
-    top_count: int,
+    top_count: int | None,
     force_twin: bool,
     config_file: str | None,
     quant_text: str | None,
     endpoint_url: str | None,
     served_name: str | None,
-    budget_s: float,
+    budget_s: float | None,
+    download: bool,
+    quality: bool,
+    text_file: str | None,
     memory_bytes: int | None,
     task: str,
     prompt_tokens: int | None,
@@ -65,22 +79,35 @@ def command(
 ) -> None:
     """Load a model here, time it, and compare with the prediction.
 
-    Real weights are used where the file is on this machine, else a weightless twin of the same shape; a
-    model too large to load is timed by a few of its layers. With --endpoint a running server is timed
-    instead; its key is read from ADVISOR_API_KEY or OPENAI_API_KEY. Exit code 3: a speed outside its interval.
+    Real weights are used where the file is on this machine or you agree to download it, else a weightless twin
+    of the same shape; a model too large to load is timed by a few of its layers. With --from and --budget 2m
+    the runs are chosen that settle the ranking soonest, and it is ranked again. With --endpoint a running
+    server is timed instead; its key is read from ADVISOR_API_KEY or OPENAI_API_KEY. Exit code 3: a speed
+    outside its interval.
     """
     from advisor.cli._machine import resolve_machine, this_profile
-    from advisor.cli._validation import run_endpoint, run_validations
+    from advisor.cli._validation import DEFAULT_BUDGET_S, read_request, run_endpoint, run_validations
     from advisor.workloads import make_workload, parse_task
     from catalog.load import load_catalog
     from reports.console import print_validation
 
     if bool(endpoint_url) != bool(served_name):
         raise BadRequestError("--endpoint and --model go together, e.g. --endpoint http://localhost:8080/v1 --model x")
-    model_text = model_text or (served_name if not (recommendation_file or config_file) else None)
-    _check(model_text, recommendation_file, config_file, quant_text, hardware, profile_file)
-    if endpoint_url and recommendation_file:
+    names = model_texts or ((served_name,) if served_name and not (recommendation_file or config_file) else ())
+    _check(names, recommendation_file, config_file, quant_text, hardware, profile_file)
+    if endpoint_url and (recommendation_file or len(names) > 1):
         raise BadRequestError("--endpoint times one model; name it instead of --from")
+    if endpoint_url and (download or quality or force_twin):
+        raise BadRequestError("--endpoint times what the server runs; leave out --yes, --quality and --twin")
+    request = read_request(
+        budget_s=budget_s or DEFAULT_BUDGET_S,
+        force_twin=force_twin,
+        download=download,
+        quality=quality,
+        text_file=text_file,
+        memory_bytes=memory_bytes,
+        quiet=as_json,
+    )
     catalog = load_catalog()
     workload = make_workload(
         parse_task(task),
@@ -90,12 +117,19 @@ def command(
         concurrency_count=concurrency_count,
     )
     machine = resolve_machine(catalog, backend=backend, engine_id=engine_id, no_calibrate=no_calibrate, quiet=as_json)
-    candidates = (
-        _picks(catalog, recommendation_file, top_count)
-        if recommendation_file
-        else [_candidate(catalog, machine, workload, model_text, config_file, quant_text, kv_quant_id)]
-    )
     profile = this_profile(quiet=as_json)
+    if recommendation_file and budget_s and top_count is None:
+        proven = _settle(catalog, machine, profile, recommendation_file, request)
+        _deliver_settled(proven, as_json=as_json, output_path=output_path)
+        raise SystemExit(exit_code(proven.validation))
+    candidates = (
+        _picks(catalog, recommendation_file, top_count or 1)
+        if recommendation_file
+        else [
+            _candidate(catalog, machine, workload, name, config_file, quant_text, kv_quant_id)
+            for name in names or (None,)
+        ]
+    )
     if endpoint_url and served_name:
         document = run_endpoint(
             candidates[0].estimate,
@@ -103,25 +137,17 @@ def command(
             served_name,
             machine=machine,
             profile=profile,
-            budget_s=budget_s,
+            budget_s=request.budget_s,
             quiet=as_json,
         )
     else:
-        document = run_validations(
-            candidates,
-            machine=machine,
-            profile=profile,
-            budget_s=budget_s,
-            force_twin=force_twin,
-            memory_bytes=memory_bytes,
-            quiet=as_json,
-        )
+        document = run_validations(candidates, machine=machine, profile=profile, request=request)
     _shared.deliver(document, as_json=as_json, output_path=output_path, show=partial(print_validation, document))
     raise SystemExit(exit_code(document))
 
 
 def _check(
-    model_text: str | None,
+    names: Sequence[str],
     recommendation_file: str | None,
     config_file: str | None,
     quant_text: str | None,
@@ -130,21 +156,39 @@ def _check(
 ) -> None:
     if hardware or profile_file:
         raise BadRequestError("validate times models on this machine; leave out --hardware and --profile")
-    if sum(bool(given) for given in (model_text, recommendation_file, config_file)) != 1:
-        raise BadRequestError("name one thing to validate: MODEL[:QUANT], FILE.gguf, --from FILE or --config FILE")
+    if sum(bool(given) for given in (names, recommendation_file, config_file)) != 1:
+        raise BadRequestError("name what to validate one way: MODEL[:QUANT], FILE.gguf, --from FILE or --config FILE")
     if bool(config_file) != bool(quant_text):
         raise BadRequestError("--config and --quant go together, e.g. --config config.json --quant Q4_K_M")
 
 
-def _picks(catalog: "Catalog", path: str, count: int) -> "list[Candidate]":
+def _settle(
+    catalog: "Catalog", machine: "Machine", profile: "HardwareProfile", path: str, request: "Request"
+) -> "Recommendation":
+    from advisor.cli._validation import settle_ranking
+
+    return settle_ranking(catalog, _ranking(path), machine=machine, profile=profile, request=request)
+
+
+def _deliver_settled(proven: "Recommendation", *, as_json: bool, output_path: str | None) -> None:
+    from reports.console import print_recommendation
+
+    _shared.deliver(proven, as_json=as_json, output_path=output_path, show=partial(print_recommendation, proven))
+
+
+def _ranking(path: str) -> "Recommendation":
     from advisor import codec
-    from advisor.cli._validation import candidate_of_choice
-    from advisor.types import Recommendation
 
     recommendation: Recommendation = codec.load(path, kind="recommendation")
     if not recommendation.ranked:
         raise AdvisorError(f"{path} ranks nothing to validate; run advisor recommend with looser limits")
-    return [candidate_of_choice(catalog, choice) for choice in recommendation.ranked[:count]]
+    return recommendation
+
+
+def _picks(catalog: "Catalog", path: str, count: int) -> "list[Candidate]":
+    from advisor.cli._validation import candidate_of_choice
+
+    return [candidate_of_choice(catalog, choice) for choice in _ranking(path).ranked[:count]]
 
 
 def _candidate(
@@ -189,10 +233,12 @@ def _local_artifacts(catalog: "Catalog", subject: "Subject") -> "tuple[ArtifactS
     )
 
 
-def exit_code(document: "Validation") -> int:
-    """0: all as predicted; 1: something could not be measured; 3: a speed outside its interval."""
+def exit_code(document: "Validation | None") -> int:
+    """0: all as predicted, or nothing to run; 1: something could not be measured; 3: a speed outside its interval."""
     from advisor.types import ValidationStatus
 
+    if document is None:
+        return 0
     if any(record.status is not ValidationStatus.OK for record in document.records):
         return EXIT_FAILED
     outside = any(record.within_interval.get(metric) is False for record in document.records for metric in _JUDGED)

@@ -19,9 +19,7 @@ from advisor.engines.buffer_log import failed_allocation_bytes, failure_reason, 
 
 _LOG_INFO, _LOG_CONTINUED = 2, 5
 _LOG_LINES_COUNT = 4000
-_STATE_CACHE_BYTES = 2 * 1024**3  # contexts deeper than this are recomputed rather than restored
 _SPLIT_MODES = {"none": 0, "layer": 1, "row": 2}
-_MAX_PIECE_BYTES = 1 << 20
 
 
 class EngineLog:
@@ -219,7 +217,7 @@ class NativeModel:
         first = self.depths.depth_tokens
         batches = [self._stream_batch(self.random_tokens(streams_count), first + step) for step in range(tokens_count)]
         try:
-            return self._timed_steps([partial(self._run, batch) for batch in batches], tokens_count)
+            return self._timed_steps([partial(self.run, batch) for batch in batches], tokens_count)
         finally:
             for batch in batches:
                 self.lib.llama_batch_free(batch)
@@ -273,9 +271,10 @@ class NativeModel:
         self._step_array((ctypes.c_int32 * len(tokens))(*tokens))
 
     def _step_array(self, array: Any) -> None:
-        self._run(self.lib.llama_batch_get_one(array, len(array)))
+        self.run(self.lib.llama_batch_get_one(array, len(array)))
 
-    def _run(self, batch: Any) -> None:
+    def run(self, batch: Any) -> None:
+        """Work through a batch of the engine's own making and wait for the result."""
         lib = self.lib
         status = lib.llama_decode(self.context, batch)
         if status:

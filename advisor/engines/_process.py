@@ -80,14 +80,24 @@ def _available_bytes() -> int:
 
 
 class WorkerProcess:
-    """A running worker. Not thread-safe: one request at a time."""
+    """A running worker. Not thread-safe: one request at a time.
 
-    def __init__(self, limits: Limits | None = None) -> None:
+    Args:
+        limits: what it may take.
+        python: the interpreter whose engine it loads, if not this one's.
+
+    Raises:
+        base.EngineMissingError: if there is no such interpreter.
+    """
+
+    def __init__(self, limits: Limits | None = None, python: str | None = None) -> None:
         self.limits = limits or Limits()
+        if python is not None and not os.access(python, os.X_OK):
+            raise base.EngineMissingError(f"{python}: no such Python; give the one of the environment with the engine")
         root = str(Path(__file__).resolve().parents[2])
         self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - closed by close()
         self._process = subprocess.Popen(
-            [sys.executable, "-P", "-c", _BOOTSTRAP, root],
+            [python or sys.executable, "-P", "-c", _BOOTSTRAP, root],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._stderr,

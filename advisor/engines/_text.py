@@ -12,14 +12,14 @@ _MAX_TEXT_BYTES = 1 << 20
 _NO_VOCABULARY = 0  # LLAMA_VOCAB_TYPE_NONE: a twin's
 
 
-def tokenize(model: NativeModel, text: str) -> list[int]:
-    """Token ids of a text, special tokens parsed, with the model's own beginning token."""
+def tokenize(model: NativeModel, text: str, *, special: bool = True) -> list[int]:
+    """Token ids of a text with the model's own beginning token; ``special`` reads marks such as ``<eos>``."""
     if model.lib.llama_vocab_type(model.vocab) == _NO_VOCABULARY:
         raise ModelRefusedError("this file has no tokenizer; it can be timed but not asked")
     raw = text.encode()
     size = len(raw) + 16
     array = (ctypes.c_int32 * size)()
-    count = model.lib.llama_tokenize(model.vocab, raw, len(raw), array, size, True, True)
+    count = model.lib.llama_tokenize(model.vocab, raw, len(raw), array, size, True, special)
     if count < 0:
         raise ModelRefusedError(f"the model's tokenizer makes more than {size} tokens of {len(raw)} bytes")
     return list(array[:count])
@@ -43,6 +43,19 @@ def detokenize(model: NativeModel, tokens: Sequence[int]) -> str:
     buffer = ctypes.create_string_buffer(_MAX_TEXT_BYTES)
     length = model.lib.llama_detokenize(model.vocab, array, len(tokens), buffer, len(buffer), True, False)
     return buffer.raw[: max(0, length)].decode("utf-8", "replace")
+
+
+def time_text(model: NativeModel, text: str, tokens_count: int) -> dict[str, Any]:
+    """Seconds to tokenise a text and to turn so many of its tokens back."""
+    clock = time.perf_counter
+    tokens = tokenize(model, text, special=False)
+    share = min(1.0, tokens_count / len(tokens))  # tokenizers take time by the character
+    asked = text[: max(1, round(len(text) * share))]
+    started = clock()
+    kept = tokenize(model, asked, special=False)
+    tokenized = clock()
+    detokenize(model, kept)
+    return {"tokens_count": len(kept), "tokenize_s": tokenized - started, "detokenize_s": clock() - tokenized}
 
 
 def generate(model: NativeModel, prompt: str | Sequence[int], max_tokens: int, chat: bool) -> dict[str, Any]:

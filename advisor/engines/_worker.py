@@ -61,7 +61,8 @@ class Service:
             "prefill": self.prefill,
             "decode": self.decode,
             "generate": self.generate,
-            "tokenize": self.tokenize,
+            "time_text": self.time_text,
+            "score": self.score,
             "memory": self.memory,
             "limit": self.limit,
         }
@@ -153,11 +154,17 @@ class Service:
 
         return _text.generate(self._models[handle], prompt, max_tokens, chat)
 
-    def tokenize(self, handle: int, text: str) -> Reply:
-        """Token ids of a text."""
+    def time_text(self, handle: int, text: str, tokens_count: int) -> Reply:
+        """Time the tokenizer both ways."""
         from advisor.engines import _text
 
-        return {"tokens": _text.tokenize(self._models[handle], text)}
+        return _text.time_text(self._models[handle], text, tokens_count)
+
+    def score(self, handle: int, text: str, budget_s: float) -> Reply:
+        """Log losses of a text's tokens."""
+        from advisor.engines import _score
+
+        return _score.score(self._models[handle], text, budget_s)
 
     def memory(self, handle: int) -> Reply:
         """Buffers of one model and the process's peak."""

@@ -12,7 +12,9 @@ from advisor.engines.base import (
     Loaded,
     LoadOptions,
     Phase,
+    ScoredText,
     Stream,
+    TextTimes,
     Window,
     options_fit,
 )
@@ -47,6 +49,9 @@ class Speeds:
     prefill_s_per_token_per_depth: float = 0.0
     decode_s_per_token: float = 0.01
     decode_s_per_token_per_depth: float = 0.0
+    loss_per_word: float = 2.0
+    watts: float | None = None  # drawn while it works; None: nothing meters it
+    threads_factor: Callable[[int], float] = lambda _: 1.0  # on every second, by the number of threads
 
 
 @dataclass(kw_only=True)
@@ -92,6 +97,7 @@ class FakeSession:
         self._engine = engine
         self._speeds = speeds
         self._options = options
+        self._threads_count = options.threads_count or 1
         self.loaded = Loaded(
             load_s=speeds.load_s,
             weights_bytes=1000,
@@ -137,7 +143,8 @@ class FakeSession:
             raise engine.fault
         polluted = engine.polluted(engine.windows_count)
         engine.windows_count += 1
-        spent = tuple(value * (3.0 if polluted else 1.0) for value in elapsed)
+        factor = (3.0 if polluted else 1.0) * self._speeds.threads_factor(self._threads_count)
+        spent = tuple(value * factor for value in elapsed)
         started_s = engine.clock.now()
         engine.clock.sleep(sum(spent))
         return Window(
@@ -146,8 +153,9 @@ class FakeSession:
             depth_tokens=depth,
             started_s=started_s,
             elapsed_s=spent,
-            threads_count=self.loaded.threads_count,
+            threads_count=self._threads_count,
             conditions=Conditions(polluted=polluted),
+            energy_j=None if self._speeds.watts is None else self._speeds.watts * sum(spent),
         )
 
     def generate(self, prompt: str | Sequence[int], max_tokens: int, *, chat: bool = False) -> Stream:
@@ -169,6 +177,23 @@ class FakeSession:
             prefill_s=prompt_s,
             detokenize_s=0.0,
             finish_reason="length",
+        )
+
+    def set_threads(self, threads_count: int) -> None:
+        """Work with the factor of that number from now on."""
+        self._threads_count = threads_count
+
+    def time_text(self, text: str, tokens_count: int) -> TextTimes:
+        """A microsecond a word, either way."""
+        words = min(tokens_count, len(text.split()))
+        return TextTimes(tokens_count=words, tokenize_s=1e-6 * words, detokenize_s=1e-6 * words)
+
+    def score(self, text: str, *, budget_s: float) -> ScoredText:
+        """The loss it was told, for every word."""
+        words = text.split()
+        self._engine.clock.sleep(min(budget_s, len(words) * self._speeds.prefill_s_per_token))
+        return ScoredText(
+            losses=(self._speeds.loss_per_word,) * len(words), text_id=str(hash(text)), bytes_count=len(text.encode())
         )
 
     def memory_bytes(self) -> Mapping[str, int]:

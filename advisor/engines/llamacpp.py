@@ -6,28 +6,36 @@ from contextlib import contextmanager
 from dataclasses import asdict, replace
 from typing import Any
 
+from advisor.engines._energy import joules
 from advisor.engines._process import Limits, WorkerProcess
-from advisor.engines.base import Loaded, LoadOptions, Phase, Stream, Window, options_fit
+from advisor.engines.base import Loaded, LoadOptions, Phase, ScoredText, Stream, TextTimes, Window, options_fit
 from advisor.types import Deployment, EngineBuild
+from probes.energy import Meter
 from probes.guard import watch
 
 ENGINE_ID = "llama.cpp"
 _BACKENDS = ("cpu", "cuda", "metal", "rocm", "vulkan", "sycl")
 
 
+def allowed_threads_count() -> int:
+    """Hardware threads this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def usable_threads_count() -> int:
     """Physical cores this process may use: llama.cpp's threads spin, so a hyper-thread each only hurts."""
     import psutil
 
-    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    allowed = allowed_threads_count()
     return max(1, min(allowed, psutil.cpu_count(logical=False) or allowed))
 
 
 class LlamaCppSession:
     """One model held by a worker; several may be open at once and be timed in turn."""
 
-    def __init__(self, process: WorkerProcess, path: str, options: LoadOptions) -> None:
+    def __init__(self, process: WorkerProcess, path: str, options: LoadOptions, meters: Sequence[Meter] = ()) -> None:
         self._process = process
+        self._meters = meters
         if options.threads_count is None:
             options = replace(options, threads_count=usable_threads_count())
         reply = process.request("open", path=path, options=asdict(options))
@@ -52,7 +60,7 @@ class LlamaCppSession:
         self._process.request("seek", handle=self._handle, depth_tokens=depth_tokens, streams_count=streams_count)
 
     def _window(self, phase: Phase, depth_tokens: int, **counts: int) -> Window:
-        with watch(pids=(self._process.pid,)) as watched:
+        with watch(pids=(self._process.pid,)) as watched, joules(self._meters) as energy:
             reply = self._process.request(phase, handle=self._handle, **counts)
         return Window(
             phase=phase,
@@ -63,6 +71,7 @@ class LlamaCppSession:
             cpu_s=reply["cpu_s"],
             involuntary_switches_count=reply["involuntary_switches_count"],
             conditions=watched.conditions,
+            energy_j=energy.total_j,
             **counts,
         )
 
@@ -78,9 +87,16 @@ class LlamaCppSession:
         reply["token_s"], reply["tokens"] = tuple(reply["token_s"]), tuple(reply["tokens"])
         return Stream(**reply)
 
-    def tokenize(self, text: str) -> tuple[int, ...]:
-        """Token ids of a text."""
-        return tuple(self._process.request("tokenize", handle=self._handle, text=text)["tokens"])
+    def time_text(self, text: str, tokens_count: int) -> TextTimes:
+        """Time the tokenizer both ways on the first ``tokens_count`` tokens of a text, as far as it reaches."""
+        return TextTimes(
+            **self._process.request("time_text", handle=self._handle, text=text, tokens_count=tokens_count)
+        )
+
+    def score(self, text: str, *, budget_s: float) -> ScoredText:
+        """How well the model foretells a text, window by window until the text or the time is used up."""
+        reply = self._process.request("score", handle=self._handle, text=text, budget_s=budget_s)
+        return ScoredText(losses=tuple(reply.pop("losses")), **reply)
 
     def memory_bytes(self) -> Mapping[str, int]:
         """Buffers by device and purpose, and the worker's own peak ("process.peak")."""
@@ -95,10 +111,11 @@ class LlamaCppSession:
 
 
 class Worker:
-    """A worker process that holds any number of models."""
+    """A worker process that holds any number of models; ``meters`` count the energy of their windows."""
 
-    def __init__(self, limits: Limits) -> None:
-        self._process = WorkerProcess(limits)
+    def __init__(self, limits: Limits, meters: Sequence[Meter] = (), python: str | None = None) -> None:
+        self._process = WorkerProcess(limits, python)
+        self._meters = meters
         self._info: dict[str, Any] | None = None
 
     def __enter__(self) -> "Worker":
@@ -138,7 +155,7 @@ class Worker:
     @contextmanager
     def open(self, path: str, options: LoadOptions) -> Iterator[LlamaCppSession]:
         """Load a model for as long as the context lasts."""
-        session = LlamaCppSession(self._process, path, options)
+        session = LlamaCppSession(self._process, path, options, self._meters)
         try:
             yield session
         finally:
@@ -147,7 +164,7 @@ class Worker:
 
     def hold(self, path: str, options: LoadOptions) -> LlamaCppSession:
         """Load a model until it is closed or the worker ends; for several at once."""
-        return LlamaCppSession(self._process, path, options)
+        return LlamaCppSession(self._process, path, options, self._meters)
 
 
 def parse_build(info: Mapping[str, Any]) -> EngineBuild:
@@ -163,13 +180,15 @@ def parse_build(info: Mapping[str, Any]) -> EngineBuild:
 
 
 @contextmanager
-def open_worker(limits: Limits | None = None) -> Iterator[Worker]:
-    """A worker for as long as the context lasts.
+def open_worker(
+    limits: Limits | None = None, meters: Sequence[Meter] = (), *, python: str | None = None
+) -> Iterator[Worker]:
+    """A worker for as long as the context lasts; ``python`` is the interpreter whose llama.cpp it loads.
 
     Raises:
         EngineMissingError: on first use, if llama-cpp-python is not installed.
     """
-    with Worker(limits or Limits()) as worker:
+    with Worker(limits or Limits(), meters, python) as worker:
         yield worker
 
 
@@ -178,8 +197,9 @@ class LlamaCppEngine:
 
     engine_id = ENGINE_ID
 
-    def __init__(self, limits: Limits | None = None) -> None:
+    def __init__(self, limits: Limits | None = None, meters: Sequence[Meter] = ()) -> None:
         self._limits = limits or Limits()
+        self._meters = meters
 
     def waiver(self, deployment: Deployment) -> str | None:
         """None if llama-cpp-python is installed and this is a GGUF for a backend it has."""
@@ -201,5 +221,5 @@ class LlamaCppEngine:
     @contextmanager
     def open(self, path: str, options: LoadOptions) -> Iterator[LlamaCppSession]:
         """Load a model in a worker of its own for as long as the context lasts."""
-        with open_worker(self._limits) as worker, worker.open(path, options) as session:
+        with open_worker(self._limits, self._meters) as worker, worker.open(path, options) as session:
             yield session

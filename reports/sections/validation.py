@@ -2,7 +2,7 @@
 
 from advisor.types import Interval, Validation, ValidationRecord, ValidationStatus
 from reports import format as fmt
-from reports import phrases, wording
+from reports import phrases, proof, wording
 from reports.blocks import Block, Bullets, Facts, Fold, Grid, Headline, Notice, Section, Tone
 from reports.text import plain
 
@@ -42,6 +42,8 @@ def section(validation: Validation, document_index: int) -> Section:
     else:
         blocks.append(Notice("The document holds no measurement."))
     blocks += [_failure(record) for record in validation.records if record.status != ValidationStatus.OK]
+    if validation.quality_deltas:
+        blocks.append(Bullets(proof.delta_lines(validation)))
     busy = [phrases.estimate_name(record.estimate) for record in done if record.polluted]
     if busy:
         blocks.append(Notice(f"The machine was busy while measuring {', '.join(busy)}: read them as lower bounds."))
@@ -121,6 +123,7 @@ def _details(record: ValidationRecord) -> tuple[Block, ...]:
     if record.answer:
         rows.append(("It answered", plain(record.answer, 600)))
     blocks: list[Block] = [Facts(tuple(rows))]
-    if record.notes:
-        blocks.append(Bullets(tuple(map(plain, record.notes))))
+    told = (*proof.record_lines(record), *map(plain, record.notes))
+    if told:
+        blocks.append(Bullets(told))
     return tuple(blocks)

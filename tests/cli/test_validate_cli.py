@@ -44,7 +44,7 @@ def engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeEngine:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(_machine, "resolve_machine", lambda *_, **__: machine())
     monkeypatch.setattr(_machine, "this_profile", lambda **_: profile)
-    monkeypatch.setattr(_validation, "local_engine", lambda *_: pretended)
+    monkeypatch.setattr(_validation, "local_engine", lambda *_, **__: pretended)
     monkeypatch.setattr("catalog.local.find_local_models", lambda *_, **__: ())
     return pretended
 
@@ -182,8 +182,8 @@ def test_ctrl_c_keeps_what_was_timed(tmp_path: Path, capsys, engine, monkeypatch
 @pytest.mark.parametrize(
     ("args", "code", "message"),
     [
-        ((), 2, "name one thing to validate"),
-        ((MODEL, "--from", "x.json"), 2, "name one thing to validate"),
+        ((), 2, "name what to validate one way"),
+        ((MODEL, "--from", "x.json"), 2, "name what to validate one way"),
         (("--config", "c.json"), 2, "--config and --quant go together"),
         ((MODEL, "--endpoint", "http://localhost:1"), 2, "--endpoint and --model go together"),
         ((MODEL, "--hardware", "rtx 5090"), 2, "on this machine"),
@@ -225,3 +225,151 @@ def test_a_server_that_is_down_is_a_failed_record(capsys):
     record = json.loads(capsys.readouterr().out)["records"][0]
     assert code == 1
     assert "nothing listens at 127.0.0.1:9" in record["reason"]
+
+
+# --- downloads, text quality, budgets --------------------------------------------------------------
+
+
+def error_lines(capsys) -> list[str]:
+    return capsys.readouterr().err.strip().splitlines()
+
+
+def test_without_consent_a_twin_stands_in_and_one_line_says_so(capsys, monkeypatch):
+    monkeypatch.setattr("advisor.hub_files.find_weights", lambda *_: pytest.fail("nothing may be looked up"))
+    assert advisor(MODEL, "--budget", "5s") in (0, 3)
+    lines = [line for line in error_lines(capsys) if "--yes" in line]
+    assert len(lines) == 1
+    assert "timing weightless twins" in lines[0]
+
+
+@pytest.fixture
+def hub(tmp_path: Path, monkeypatch):
+    pytest.importorskip("huggingface_hub")
+    from hub_server import FakeHub, serve
+
+    from advisor.twin import write_twin
+
+    model = load_catalog().model("SmolLM2-135M-Instruct")
+    write_twin(model, "Q8_0", tmp_path / "hub.gguf", hollow=True)
+    fake = FakeHub()
+    fake.add(model.repos["gguf"][0], files={"SmolLM2-135M-Instruct-Q8_0.gguf": (tmp_path / "hub.gguf").read_bytes()})
+    monkeypatch.setattr("advisor.download.hub_cache", lambda: tmp_path / "hub")
+    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+    with serve(fake) as served:
+        monkeypatch.setenv("HF_ENDPOINT", served.url)
+        yield served
+
+
+def test_with_yes_real_weights_are_fetched_and_run(hub, capsys):
+    assert advisor(MODEL, "--budget", "5s", "--yes", "--json") in (0, 3)
+    record = json.loads(capsys.readouterr().out)["records"][0]
+    assert (record["status"], record["weights"]) == ("ok", "real")
+    assert record["answer"] == "Paris, on the Seine."
+    assert hub.ranges == [None]
+
+
+class Terminal:
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(("answer", "weights"), [(True, "real"), (False, "twin")])
+def test_on_a_terminal_the_user_is_asked_with_size_and_source(hub, capsys, monkeypatch, answer, weights):
+    asked = []
+
+    def confirm(question: str, **_: object) -> bool:
+        asked.append(question)
+        return answer
+
+    monkeypatch.setattr("advisor.cli._downloads.click.confirm", confirm)
+    monkeypatch.setattr("advisor.cli._downloads.sys.stdin", Terminal())
+    monkeypatch.setattr("advisor.cli._downloads.sys.stderr.isatty", lambda: True, raising=False)
+    advisor(MODEL, "--budget", "5s", "-o", "v.json")
+    (question,) = asked
+    assert "GiB" in question
+    assert load_catalog().model("SmolLM2-135M-Instruct").repos["gguf"][0] in question
+    assert codec.load("v.json").records[0].weights == weights
+    assert bool(hub.ranges) is answer
+
+
+def test_weights_that_cannot_be_had_are_a_failed_record(hub, capsys, monkeypatch):
+    hub.answer = lambda path: (401, b"") if path.startswith("/api/") else None
+    assert advisor(MODEL, "--yes", "--json") == 1
+    record = json.loads(capsys.readouterr().out)["records"][0]
+    assert "check HF_TOKEN" in record["reason"]
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    assert advisor(MODEL, "--yes", "--json") == 1
+    assert "HF_HUB_OFFLINE is set" in json.loads(capsys.readouterr().out)["records"][0]["reason"]
+
+
+def test_two_quantisations_are_compared_on_a_text(tmp_path: Path, capsys, engine):
+    from advisor.twin import write_twin
+
+    for quant in ("Q8_0", "Q4_0"):
+        write_twin(load_catalog().model("SmolLM2-135M-Instruct"), quant, tmp_path / f"{quant}.gguf", hollow=True)
+    (tmp_path / "own.txt").write_text("one two three " * 30)
+    engine.speeds = lambda path: Speeds(loss_per_word=2.2 if "Q4_0" in path else 2.0)
+    advisor("Q4_0.gguf", "Q8_0.gguf", "--quality", "--text", "own.txt", "--budget", "5s", "--json")
+    document = json.loads(capsys.readouterr().out)
+    assert [record["quality"]["text_name"] for record in document["records"]] == ["own.txt"] * 2
+    (delta,) = document["quality_deltas"]
+    assert (delta["quant_id"], delta["baseline_quant_id"]) == ("Q4_0", "Q8_0")
+    assert delta["change_frac"] == pytest.approx(0.2214, abs=1e-3)
+    advisor("Q4_0.gguf", "Q8_0.gguf", "--quality", "--budget", "5s")
+    assert "perplexity +22.1 %" in " ".join(capsys.readouterr().out.split())
+
+
+def test_a_budget_runs_what_settles_a_saved_ranking(tmp_path: Path, capsys, engine):
+    advisor(MODEL, "--budget", "5s", "--json")
+    estimate = codec.loads(capsys.readouterr().out, where="test").records[0].estimate
+    codec.save(close_ranking(estimate), tmp_path / "picks.json")
+    engine.speeds = lambda _: Speeds(decode_s_per_token=1.0, prefill_s_per_token=1e-4)
+    code = advisor("--from", "picks.json", "--budget", "10m", "-o", "settled.json")
+    shown = " ".join(capsys.readouterr().out.split())
+    settled = codec.load("settled.json", kind="recommendation")
+    assert code in (0, 3)
+    assert settled.reranking.trials
+    assert len(settled.validation.records) == len(settled.reranking.trials)
+    assert "doubt about the order" in shown
+    assert settled.ranked[0].estimate.model_id != estimate.model_id, "the slow one gave way"
+    assert "tok/s was" not in shown
+
+
+def close_ranking(estimate):
+    """The measured model beside two that it could be confused with."""
+    from dataclasses import replace
+
+    from advisor.types import Interval, Quality
+
+    base = recommendation(estimate)
+    wide = Interval(low=4.0, mid=12.0, high=36.0)
+    names = [estimate.model_id, "HuggingFaceTB/SmolLM2-360M-Instruct", "HuggingFaceTB/SmolLM2-1.7B-Instruct"]
+    picks = [
+        replace(
+            choice,
+            quality=Quality(low=50 - index, mid=50 - index, high=50 - index, imputed=False),
+            estimate=replace(choice.estimate, model_id=name, decode_tokens_per_s=wide),
+        )
+        for index, (choice, name) in enumerate(zip(base.ranked, names, strict=True))
+    ]
+    return replace(base, ranked=tuple(picks))
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        ((MODEL, "--text", "x.txt"), "add --quality"),
+        ((MODEL, "--twin", "--yes"), "--twin has no real weights"),
+        ((MODEL, "--twin", "--quality"), "--twin has no real weights"),
+        (("a:q8_0", "--endpoint", "http://localhost:1", "--model", "m", "--quality"), "leave out --yes, --quality"),
+        ((MODEL, MODEL, "--endpoint", "http://localhost:1", "--model", "m"), "--endpoint times one model"),
+    ],
+)
+def test_options_that_contradict_each_other_are_refused(capsys, args, message):
+    assert advisor(*args) == 2
+    assert message in error_lines(capsys)[-1]
+
+
+def test_a_text_that_is_missing_is_noticed_at_once(capsys):
+    assert advisor(MODEL, "--quality", "--text", "none.txt") == 1
+    assert "none.txt: cannot be read" in error_lines(capsys)[-1]

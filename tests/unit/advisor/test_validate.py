@@ -1,14 +1,16 @@
 """Validation: which weights are run, what is compared, and what becomes of failures."""
 
+import math
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from advisor import sanity, validate, verdict, weights_source
+from advisor import sanity, text_quality, validate, verdict, weights_source
 from advisor.engines.base import EngineCrashedError, OutOfMemoryError
 from advisor.engines.fake import FakeEngine, Speeds
 from advisor.errors import AdvisorError
+from advisor.thread_sweep import best_threads_count, threads_to_try
 from advisor.types import (
     Basis,
     Deployment,
@@ -341,3 +343,149 @@ def test_the_peak_is_the_buffers_or_the_process_whichever_is_more():
 )
 def test_garbage_is_told_from_an_answer(text, finish, reason):
     assert sanity.garbage_reason(text, finish) == reason
+
+
+# --- stages, depths, threads, energy, quality ------------------------------------------------------
+
+
+def test_every_stage_is_timed_apart(model, tmp_path: Path, local_file):
+    record = validate_one(candidate_of(model, local_path=local_file), setting_of(tmp_path, FakeEngine()))
+    stages = record.stages
+    assert stages.load_cold_s == stages.load_warm_s == pytest.approx(1.0)
+    assert stages.tokenize_s == pytest.approx(512e-6)
+    assert stages.prefill_s == pytest.approx(0.512)
+    assert stages.decode_s == pytest.approx(64 * 0.01)
+    assert stages.detokenize_s == pytest.approx(64e-6)
+    twin = validate_one(candidate_of(model), setting_of(tmp_path, FakeEngine())).stages
+    assert (twin.load_cold_s, twin.tokenize_s) == (None, None)
+    assert twin.load_warm_s == pytest.approx(1.0)
+
+
+def test_speed_is_known_at_two_depths(model, tmp_path: Path, local_file):
+    engine = FakeEngine(speeds=lambda _: Speeds(decode_s_per_token_per_depth=1e-5))
+    record = validate_one(candidate_of(model, local_path=local_file), setting_of(tmp_path, engine))
+    decoding = [point for point in record.depths if point.decode_tokens_per_s]
+    assert len(decoding) == 2
+    assert decoding[0].depth_tokens < decoding[1].depth_tokens
+    assert decoding[0].decode_tokens_per_s > decoding[1].decode_tokens_per_s
+    assert [point.depth_tokens for point in record.depths] == sorted(point.depth_tokens for point in record.depths)
+
+
+def test_numbers_of_threads_are_tried_and_the_default_is_left_set(model, tmp_path: Path, local_file):
+    best = {1: 2.0, 2: 0.5, 4: 1.0}
+    engine = FakeEngine(speeds=lambda _: Speeds(threads_factor=lambda count: best[count]))
+    candidate = candidate_of(model, local_path=local_file)
+    deployment = replace(candidate.estimate.deployment, threads_count=4)
+    candidate = replace(candidate, estimate=replace(candidate.estimate, deployment=deployment))
+    record = validate_one(
+        candidate, setting_of(tmp_path, engine, usable_cores_count=4, usable_threads_count=4, budget_s=100.0)
+    )
+    assert [speed.threads_count for speed in record.threads] == [1, 2, 4]
+    assert best_threads_count(record.threads) == 2
+    assert record.threads[1].decode_tokens_per_s == pytest.approx(200.0)
+    assert record.observed.decode_tokens_per_s == pytest.approx(100.0), "the figures are the default's"
+    gpu = replace(candidate, estimate=replace(candidate.estimate, deployment=replace(deployment, backend="cuda")))
+    setting = setting_of(tmp_path, engine, usable_cores_count=4, usable_threads_count=4)
+    assert validate_one(gpu, setting).threads == ()
+
+
+def test_a_sweep_that_takes_too_long_is_left_out(model, tmp_path: Path, local_file):
+    engine = FakeEngine(speeds=lambda _: Speeds(decode_s_per_token=1.0))
+    record = validate_one(
+        candidate_of(model, local_path=local_file),
+        setting_of(tmp_path, engine, usable_cores_count=2, usable_threads_count=2, budget_s=20.0),
+    )
+    assert record.threads == ()
+    assert record.status is ValidationStatus.OK
+
+
+@pytest.mark.parametrize(
+    ("default", "cores", "threads", "tried"),
+    [(2, 2, 2, (1, 2)), (8, 8, 16, (1, 2, 4, 8, 16)), (1, 1, 1, (1,)), (6, 4, 4, (1, 2, 4, 6))],
+)
+def test_which_numbers_of_threads_are_tried(default, cores, threads, tried):
+    assert threads_to_try(default, cores, threads) == tried
+
+
+def test_energy_is_per_token_where_it_is_metered(model, tmp_path: Path, local_file):
+    engine = FakeEngine(speeds=lambda _: Speeds(watts=50.0))
+    record = validate_one(
+        candidate_of(model, local_path=local_file), setting_of(tmp_path, engine, meter_ids=("cpu", "cuda:0"))
+    )
+    assert record.energy.decode_j_per_token == pytest.approx(50.0 * 0.01)
+    assert record.energy.prefill_j_per_token == pytest.approx(50.0 * 0.001)
+    assert record.energy.device_ids == ("cpu", "cuda:0")
+    assert record.energy.reason is None
+    assert sum(record.samples["decode_windows_energy_j"]) > 0
+
+
+def test_unmetered_energy_has_a_reason(model, tmp_path: Path, local_file):
+    setting = setting_of(tmp_path, FakeEngine(), no_energy_reason="the counter is readable by root only")
+    energy = validate_one(candidate_of(model, local_path=local_file), setting).energy
+    assert energy.reason == "the counter is readable by root only"
+    assert energy.decode_j_per_token is None
+
+
+TEXT = validate.Text(name="mine", content="one two three four " * 20)
+
+
+def scored(model, tmp_path: Path, local_file: str, loss: float, quant_bytes: int = 100):
+    engine = FakeEngine(speeds=lambda _: Speeds(loss_per_word=loss))
+    candidate = candidate_of(model, local_path=local_file, total_bytes=quant_bytes)
+    return validate_one(candidate, setting_of(tmp_path, engine, text=TEXT))
+
+
+def test_a_text_is_scored_on_real_weights(model, tmp_path: Path, local_file):
+    quality = scored(model, tmp_path, local_file, 2.0).quality
+    assert quality.text_name == "mine"
+    assert quality.tokens_count == 80
+    assert quality.perplexity == pytest.approx(math.exp(2.0))
+    assert quality.bits_per_byte == pytest.approx(2.0 * 80 / math.log(2) / len(TEXT.content))
+    assert validate_one(candidate_of(model), setting_of(tmp_path, FakeEngine(), text=TEXT)).quality is None
+
+
+def test_a_text_that_cannot_be_scored_costs_only_the_score(model, tmp_path: Path, local_file):
+    engine = FakeEngine(decodes=False)
+    candidate = candidate_of(replace(model, capabilities=frozenset({"embedding"})), local_path=local_file)
+    record = validate_one(candidate, setting_of(tmp_path, engine, text=TEXT))
+    assert record.status is ValidationStatus.OK
+    assert "an embedding model foretells no text" in record.notes
+
+
+def test_the_coarser_quantisation_is_compared_with_the_finer_token_by_token(model, tmp_path: Path, local_file):
+    fine, coarse = scored(model, tmp_path, local_file, 2.0, 200), scored(model, tmp_path, local_file, 2.1, 100)
+    (delta,) = text_quality.deltas([coarse, fine])
+    assert delta.change_frac == pytest.approx(math.expm1(0.1))
+    assert delta.interval_frac.low == pytest.approx(delta.change_frac)
+    assert delta.tokens_count == 80
+    other = replace(coarse, quality=replace(coarse.quality, text_id="another"))
+    assert text_quality.deltas([other, fine]) == ()
+
+
+def test_the_bundled_text_is_long_enough_and_the_users_is_bounded(tmp_path: Path):
+    assert len(text_quality.bundled_text().split()) > 800
+    own = tmp_path / "own.txt"
+    own.write_bytes("ä".encode() * 3_000_000)
+    assert len(text_quality.read_text(str(own))) == 2 * 1024**2
+    for bad, said in ((b"", "holds no text"), (b"\xff\xfe\x00", "not UTF-8")):
+        own.write_bytes(bad)
+        with pytest.raises(AdvisorError, match=said):
+            text_quality.read_text(str(own))
+    with pytest.raises(AdvisorError, match="cannot be read"):
+        text_quality.read_text(str(tmp_path / "none.txt"))
+
+
+def test_weights_that_could_not_be_fetched_are_a_record_and_the_next_goes_on(model, tmp_path: Path, local_file):
+    def fetch(candidate, _):
+        if candidate.local_path is None:
+            raise AdvisorError("the connection broke")
+        return candidate
+
+    records = list(
+        validate.validations(
+            [candidate_of(model), candidate_of(model, local_path=local_file)],
+            setting_of(tmp_path, FakeEngine(), fetch=fetch),
+        )
+    )
+    assert [record.status for record in records] == [ValidationStatus.FAILED, ValidationStatus.OK]
+    assert "the connection broke" in records[0].reason
