@@ -41,7 +41,7 @@ def build(sources_dir: Path = SOURCES_DIR, data_dir: Path = DATA_DIR) -> str:
         "accuracy.json": _document([asdict(test) for test in scores.left_out]),
         "quants.jsonl": _lines(quants),
         "chips.jsonl": _lines(chips),
-        "prices.json": _document(price_records(read_plain_table("prices", sources_dir), chip_ids)),
+        "prices.json": _document(_prices(sources_dir, chip_ids)),
         "sampling.json": _document(sampling_records(read_plain_table("sampling", sources_dir))),
     }
     digest = hashlib.sha256(b"".join(files.values())).hexdigest()[:10]
@@ -81,6 +81,11 @@ def _chips(sources_dir: Path) -> list[dict[str, Any]]:
         read_plain_table(name, sources_dir) for name in ("chip_aliases", "pci_ids", "apple_memory")
     )
     return chip_records(rows, aliases, pci_ids, apple, FACTS_DATE)
+
+
+def _prices(sources_dir: Path, chip_ids: Sequence[str]) -> dict[str, Any]:
+    prices, power = (read_plain_table(name, sources_dir) for name in ("prices", "computer_power"))
+    return price_records(prices, power, chip_ids)
 
 
 def _packed_scores(scores: Scores) -> dict[str, Any]:

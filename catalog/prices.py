@@ -50,9 +50,20 @@ def _same_size(offered_bytes: int | None, wanted_bytes: int | None) -> bool:
     return abs(offered_bytes - wanted_bytes) <= _SAME_SIZE_FRAC * offered_bytes
 
 
+def computer_power_w(chip_id: str) -> float | None:
+    """What the computer of a chip draws at the wall under full load, where its maker says so."""
+    found: float | None = _document()["computer_power_w"].get(chip_id)
+    return found
+
+
+@cache
+def _document() -> dict[str, Any]:
+    return dict(json.loads(_DATA_FILE.read_bytes()))
+
+
 @cache
 def _offers() -> Mapping[str, tuple[Offer, ...]]:
-    records: dict[str, list[dict[str, Any]]] = json.loads(_DATA_FILE.read_bytes())
+    records: dict[str, list[dict[str, Any]]] = _document()["offers"]
     return {chip_id: tuple(_offer(chip_id, record) for record in found) for chip_id, found in records.items()}
 
 

@@ -30,19 +30,24 @@ def sampling_records(rows: Iterable[Mapping[str, str]]) -> list[dict[str, Any]]:
     return records
 
 
-def price_records(rows: Iterable[Mapping[str, str]], chip_ids: Collection[str]) -> dict[str, list[dict[str, Any]]]:
-    """Prices by chip.
+def price_records(
+    rows: Iterable[Mapping[str, str]], power_rows: Iterable[Mapping[str, str]], chip_ids: Collection[str]
+) -> dict[str, Any]:
+    """Prices by chip, and what whole computers of some chips draw at most.
 
     Raises:
         ValueError: if a row names a chip that there is not, or a cell is no number.
     """
     records: dict[str, list[dict[str, Any]]] = {}
+    power = {row["chip"]: float(row["power_w"]) for row in power_rows}
+    rows = list(rows)
+    for chip in (*power, *(row["chip"] for row in rows)):
+        if chip not in chip_ids:
+            raise ValueError(f"prices: no chip is called {chip!r}")
     for row in rows:
-        if row["chip"] not in chip_ids:
-            raise ValueError(f"prices: no chip is called {row['chip']!r}")
         record: dict[str, Any] = {key: row[key] for key in ("kind", "condition", "source", "date")}
         record["usd"] = float(row["usd"])
         if row["memory_gib"]:
             record["memory_bytes"] = int(row["memory_gib"]) * _GIB
         records.setdefault(row["chip"], []).append(record)
-    return records
+    return {"offers": records, "computer_power_w": power}
