@@ -848,6 +848,7 @@ class Run:
     profile_id: str | None = None
     hardware: str | None = None
     notes: tuple[str, ...] = ()
+    paired_id: str | None = None  # shared with the run that took its turns beside this one
     schema_version: int = SCHEMA_VERSION
     kind: str = "run"
 
