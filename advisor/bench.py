@@ -5,11 +5,13 @@ processes (placement of memory, of threads) show as the noise they are.
 """
 
 import hashlib
+import itertools
+import json
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -86,24 +88,27 @@ def disturbed(conditions: Conditions | None) -> bool:
 
 
 @contextmanager
-def open_llamacpp(weights: Weights, deployment: Deployment, context_tokens: int) -> Iterator[Held]:
-    """Load into a new llama.cpp worker process."""
+def open_llamacpp(
+    weights: Weights, deployment: Deployment, context_tokens: int, *, python: str | None = None
+) -> Iterator[Held]:
+    """Load into a new llama.cpp worker process, of another Python's llama.cpp if one is given."""
     from advisor.engines.llamacpp import open_worker
 
     options = options_for(deployment, context_tokens)
-    with open_worker() as worker, worker.open(str(weights.path), options) as session:
+    with open_worker(python=python) as worker, worker.open(str(weights.path), options) as session:
         yield Held(session=session, pid=worker.pid)
 
 
-def read_engine_build() -> EngineBuild:
-    """The llama.cpp that would be timed here.
+def read_engine_build(python: str | None = None) -> EngineBuild:
+    """The llama.cpp that would be timed here, or by another Python.
 
     Raises:
         EngineError: if there is none.
     """
-    from advisor.engines.llamacpp import LlamaCppEngine
+    from advisor.engines.llamacpp import open_worker
 
-    return LlamaCppEngine().build()
+    with open_worker(python=python) as worker:
+        return worker.build()
 
 
 def _hash_file(path: Path) -> str:
@@ -345,25 +350,49 @@ def _take_up(plan: Plan, *, restart: bool) -> tuple[Recording, list[Visit]]:
 
 
 def record(plan: Plan, *, restart: bool = False, on_turn: OnTurn | None = None) -> Run:
-    """Fill the rounds, taking up an interrupted recording where it stopped.
+    """Fill the rounds, taking up an interrupted recording where it stopped; see `record_in_turn` for errors."""
+    return record_in_turn((plan,), restart=restart, on_turn=on_turn)[0]
+
+
+def record_in_turn(plans: Sequence[Plan], *, restart: bool = False, on_turn: OnTurn | None = None) -> tuple[Run, ...]:
+    """Fill the rounds of several recordings of one suite, case by case in turn, so that all see the same machine.
 
     Every visit is on disk before the next begins; Ctrl-C or a crash loses the one under way.
 
     Raises:
-        ResumeError: if the journal is of another suite or environment.
+        ResumeError: if a journal is of another suite or environment.
         JournalError: if it cannot be written.
     """
-    recording, visits = _take_up(plan, restart=restart)
-    rounds = recording.suite.rounds_count
-    for number in range(rounds):
-        todo = recording.missing(visits, number)
-        for index, subject in enumerate(todo):
+    taken_up = [_take_up(plan, restart=restart) for plan in plans]
+    suite = plans[0].recording.suite
+    for number in range(suite.rounds_count):
+        todo = _turns([recording.missing(visits, number) for recording, visits in taken_up], number)
+        for done, (subject, which) in enumerate(todo):
             if on_turn is not None:
-                on_turn((number + index / len(todo)) / rounds, f"round {number + 1} of {rounds}, {subject}")
-            visit = plan.turn(subject, number)
-            journal.append(plan.journal_path, visit_to_entry(visit))
-            visits.append(visit)
-    return recording.document(visits, utc_now())
+                at = (number + done / len(todo)) / suite.rounds_count
+                on_turn(at, f"round {number + 1} of {suite.rounds_count}, {subject}")
+            visit = plans[which].turn(subject, number)
+            journal.append(plans[which].journal_path, visit_to_entry(visit))
+            taken_up[which][1].append(visit)
+    return paired([recording.document(visits, utc_now()) for recording, visits in taken_up])
+
+
+def _turns(missing: Sequence[Sequence[str]], number: int) -> list[tuple[str, int]]:
+    """The turns of a round: case by case, and for each the recordings one after the other; who begins alternates."""
+    turns: list[tuple[str, int]] = []
+    for index, subject in enumerate(dict.fromkeys(itertools.chain.from_iterable(missing))):
+        order = range(len(missing)) if (number + index) % 2 == 0 else reversed(range(len(missing)))
+        turns += [(subject, which) for which in order if subject in missing[which]]
+    return turns
+
+
+def paired(runs: Sequence[Run]) -> tuple[Run, ...]:
+    """Runs that took turns, marked as such; a single one stays as it is."""
+    if len(runs) < 2:
+        return tuple(runs)
+    made = json.dumps([[run.suite_id, run.created_at, run.finished_at, str(run.environment.engine)] for run in runs])
+    paired_id = hashlib.sha256(made.encode()).hexdigest()[:16]
+    return tuple(replace(run, paired_id=paired_id) for run in runs)
 
 
 def kept(plan: Plan) -> Run:

@@ -4,14 +4,17 @@ A round's value is the best of its undisturbed windows, because other load only 
 Two runs are compared by the Hodges-Lehmann shift of the logarithms of their rounds. Its uncertainty
 has two parts: the spread of rounds within the runs (rank-based, widened where neighbouring rounds
 are alike), and the spread between like runs, which no single run can show and which is learnt from
-the history or else assumed. Both must speak for a change before it counts. Pure.
+the history or else assumed. Both must speak for a change before it counts.
+
+Runs that were recorded turn by turn saw the same machine in every round, so their rounds are compared in
+pairs: what the machine did to both cancels, and there is no spread between runs to allow for. Pure.
 """
 
 import itertools
 import math
 import statistics
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence, Set
+from dataclasses import dataclass, replace
 
 from advisor import ranks
 from advisor.environment import like
@@ -50,19 +53,41 @@ def _usable(series: MetricSeries) -> list[tuple[float, int]]:
     return [(value, number) for value, number, polluted in windows if 0 < value < math.inf and not polluted]
 
 
-def round_values(series: MetricSeries) -> tuple[float, ...]:
+def best_by_round(series: MetricSeries) -> dict[int, float]:
     """The best undisturbed window of each round, in order; rounds without one are left out."""
     best: dict[int, float] = {}
     pick = max if higher_is_better(series.metric) else min
     for value, number in _usable(series):
         best[number] = pick(best.get(number, value), value)
-    return tuple(best[number] for number in sorted(best))
+    return dict(sorted(best.items()))
+
+
+def round_values(series: MetricSeries) -> tuple[float, ...]:
+    """The rounds' values in order."""
+    return tuple(best_by_round(series).values())
 
 
 def log_costs(series: MetricSeries) -> tuple[float, ...]:
     """The logarithms of the rounds' values, turned so that up is worse."""
     sign = -1.0 if higher_is_better(series.metric) else 1.0
     return tuple(sign * math.log(value) for value in round_values(series))
+
+
+def common_rounds(first: MetricSeries, second: MetricSeries) -> tuple[MetricSeries, MetricSeries]:
+    """Both series cut down to the rounds that are undisturbed in both, so that their values make pairs."""
+    shared = best_by_round(first).keys() & best_by_round(second).keys()
+    return only_rounds(first, shared), only_rounds(second, shared)
+
+
+def only_rounds(series: MetricSeries, rounds: Set[int]) -> MetricSeries:
+    """The windows of some rounds."""
+    keep = [index for index, number in enumerate(series.rounds) if number in rounds]
+    return replace(
+        series,
+        values=tuple(series.values[index] for index in keep),
+        rounds=tuple(series.rounds[index] for index in keep),
+        polluted=tuple(series.polluted[index] for index in keep) if series.polluted else (),
+    )
 
 
 def window_deviations(series: MetricSeries) -> tuple[float, ...]:
@@ -109,6 +134,21 @@ def shift(x: Sequence[float], y: Sequence[float], between_sigma: float) -> Shift
         mid=mid,
         high=max(rank_high, mid + _Z * error),
         p_value=max(chance, ranks.p_value(x, y)),
+    )
+
+
+def paired_shift(x: Sequence[float], y: Sequence[float]) -> Shift:
+    """How far y's log costs lie above x's, where the values of both are pairs taken next to each other."""
+    differences = [after - before for before, after in zip(x, y, strict=True)]
+    rank_low, mid, rank_high = ranks.centre(differences, CONFIDENCE_FRAC)
+    inflation = ranks.variance_inflation(ranks.autocorrelation((differences,)))
+    error = (rank_high - rank_low) / (2 * _Z) * math.sqrt(inflation)
+    chance = ranks.two_sided_normal(mid / error) if error > 0 else float(mid == 0)
+    return Shift(
+        low=min(rank_low, mid - _Z * error),
+        mid=mid,
+        high=max(rank_high, mid + _Z * error),
+        p_value=max(chance, ranks.paired_p_value(differences)),
     )
 
 

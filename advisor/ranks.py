@@ -1,7 +1,8 @@
-"""Two-sample rank statistics for few, noisy repeats: exact, deterministic, without assumptions on shape.
+"""Rank statistics for few, noisy repeats, in two samples or in pairs: exact, without assumptions on their shape.
 
-Sources: Mann and Whitney 1947 (the distribution of U); Hodges and Lehmann 1963 (the shift and its
-interval from pairwise differences); Benjamini and Hochberg 1995 (false discoveries).
+Sources: Mann and Whitney 1947 (the distribution of U); Wilcoxon 1945 (signed ranks of pairs); Hodges and
+Lehmann 1963 (shifts and their intervals, of two samples and of pairs); Benjamini and Hochberg 1995 (false
+discoveries).
 """
 
 import functools
@@ -59,6 +60,50 @@ def shift(x: Sequence[float], y: Sequence[float], confidence_frac: float = 0.95)
         outside += 1
     edge = max(outside - 1, 0)
     return float(differences[edge]), float(np.median(differences)), float(differences[-1 - edge])
+
+
+@functools.lru_cache(maxsize=256)
+def _signed_distribution(count: int) -> Floats:
+    """P(W <= w) for the sum w = 0 .. n(n+1)/2 of the positive ranks under the null hypothesis, without ties."""
+    ways = np.zeros(count * (count + 1) // 2 + 1)
+    ways[0] = 1.0
+    for rank in range(1, count + 1):
+        ways[rank:] = ways[rank:] + ways[: len(ways) - rank]
+    below: Floats = np.cumsum(ways) / ways.sum()
+    return below
+
+
+def signed_cdf(w: float, count: int) -> float:
+    """P(W <= w): exact for small samples, normal with continuity correction for large ones."""
+    if count <= _EXACT_COUNT:
+        index = math.floor(w)
+        return 0.0 if index < 0 else float(_signed_distribution(count)[min(index, count * (count + 1) // 2)])
+    mean, deviation = count * (count + 1) / 4, math.sqrt(count * (count + 1) * (2 * count + 1) / 24)
+    return _NORMAL.cdf((w + 0.5 - mean) / deviation)
+
+
+def paired_p_value(differences: Sequence[float]) -> float:
+    """Two-sided Wilcoxon probability that differences of pairs lie this far to one side of zero by chance."""
+    array = np.asarray([value for value in differences if value != 0])
+    if not array.size:
+        return 1.0
+    sizes = np.abs(array)
+    ranks = np.asarray([(sizes < size).sum() + ((sizes == size).sum() + 1) / 2 for size in sizes])
+    positive = float(ranks[array > 0].sum())
+    return min(1.0, 2 * signed_cdf(min(positive, float(ranks.sum()) - positive), array.size))
+
+
+def centre(differences: Sequence[float], confidence_frac: float = 0.95) -> tuple[float, float, float]:
+    """Hodges-Lehmann centre of differences of pairs, the median of their means, with its rank interval."""
+    array = np.asarray(differences)
+    first, second = np.triu_indices(array.size)
+    means = np.sort((array[first] + array[second]) / 2)
+    tail = (1 - confidence_frac) / 2
+    outside = 0
+    while outside < means.size // 2 and signed_cdf(outside, array.size) <= tail:
+        outside += 1
+    edge = max(outside - 1, 0)
+    return float(means[edge]), float(np.median(means)), float(means[-1 - edge])
 
 
 def spread(values: Sequence[float]) -> float:

@@ -10,8 +10,11 @@ from advisor.comparison import (
     NO_HISTORY,
     BetweenRuns,
     Key,
+    Shift,
+    common_rounds,
     fraction,
     log_costs,
+    paired_shift,
     round_values,
     shift,
     window_deviations,
@@ -88,14 +91,19 @@ def _too_few(base: MetricSeries, new: MetricSeries, minimum: int) -> str | None:
     return None
 
 
+def _moved(x: Sequence[float], y: Sequence[float], sigma: float | None) -> Shift:
+    """The shift between two samples; without a spread between the runs (None) their values are pairs."""
+    return paired_shift(x, y) if sigma is None else shift(x, y, sigma)
+
+
 def _compare(
-    base: MetricSeries, new: MetricSeries, key: Key, threshold: Threshold, sigma: float, gate: Gate
+    base: MetricSeries, new: MetricSeries, key: Key, threshold: Threshold, sigma: float | None, gate: Gate
 ) -> _Compared:
     before, after = _typical(round_values(base)), _typical(round_values(new))
     reason = _too_few(base, new, gate.min_rounds_count)
     if reason is not None:
         return _incomparable(key, reason, before, after)
-    found = shift(log_costs(base), log_costs(new), sigma)
+    found = _moved(log_costs(base), log_costs(new), sigma)
     up = -1.0 if higher_is_better(key[1]) else 1.0
     edges = sorted((fraction(up * found.low), fraction(up * found.high)))
     finding = Finding(
@@ -138,7 +146,7 @@ def _drift(
     new: tuple[RunCase, MetricSeries],
     key: Key,
     threshold: Threshold,
-    sigma: float,
+    sigma: float | None,
     gate: Gate,
 ) -> _Compared | None:
     """Whether the new run's predictions are further off than the baseline's were."""
@@ -150,7 +158,7 @@ def _drift(
         return _incomparable(key, reason)
     before, after = statistics.median(x), statistics.median(y)
     side = math.copysign(1.0, after)
-    found = shift([side * value for value in x], [side * value for value in y], sigma)
+    found = _moved([side * value for value in x], [side * value for value in y], sigma)
     grown = abs(after) - abs(before)
     finding = Finding(
         metric=key[1],
@@ -215,7 +223,7 @@ def _pairs(base: RunCase, new: RunCase) -> Iterator[tuple[str, MetricSeries | No
 
 
 def _compare_case(
-    base: RunCase, new: RunCase, gate: Gate, between: Mapping[Key, BetweenRuns], *, all_cores: bool
+    base: RunCase, new: RunCase, gate: Gate, between: Mapping[Key, BetweenRuns], *, all_cores: bool, paired: bool
 ) -> Iterator[_Compared]:
     for metric, old, current in _pairs(base, new):
         key = (base.subject, metric)
@@ -223,13 +231,19 @@ def _compare_case(
             yield _incomparable(key, "measured in the new run only" if old is None else "measured in the baseline only")
             continue
         threshold = gate.threshold(*key)
-        sigma = between.get(key, NO_HISTORY).sigma(threshold.assumed_frac(all_cores=all_cores))
-        yield _compare(old, current, key, threshold, sigma, gate)
+        sigma = None if paired else between.get(key, NO_HISTORY).sigma(threshold.assumed_frac(all_cores=all_cores))
+        before, after = common_rounds(old, current) if paired else (old, current)
+        yield _compare(before, after, key, threshold, sigma, gate)
         if metric in _PREDICTED:
             name = metric.removesuffix("_tokens_per_s").removesuffix("_s") + "_prediction_error"
             limits = gate.threshold(base.subject, name)
-            drift = _drift((base, old), (new, current), (base.subject, name), limits, sigma, gate)
+            drift = _drift((base, before), (new, after), (base.subject, name), limits, sigma, gate)
             yield from () if drift is None else (drift,)
+
+
+def together(baseline: Run, current: Run) -> bool:
+    """Whether two runs were recorded turn by turn, so that their rounds are pairs."""
+    return baseline.paired_id is not None and baseline.paired_id == current.paired_id
 
 
 def _all_compared(baseline: Run, current: Run, gate: Gate, between: Mapping[Key, BetweenRuns]) -> list[_Compared]:
@@ -243,7 +257,8 @@ def _all_compared(baseline: Run, current: Run, gate: Gate, between: Mapping[Key,
             compared.append(_incomparable((subject, "*"), reason or "", broken=_broke(before, after)))
         else:
             all_cores = keeps_all_cores_busy(after, current.environment)
-            compared += _compare_case(before, after, gate, between, all_cores=all_cores)
+            paired = together(baseline, current)
+            compared += _compare_case(before, after, gate, between, all_cores=all_cores, paired=paired)
     return compared
 
 
@@ -277,7 +292,9 @@ def _notes(baseline: Run, current: Run, between: Mapping[Key, BetweenRuns]) -> t
             notes.append(f"the clock jumped by {run.clock_jump_s:.0f} s during the {name}; timings use another clock")
     if current.created_at < baseline.created_at:
         notes.append("the new run is older than the baseline: check the order of the arguments, or the clock")
-    if not between:
+    if together(baseline, current):
+        notes.append("recorded turn by turn: compared round by round")
+    elif not between:
         notes.append("no like runs in the history: the spread between runs is assumed, not measured")
     return tuple(notes)
 

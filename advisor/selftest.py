@@ -6,12 +6,12 @@ import statistics
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
-from advisor.comparison import NO_HISTORY, Key, between_runs, log_costs, within_error
+from advisor.comparison import NO_HISTORY, Key, between_runs, log_costs, only_rounds, within_error
 from advisor.environment import keeps_all_cores_busy, like
 from advisor.ranks import spread
 from advisor.regress import regress
 from advisor.thresholds import Gate
-from advisor.types import MetricSeries, Resolution, Run, SelfTest
+from advisor.types import Resolution, Run, SelfTest
 
 POWER_FRAC = 0.9
 CONFIDENCE_FRAC = 0.95
@@ -39,18 +39,9 @@ def halves(run: Run) -> tuple[Run, Run]:
 
 
 def _rounds(run: Run, parity: int) -> Run:
-    cases = tuple(replace(case, series=tuple(_only(s, parity) for s in case.series)) for case in run.cases)
+    kept = frozenset(range(parity, max((n for c in run.cases for s in c.series for n in s.rounds), default=0) + 1, 2))
+    cases = tuple(replace(case, series=tuple(only_rounds(s, kept) for s in case.series)) for case in run.cases)
     return replace(run, cases=cases, rounds_count=(run.rounds_count + 1 - parity) // 2)
-
-
-def _only(series: MetricSeries, parity: int) -> MetricSeries:
-    keep = [index for index, number in enumerate(series.rounds) if number % 2 == parity]
-    return replace(
-        series,
-        values=tuple(series.values[i] for i in keep),
-        rounds=tuple(series.rounds[i] for i in keep),
-        polluted=tuple(series.polluted[i] for i in keep) if series.polluted else (),
-    )
 
 
 def _pairs(runs: Sequence[Run], gate: Gate) -> Iterator[tuple[Run, Run]]:

@@ -2,12 +2,15 @@
 
 ``record`` times a twin in turn as it is and held back: the engine's process is stopped for a share of every
 10 ms, as a CPU quota does. ``analyse`` compares every pair of recordings: like with like gives false
-alarms, held back against free gives catches.
+alarms, held back against free gives catches. ``turns`` records three engines in turn, two free and one under a
+real CPU quota (a control group one may write to is needed), and ``analyse-turns`` compares them round by round.
 
     python benchmarks/regress_real.py record real.json --runs 5
     python benchmarks/regress_real.py analyse real.json
     python benchmarks/regress_real.py record two.json --threads 2 && \
         python benchmarks/regress_real.py fewer two.json real.json
+    python benchmarks/regress_real.py turns turns.json --threads 2 --runs 4
+    python benchmarks/regress_real.py analyse-turns turns.json
 """
 
 import argparse
@@ -70,12 +73,33 @@ def held_back(pid: int, share: float) -> Iterator[None]:
             os.kill(pid, signal.SIGCONT)
 
 
+@contextmanager
+def under_quota(pid: int, share: float, threads: int) -> Iterator[None]:
+    """Put a process under a CPU quota that takes a share of what its threads would use."""
+    root = Path("/sys/fs/cgroup/cpu") if Path("/sys/fs/cgroup/cpu").is_dir() else Path("/sys/fs/cgroup")
+    group = root / f"advisor-regress-{pid}"
+    group.mkdir()
+    period_us, quota_us = round(PERIOD_S * 1e6), round(PERIOD_S * 1e6 * threads * (1 - share))
+    try:
+        if (group / "cpu.max").exists():
+            (group / "cpu.max").write_text(f"{quota_us} {period_us}")
+        else:
+            (group / "cpu.cfs_period_us").write_text(str(period_us))
+            (group / "cpu.cfs_quota_us").write_text(str(quota_us))
+        (group / "cgroup.procs").write_text(str(pid))
+        yield
+    finally:
+        (root / "cgroup.procs").write_text(str(pid))
+        group.rmdir()
+
+
 class Keeper:
     """Opens each case once and hands it out again, so that a recording takes seconds."""
 
-    def __init__(self, stack: contextlib.ExitStack, share: float) -> None:
+    def __init__(self, stack: contextlib.ExitStack, share: float, *, quota: bool = False) -> None:
         self._stack = stack
         self._share = share
+        self._quota = quota
         self._held: dict[int | None, bench.Held] = {}
 
     @contextmanager
@@ -86,8 +110,11 @@ class Keeper:
             worker = self._stack.enter_context(open_worker())
             session = self._stack.enter_context(worker.open(str(weights.path), options_for(deployment, context_tokens)))
             self._held[key] = bench.Held(session=session, pid=worker.pid)
-        with held_back(self._held[key].pid, self._share):
-            yield self._held[key]
+        held = self._held[key]
+        by_quota = self._quota and self._share > 0
+        slowed = under_quota(held.pid, self._share, key or 1) if by_quota else held_back(held.pid, self._share)
+        with slowed:
+            yield held
 
 
 def record_one(suite: Suite, directory: Path, share: float) -> Run:
@@ -99,8 +126,49 @@ def record_one(suite: Suite, directory: Path, share: float) -> Run:
             directory=directory, base_dir=directory, opener=Keeper(stack, share),
         )  # fmt: skip
         run = bench.record(plan)
+    return without_once(run)
+
+
+def without_once(run: Run) -> Run:
+    """The run without the metrics of which it has one value only."""
     cases = tuple(replace(c, series=tuple(s for s in c.series if s.metric not in ONCE)) for c in run.cases)
     return replace(run, cases=cases)
+
+
+def record_turns(path: Path, runs: int, share: float, threads: list[int]) -> None:
+    """Append recordings of three engines in turn, the last under a quota, to a file."""
+    suite = make_suite(threads)
+    taken = json.loads(path.read_text()) if path.exists() else []
+    environment = read_environment(detect(), bench.read_engine_build())
+    for _ in range(runs):
+        with tempfile.TemporaryDirectory() as name, contextlib.ExitStack() as stack:
+            plans = [
+                bench.plan_suite(
+                    suite, Path(name) / f"{index}.partial", environment=environment, tool_version="0",
+                    directory=Path(name), base_dir=Path(name), opener=Keeper(stack, held, quota=True),
+                )
+                for index, held in enumerate((0.0, 0.0, share))
+            ]  # fmt: skip
+            arms = [codec.to_mapping(without_once(run)) for run in bench.record_in_turn(plans)]
+        taken.append({"share": share, "arms": arms})
+        path.write_text(json.dumps(taken))
+
+
+def analyse_turns(paths: list[Path]) -> None:
+    """Print false alarms and catches of engines that took turns, and of recordings made one after the other."""
+    read = [one for path in paths for one in json.loads(path.read_text())]
+    taken = [[codec.from_mapping(arm) for arm in one["arms"]] for one in read]
+    free, twin, held = ([arms[index] for arms in taken] for index in range(3))
+    lost = [loss for a, b in zip(free, held, strict=True) for loss in losses(a, b)]
+    print(f"{len(taken)} recordings of three engines in turn, {free[0].rounds_count} rounds")
+    print(f"median loss under the quota: {statistics.median(lost):.1%}" if lost else "nothing was comparable")
+    same = [(index, index) for index in range(len(taken))]
+    report("false alarms, in turn", same, free, twin)
+    report("caught, in turn", same, free, held)
+    report("caught, in turn, second free engine", same, twin, held)
+    apart = [(i, j) for i in range(len(taken)) for j in range(len(taken)) if i != j]
+    report("false alarms, one after the other", apart, free, free)
+    report("caught, one after the other", apart, free, held)
 
 
 def record(path: Path, runs: int, share: float, threads: list[int]) -> None:
@@ -175,7 +243,7 @@ def report(title: str, which: list[tuple[int, int]], bases: list[Run], news: lis
 def main() -> None:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("action", choices=["record", "analyse", "fewer"])
+    parser.add_argument("action", choices=["record", "analyse", "fewer", "turns", "analyse-turns"])
     parser.add_argument("files", nargs="+", type=Path)
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--share", type=float, default=0.10)
@@ -183,6 +251,10 @@ def main() -> None:
     asked = parser.parse_args()
     if asked.action == "record":
         record(asked.files[0], asked.runs, asked.share, asked.threads)
+    elif asked.action == "turns":
+        record_turns(asked.files[0], asked.runs, asked.share, asked.threads)
+    elif asked.action == "analyse-turns":
+        analyse_turns(asked.files)
     elif asked.action == "fewer":
         fewer_threads(asked.files)
     else:

@@ -1,5 +1,7 @@
 """``advisor bench``: record a suite for ``regress``."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,7 +14,7 @@ from advisor.errors import AdvisorError, BadRequestError
 if TYPE_CHECKING:
     from advisor.bench import Plan, Predict, Weights
     from advisor.suite import Suite, SuiteCase
-    from advisor.types import Estimate, Run
+    from advisor.types import EngineBuild, Estimate, Run
 
 DEFAULT_OUTPUT_DIR = "advisor-out"
 JOURNAL_SUFFIX = ".partial"
@@ -23,6 +25,12 @@ JOURNAL_SUFFIX = ".partial"
 @click.option(
     "-o", "--save", "output_path", metavar="FILE", help="Where the run goes [default: advisor-out/SUITE.json]."
 )
+@click.option(
+    "--against",
+    "against",
+    metavar="PYTHON",
+    help="Take turns with the llama.cpp of another environment (its python); its run goes to FILE.base.json.",
+)
 @click.option("--rounds", "rounds_count", type=click.IntRange(1, 1000), help="Rounds instead of the suite's.")
 @click.option("--restart", is_flag=True, help="Discard an interrupted recording instead of finishing it.")
 @click.option("--finish", is_flag=True, help="Measure nothing more: write what an interrupted recording holds.")
@@ -32,6 +40,7 @@ JOURNAL_SUFFIX = ".partial"
 def command(
     suite_file: str,
     output_path: str | None,
+    against: str | None,
     rounds_count: int | None,
     restart: bool,
     finish: bool,
@@ -41,15 +50,22 @@ def command(
 ) -> None:
     """Record a suite: every case takes a turn per round, loaded afresh, raw samples kept.
 
-    An interrupted recording is kept beside the output and finished by the same command. The exit
-    code is 1 if no case could be timed.
+    An interrupted recording is kept beside the output and finished by the same command. With
+    --against the old and the new engine take turns, so that `advisor regress` compares them round by
+    round: the way to tell small changes on a machine that is never quiet. The exit code is 1 if no
+    case could be timed.
     """
     from reports.console_runs import print_run
 
     suite = _read_suite(suite_file, rounds_count)
     output = _output(output_path, suite.name)
-    run = _record(suite, Path(suite_file).parent, output, restart=restart, finish=finish, predict=not no_predict)
+    arms = (_Arm(output), *((_Arm(_base_output(output), against),) if against else ()))
+    runs = _record(suite, Path(suite_file).parent, arms, restart=restart, finish=finish, predict=not no_predict)
+    run = runs[0]
     _keep(run, output, remember=not no_history)
+    for arm, other in zip(arms[1:], runs[1:], strict=True):
+        _keep(other, arm.output, remember=False)  # a like run beside this one would look less noisy than it is
+        _shared.say(f"compare them with: advisor regress {arm.output} {output}")
     _shared.deliver(run, as_json=as_json, output_path=None, show=partial(print_run, run))
     _require_something(run)
 
@@ -80,45 +96,79 @@ def _output(output_path: str | None, suite_name: str) -> Path:
     return path
 
 
-def _record(suite: "Suite", base_dir: Path, output: Path, *, restart: bool, finish: bool, predict: bool) -> "Run":
+@dataclass(frozen=True, slots=True)
+class _Arm:
+    """One of the recordings that take turns: where it goes, and whose llama.cpp it times."""
+
+    output: Path
+    python: str | None = None
+
+    @property
+    def journal_path(self) -> Path:
+        """What is kept while it is being made."""
+        return self.output.with_name(self.output.name + JOURNAL_SUFFIX)
+
+
+def _base_output(output: Path) -> Path:
+    return output.with_name(f"{output.stem}.base.json")
+
+
+def _engine_build(python: str | None) -> "EngineBuild":
+    from advisor import bench
+    from advisor.engines.base import EngineError
+
+    if python is None:
+        return bench.read_engine_build()
+    try:
+        return bench.read_engine_build(python)
+    except EngineError as error:
+        raise AdvisorError(f"--against {python}: {' '.join(str(error).split())[:300]}") from None
+
+
+def _record(
+    suite: "Suite", base_dir: Path, arms: Sequence[_Arm], *, restart: bool, finish: bool, predict: bool
+) -> tuple["Run", ...]:
     from advisor import __version__, bench, store
     from advisor.cli._machine import this_profile
     from advisor.rehearse import scratch_dir
     from advisor.run_environment import read_environment
     from probes.scan import detect
 
-    environment = read_environment(detect(), bench.read_engine_build())
-    journal_path = output.with_name(output.name + JOURNAL_SUFFIX)
-    if finish and not journal_path.exists():
-        raise AdvisorError(f"{journal_path}: there is no interrupted recording to finish")
+    builds = [_engine_build(arm.python) for arm in arms]
+    for arm in arms:
+        if finish and not arm.journal_path.exists():
+            raise AdvisorError(f"{arm.journal_path}: there is no interrupted recording to finish")
     predictor = _predictor() if predict else None
     if predict:
         this_profile()
     with scratch_dir(store.cache_dir() / "twins") as directory:
-        plan = bench.plan_suite(
-            suite,
-            journal_path,
-            environment=environment,
-            tool_version=__version__,
-            directory=directory,
-            base_dir=base_dir,
-            predict=predictor,
-        )
-        return bench.kept(plan) if finish else _fill(plan, restart=restart)
+        plans = [
+            bench.plan_suite(
+                suite,
+                arm.journal_path,
+                environment=read_environment(detect(), build),
+                tool_version=__version__,
+                directory=directory,
+                base_dir=base_dir,
+                opener=partial(bench.open_llamacpp, python=arm.python),
+                predict=predictor,
+            )
+            for arm, build in zip(arms, builds, strict=True)
+        ]
+        return bench.paired([bench.kept(plan) for plan in plans]) if finish else _fill(plans, restart=restart)
 
 
-def _fill(plan: "Plan", *, restart: bool) -> "Run":
+def _fill(plans: "Sequence[Plan]", *, restart: bool) -> tuple["Run", ...]:
     from advisor import bench
 
-    recording = plan.recording
-    if not restart and plan.journal_path.exists():
-        _shared.say(f"finishing the interrupted recording in {plan.journal_path}")
-    label = f"recording {recording.suite.name}"
+    kept = ", ".join(str(plan.journal_path) for plan in plans)
+    if not restart and any(plan.journal_path.exists() for plan in plans):
+        _shared.say(f"finishing the interrupted recording in {kept}")
     try:
-        with _shared.Progress(label) as progress:
-            return bench.record(plan, restart=restart, on_turn=progress.update)
+        with _shared.Progress(f"recording {plans[0].recording.suite.name}") as progress:
+            return bench.record_in_turn(plans, restart=restart, on_turn=progress.update)
     except KeyboardInterrupt:
-        _shared.say(f"what was timed is kept in {plan.journal_path}; the same command goes on from there")
+        _shared.say(f"what was timed is kept in {kept}; the same command goes on from there")
         raise
 
 

@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import queue
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -92,7 +93,7 @@ class WorkerProcess:
 
     def __init__(self, limits: Limits | None = None, python: str | None = None) -> None:
         self.limits = limits or Limits()
-        if python is not None and not os.access(python, os.X_OK):
+        if python is not None and shutil.which(python) is None:
             raise base.EngineMissingError(f"{python}: no such Python; give the one of the environment with the engine")
         root = str(Path(__file__).resolve().parents[2])
         self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - closed by close()

@@ -10,6 +10,8 @@ from advisor.cli.main import main
 from advisor.recording import Sample, Visit
 from advisor.types import EngineBuild, Run
 
+REAL_ENGINE_BUILD = bench.read_engine_build
+
 
 @pytest.fixture(autouse=True)
 def engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
@@ -24,7 +26,9 @@ def engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     monkeypatch.setenv("ADVISOR_HOME", str(tmp_path / "home"))
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(bench, "read_engine_build", lambda: EngineBuild(id="llama.cpp", version="b1"))
+    monkeypatch.setattr(
+        bench, "read_engine_build", lambda python=None: EngineBuild(id="llama.cpp", version="b0" if python else "b1")
+    )
     monkeypatch.setattr(bench, "_described", lambda path: (None, None))
     monkeypatch.setattr(bench.Plan, "turn", turn)
     Path("a.gguf").write_bytes(b"weights")
@@ -67,6 +71,26 @@ def test_ctrl_c_keeps_what_was_timed_and_the_same_command_goes_on(
     assert (run.rounds_count, run.resumed_count) == (6, 1)
 
 
+def test_two_environments_take_turns_and_are_compared_round_by_round(capsys: pytest.CaptureFixture[str]) -> None:
+    asked = ("-o", "out/run.json", "--against", "old/bin/python", "--rounds", "6")
+    assert run_bench(*asked) == 130
+    assert "out/run.base.json.partial" in capsys.readouterr().err
+    assert run_bench(*asked) == 0
+    assert "advisor regress out/run.base.json out/run.json" in capsys.readouterr().err
+    new, base = codec.load("out/run.json"), codec.load("out/run.base.json")
+    assert [run.environment.engine.version for run in (new, base)] == ["b1", "b0"]
+    assert (new.paired_id, new.rounds_count, base.rounds_count) == (base.paired_id, 6, 6)
+    with history.open_history() as past:
+        assert [run.paired_id for run in past.runs()] == [
+            new.paired_id
+        ]  # the other one is no run of this machine's own
+    assert advisor("regress", "out/run.base.json", "out/run.json") == 0
+    printed = capsys.readouterr().out
+    assert "compared round by round" in printed
+    assert "b0" in printed
+    assert not list(Path("out").glob("*.partial"))
+
+
 def test_an_interrupted_recording_can_be_written_as_it_is() -> None:
     assert run_bench("-o", "run.json", "--rounds", "6") == 130
     assert run_bench("-o", "run.json", "--rounds", "6", "--finish") == 0
@@ -82,6 +106,21 @@ def test_a_changed_suite_does_not_go_on_with_an_old_recording(capsys: pytest.Cap
     assert "another suite" in capsys.readouterr().err
     assert Path("run.json.partial").exists()
     assert run_bench("-o", "run.json", "--restart", "--rounds", "2") == 0
+
+
+def test_an_environment_without_an_engine_is_one_line(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(bench, "read_engine_build", REAL_ENGINE_BUILD)
+    no_python = tmp_path / "no-python"
+    no_python.write_text("#!/bin/sh\nexit 3\n")
+    no_python.chmod(0o755)
+    for python in ("nothere/bin/python", str(tmp_path), str(no_python)):
+        assert run_bench("-o", "run.json", "--against", python) == 1
+        error = capsys.readouterr().err
+        assert f"--against {python}: " in error
+        assert "Traceback" not in error
+        assert len(error.strip().splitlines()) == 1, error
 
 
 def test_bad_input_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,5 +1,8 @@
 """A suite recorded through llama.cpp on a cut-down twin: real figures under every metric, resumable for real."""
 
+import sys
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -55,3 +58,23 @@ def test_a_suite_of_twins_is_recorded(tmp_path: Path) -> None:
         assert all(value > 0 for found in values.values() for value in found)
     assert cases[0].weights_id != cases[1].weights_id
     assert codec.loads(codec.dump(run)) == run
+
+
+def test_another_pythons_engine_takes_its_turns(tmp_path: Path) -> None:
+    """Here the same one: what is held to is that the interpreter given is the one that loads the model."""
+    pytest.importorskip("llama_cpp")
+    python = tmp_path / "python"
+    python.write_text(f'#!/bin/sh\necho used >> "{tmp_path}/used"\nexec "{sys.executable}" "$@"\n')
+    python.chmod(0o755)
+    assert bench.read_engine_build(str(python)) == bench.read_engine_build()
+    (tmp_path / "used").unlink()
+    arms = []
+    for name, opener in (("new", bench.open_llamacpp), ("base", partial(bench.open_llamacpp, python=str(python)))):
+        (tmp_path / name).mkdir()
+        plan = _plan(tmp_path / name, bench.read_engine_build())
+        arms.append(replace(plan, opener=opener))
+    new, base = bench.record_in_turn(arms)
+    assert new.paired_id == base.paired_id
+    assert new.complete
+    assert base.complete
+    assert len((tmp_path / "used").read_text().split()) == 4  # two cases, two rounds

@@ -113,6 +113,42 @@ def test_an_interruption_anywhere_is_finished_by_the_same_command(tmp_path: Path
     assert all(len(case.series[0].values) == 3 for case in run.cases)
 
 
+def _arms(tmp_path: Path, engine: FakeEngine) -> list[bench.Plan]:
+    plans = []
+    for name in ("new", "base"):
+        (tmp_path / name).mkdir(exist_ok=True)
+        plans.append(_plan(tmp_path / name, engine, rounds=2))
+    return plans
+
+
+def test_two_engines_take_turns_case_by_case_and_who_begins_alternates(tmp_path: Path) -> None:
+    begun: list[str] = []
+
+    class Noting(bench.Plan):
+        def turn(self, subject: str, number: int) -> Visit:
+            begun.append(f"{self.journal_path.parent.name} {subject[0]}{number}")
+            return bench.Plan.turn(self, subject, number)
+
+    arms = _arms(tmp_path, FakeEngine())
+    plans = [Noting(**{f.name: getattr(plan, f.name) for f in dataclasses.fields(plan)}) for plan in arms]
+    new, base = bench.record_in_turn(plans)
+    assert begun == ["new a0", "base a0", "base b0", "new b0", "base b1", "new b1", "new a1", "base a1"]
+    assert new.paired_id
+    assert new.paired_id == base.paired_id
+    assert new.complete
+    assert base.complete
+
+
+@pytest.mark.parametrize("stop_after", range(8))
+def test_turns_that_were_interrupted_anywhere_go_on(tmp_path: Path, stop_after: int) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        bench.record_in_turn(_arms(tmp_path, FakeEngine(stop_after=stop_after)))
+    again = FakeEngine()
+    runs = bench.record_in_turn(_arms(tmp_path, again))
+    assert len(again.opened) == 8 - stop_after
+    assert all(run.complete and len(run.cases[0].series[0].values) == 2 for run in runs)
+
+
 def test_what_an_interrupted_recording_holds_can_be_written(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         bench.record(_plan(tmp_path, FakeEngine(stop_after=3)))

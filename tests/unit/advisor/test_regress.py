@@ -277,6 +277,72 @@ def test_a_slowdown_of_one_case_among_many_is_caught() -> None:
     assert caught >= 24  # 2 % noise, no history: 12 metrics leave less power than one
 
 
+def wandering(count: int = 10) -> list[float]:
+    """A machine whose speed doubles and halves from round to round, as a crowded host's does."""
+    return [100.0 * 2 ** math.sin(2.5 * number) for number in range(count)]
+
+
+def test_runs_that_took_turns_are_compared_round_by_round_whatever_the_machine_did() -> None:
+    own = [0.01 * math.sin(7 * number) for number in range(10)]
+    slower = [speed * 0.9 * math.exp(noise) for speed, noise in zip(wandering(), own, strict=True)]
+    base, new = run(case(series(wandering()))), run(case(series(slower)))
+    assert not compare(base, new).regressed  # one after the other: lost in the noise
+    found = compare(*(dataclasses.replace(one, paired_id="p") for one in (base, new)))
+    assert found.regressed
+    change = only(found).change_frac
+    assert change == pytest.approx(-0.10, abs=0.01)
+    assert only(found).interval_frac is not None
+    assert -0.12 < only(found).interval_frac.low < only(found).interval_frac.high < -0.08
+    assert "recorded turn by turn: compared round by round" in found.notes
+    others = dataclasses.replace(new, paired_id="q")  # took turns with somebody else
+    assert not compare(dataclasses.replace(base, paired_id="p"), others).regressed
+
+
+def test_engines_of_one_speed_that_took_turns_are_not_told_apart() -> None:
+    alarms = 0
+    for seed in range(40):
+        drift = wandering()
+        x, y = (
+            [speed * a / 100 for speed, a in zip(drift, rates(2 * seed + side, noise=0.03), strict=True)]
+            for side in (0, 1)
+        )
+        base, new = (run(case(series(values)), paired_id="p") for values in (x, y))
+        alarms += compare(base, new).regressed
+    assert alarms <= 2
+
+
+def test_rounds_disturbed_in_either_run_make_no_pair() -> None:
+    bad = tuple(number in (2, 5) for number in range(10))
+    spoilt = [1.0 if flag else 100.0 + number for number, flag in enumerate(bad)]
+    base = run(case(series([100.0 + number for number in range(10)])), paired_id="p")
+    new = run(case(series(spoilt, polluted=bad)), paired_id="p")
+    assert only(compare(base, new)).change_frac == pytest.approx(0.0)
+    few = run(case(series(spoilt, polluted=[number > 3 for number in range(10)])), paired_id="p")
+    finding = only(compare(base, few))
+    assert finding.verdict is Verdict.NOT_COMPARABLE
+    assert "4 rounds" in (finding.reason or "")
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("count", [5, 10, 23])
+def test_signed_ranks_agree_with_scipy(seed: int, count: int) -> None:
+    from scipy.stats import wilcoxon
+
+    source = random.Random(seed)
+    differences = [source.gauss(0.3, 1.0) for _ in range(count)]
+    expected = wilcoxon(differences, method="exact").pvalue
+    assert ranks.paired_p_value(differences) == pytest.approx(expected)
+    low, middle, high = ranks.centre(differences)
+    assert min(differences) <= low <= middle <= high <= max(differences)
+    assert (low > 0 or high < 0) == (ranks.paired_p_value(differences) <= 0.05)
+
+
+def test_pairs_without_a_difference_say_nothing() -> None:
+    assert ranks.paired_p_value([0.0] * 10) == 1.0
+    assert ranks.centre([0.0] * 10) == (0.0, 0.0, 0.0)
+    assert ranks.paired_p_value([1.0, 1.0, -1.0, 0.0]) == pytest.approx(0.75)  # 3 of the 8 signs of three ties, twice
+
+
 def test_rank_statistics_agree_with_published_tables() -> None:
     # Mann-Whitney critical values: two-sided 5 % for 10 and 10 is U = 23, for 5 and 5 U = 2
     assert ranks.u_cdf(23, 10, 10) <= 0.025 < ranks.u_cdf(24, 10, 10)
