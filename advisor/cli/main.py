@@ -22,6 +22,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "plan": ("advisor.cli.plan", "Find the chips that run a model, and at what price."),
     "compare": ("advisor.cli.compare", "Compare machines side by side, this one included."),
     "report": ("advisor.cli.report", "Render saved documents as HTML, PNG, Markdown or CSV."),
+    "export": ("advisor.cli.export", "Write what makes another program run a pick, or connect to it."),
+    "serve": ("advisor.cli.serve", "Start a pick as an OpenAI-compatible server on this machine."),
     "history": ("advisor.cli.history", "Show what was measured here over time."),
     "bench": ("advisor.cli.bench", "Record a suite of runs for regress."),
     "regress": ("advisor.cli.regress", "Compare two runs on reference hardware."),
