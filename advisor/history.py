@@ -92,8 +92,17 @@ def _add_points(connection: sqlite3.Connection) -> None:
             _insert_points(connection, document_id, document)
 
 
+def _add_calibration_points(connection: sqlite3.Connection) -> None:
+    """Calibrations that were remembered before their rates were points."""
+    rows = connection.execute("SELECT document_id, body FROM documents WHERE kind = 'calibration'").fetchall()
+    for document_id, body in rows:
+        document = _readable(body)
+        if document is not None:
+            _insert_points(connection, document_id, document)
+
+
 #: Step n brings version n to n + 1. Steps are never edited once released, only appended.
-_MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (_create, _add_points)
+_MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (_create, _add_points, _add_calibration_points)
 
 
 def _readable(body: str) -> Any | None:
@@ -115,7 +124,7 @@ def _engine_of(document: object) -> str | None:
         return series.engine_label(document.environment.engine)
     if isinstance(document, Validation) and document.records:
         return series.engine_label(document.records[0].engine)
-    return None
+    return series.engine_label(document.engine) if isinstance(document, Calibration) else None
 
 
 class History:

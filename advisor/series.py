@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 from advisor.errors import BadRequestError
 from advisor.types import (
+    Calibration,
     EngineBuild,
     MetricSeries,
     Run,
@@ -152,6 +153,9 @@ def require_sound(run: Run, where: str) -> None:
 
 def points(document: object) -> Iterator[tuple[str, str, float, float, float]]:
     """Subject, metric, median, lowest and highest clean value of everything a document measured."""
+    if isinstance(document, Calibration):
+        yield from _rates(document)
+        return
     run = run_from_validation(document) if isinstance(document, Validation) else document
     if not isinstance(run, Run):
         return
@@ -160,3 +164,15 @@ def points(document: object) -> Iterator[tuple[str, str, float, float, float]]:
             values = clean_values(series)
             if values:
                 yield case.subject, series.metric, statistics.median(values), min(values), max(values)
+
+
+def _rates(calibration: Calibration) -> Iterator[tuple[str, str, float, float, float]]:
+    """What each type of weight reaches: bytes per second while decoding, flop per second in prefill."""
+    for rates in calibration.rates:
+        for metric, costs in (
+            ("decode_bytes_per_s", rates.decode_s_per_byte),
+            ("prefill_flop_per_s", rates.prefill_s_per_flop),
+        ):
+            for kind, cost_s in costs.items():
+                if kind != "*" and cost_s > 0:
+                    yield f"calibration {rates.device_id} {kind}", metric, 1 / cost_s, 1 / cost_s, 1 / cost_s

@@ -34,10 +34,22 @@ def this_calibration(profile: HardwareProfile, *, quiet: bool = False) -> Calibr
     say("first use of this engine here: timing it on small synthetic models (under 45 s)")
     try:
         with Progress("calibrating llama.cpp", quiet=quiet) as progress:
-            return calibrate(profile, on_progress=progress.update)
+            made = calibrate(profile, on_progress=progress.update)
     except EngineError as error:
         say(f"advisor: calibration failed, predictions are from data sheets: {error}")
         return None
+    _remember(made)
+    return made
+
+
+def _remember(calibration: Calibration) -> None:
+    from advisor.history import HistoryError, open_history
+
+    try:
+        with open_history() as past:
+            past.record(calibration)
+    except HistoryError as error:
+        say(f"advisor: not added to the history: {error}")
 
 
 def resolve_machine(

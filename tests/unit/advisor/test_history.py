@@ -10,8 +10,10 @@ import time
 from pathlib import Path
 
 import pytest
+import report_examples
 
 from advisor import codec, history
+from advisor.changepoints import with_change_points
 from advisor.types import (
     Basis,
     Calibration,
@@ -240,6 +242,42 @@ def test_calibrations_are_found_by_machine(tmp_path: Path) -> None:
         past.record(other)
         assert past.calibrations("machine-a") == (calibration,)
         assert json.loads(codec.dump(past.calibrations()[1]))["profile_id"] == "machine-b"
+
+
+def test_a_calibrations_rates_are_trends_with_change_points(tmp_path: Path) -> None:
+    made = report_examples.calibration()
+    with history.open_history(tmp_path / "h.sqlite3") as past:
+        for day in range(1, 9):
+            slower = 1.0 if day < 5 else 1.25  # an update of the engine costs a quarter
+            rates = dataclasses.replace(
+                made.rates[0],
+                decode_s_per_byte={kind: cost * slower for kind, cost in made.rates[0].decode_s_per_byte.items()},
+            )
+            engine = EngineBuild(id="llama.cpp", version="1" if day < 5 else "2")
+            created_at = f"2026-01-{day:02d}T00:00:00Z"
+            past.record(dataclasses.replace(made, rates=(rates,), engine=engine, created_at=created_at))
+        trends = {(trend.subject, trend.metric): trend for trend in past.trends()}
+    assert ("calibration cpu *", "decode_bytes_per_s") not in trends
+    decode = with_change_points(trends["calibration cpu Q4_K", "decode_bytes_per_s"])
+    assert [point.value for point in decode.points][:1] == [pytest.approx(27e9)]
+    (step,) = decode.change_points
+    assert (step.created_at, step.engine_before, step.engine_after) == (
+        "2026-01-05T00:00:00Z",
+        "llama.cpp 1",
+        "llama.cpp 2",
+    )
+    assert step.change_frac == pytest.approx(-0.2)
+    assert not with_change_points(trends["calibration cpu Q4_K", "prefill_flop_per_s"]).change_points
+
+
+def test_calibrations_of_version_2_become_trends(tmp_path: Path) -> None:
+    path = tmp_path / "old.sqlite3"
+    with history.open_history(path) as past:
+        past.record(report_examples.calibration())
+        past._connection.execute("DELETE FROM points")
+        past._connection.execute("PRAGMA user_version = 2")
+    with history.open_history(path) as past:
+        assert {trend.metric for trend in past.trends()} == {"decode_bytes_per_s", "prefill_flop_per_s"}
 
 
 def test_the_default_place_is_the_users_data_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
