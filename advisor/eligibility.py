@@ -24,7 +24,8 @@ def right_kind(model: ModelSpec, workload: Workload, limits: Limits) -> Rejectio
     del limits
     task, has = workload.task, model.capabilities
     if model.duplicate_of is not None:
-        return Rejection(model_id=model.model_id, reason=f"the same weights as {model.duplicate_of}")
+        same = model.duplicate_of
+        return Rejection(model_id=model.model_id, reason=f"the same weights as {same}", fix=f"run {same}")
     missing = TASKS[task].needs - has
     if missing:
         return Rejection(

@@ -69,12 +69,29 @@ def turn_wait_s(estimate: Estimate, profile: TaskProfile) -> float:
 
 def usability(decode_tokens_per_s: float, wait_s: float, profile: TaskProfile) -> float:
     """How much of a model's quality is left at this speed: `SLOWEST_USABILITY` squared to 1 where it is usable."""
-    decode = _log_share(decode_tokens_per_s, profile.usable_tokens_per_s, profile.ample_tokens_per_s)
-    wait = _log_share(wait_s, profile.patience_s, profile.prompt_wait_s)
-    span = 1.0 - SLOWEST_USABILITY
-    usable = (SLOWEST_USABILITY + span * decode) * (SLOWEST_USABILITY + span * wait)
+    return _decode_usability(decode_tokens_per_s, profile) * _wait_usability(wait_s, profile)
+
+
+def _decode_usability(decode_tokens_per_s: float, profile: TaskProfile) -> float:
+    share = _log_share(decode_tokens_per_s, profile.usable_tokens_per_s, profile.ample_tokens_per_s)
     too_slow = min(1.0, decode_tokens_per_s / profile.usable_tokens_per_s) if profile.usable_tokens_per_s else 1.0
-    return usable * math.sqrt(too_slow * min(1.0, profile.patience_s / max(wait_s, 1e-9)))
+    return (SLOWEST_USABILITY + (1.0 - SLOWEST_USABILITY) * share) * math.sqrt(too_slow)
+
+
+def _wait_usability(wait_s: float, profile: TaskProfile) -> float:
+    share = _log_share(wait_s, profile.patience_s, profile.prompt_wait_s)
+    too_long = min(1.0, profile.patience_s / max(wait_s, 1e-9))
+    return (SLOWEST_USABILITY + (1.0 - SLOWEST_USABILITY) * share) * math.sqrt(too_long)
+
+
+def parts(option: "ScoredEstimate") -> dict[str, float]:
+    """The factors of a score: "quality", "decode" and "wait"."""
+    profile = TASKS[option.estimate.workload.task]
+    return {
+        "quality": conservative(option.quality),
+        "decode": _decode_usability(option.estimate.decode_tokens_per_s.mid, profile),
+        "wait": _wait_usability(option.turn_wait_s, profile),
+    }
 
 
 def is_usable(decode_tokens_per_s: float, wait_s: float, profile: TaskProfile) -> bool:
@@ -82,9 +99,9 @@ def is_usable(decode_tokens_per_s: float, wait_s: float, profile: TaskProfile) -
     return decode_tokens_per_s >= profile.usable_tokens_per_s and wait_s <= profile.patience_s
 
 
-def score_estimate(estimate: Estimate, quality: Quality) -> ScoredEstimate:
-    """Score one estimate for its own workload's task."""
-    profile = TASKS[estimate.workload.task]
+def score_estimate(estimate: Estimate, quality: Quality, profile: TaskProfile | None = None) -> ScoredEstimate:
+    """Score one estimate by a profile; by default that of its own workload's task."""
+    profile = profile or TASKS[estimate.workload.task]
     wait_s = turn_wait_s(estimate, profile)
     decode = estimate.decode_tokens_per_s.mid
     factor = usability(decode, wait_s, profile)

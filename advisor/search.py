@@ -64,11 +64,21 @@ def search_all(
     machine: Machine,
     request: Request,
     on_progress: Callable[[int, int], None] | None = None,
+    *,
+    until: Preference | None = None,
 ) -> Found:
-    """Search the catalog, leaving out models that are too weak for the task unless nothing better fits."""
-    found = _search_above(least_quality(request), catalog, machine, request, on_progress)
+    """Search the catalog, leaving out models that are too weak for the task unless nothing better fits.
+
+    Args:
+        catalog: the catalog.
+        machine: the machine.
+        request: what is asked; the search ends when its ``top_count`` best picks are certain.
+        on_progress: told how many models of how many were looked at.
+        until: end only when every model of at least this preference is found.
+    """
+    found = _search_above(least_quality(request), catalog, machine, request, on_progress, until)
     if not found.candidates and least_quality(request) > 0.0:
-        return _search_above(0.0, catalog, machine, request, on_progress)
+        return _search_above(0.0, catalog, machine, request, on_progress, until)
     return found
 
 
@@ -78,11 +88,12 @@ def _search_above(
     machine: Machine,
     request: Request,
     on_progress: Callable[[int, int], None] | None,
+    until: Preference | None,
 ) -> Found:
     bounds = {model_id: _bound(catalog, machine, model, request) for model_id, model in catalog.models.items()}
     order = sorted(bounds, key=lambda model_id: (bounds[model_id], model_id), reverse=True)
     found = Found()
-    top = _Top(request, catalog.models)
+    top = _Top(request, catalog.models, until)
     for index, model_id in enumerate(order):
         if top.is_beyond(bounds[model_id], found.candidates):
             break
@@ -101,8 +112,9 @@ def _search_above(
 class _Top:
     """What a model must beat: the preference of the last of the wanted picks, after folding."""
 
-    def __init__(self, request: Request, models: Mapping[str, ModelSpec]) -> None:
+    def __init__(self, request: Request, models: Mapping[str, ModelSpec], until: Preference | None) -> None:
         self._request = request
+        self._until = until
         self._models = models
         self._best: list[Preference] = []  # preferences within the limits, a heap of the top ones
         self._folded_at = 0
@@ -116,6 +128,8 @@ class _Top:
 
     def is_beyond(self, bound: Preference, found: Sequence[Candidate]) -> bool:
         """Whether no model of this bound, or of a lower one, can still enter the top."""
+        if self._until is not None:
+            return bound < self._until
         if len(self._best) < self._request.top_count or bound >= self._best[0]:
             return False
         if self._least is None or len(found) >= self._folded_at + _FOLD_EVERY:
@@ -126,6 +140,8 @@ class _Top:
 
     def least(self, found: Sequence[Candidate]) -> Preference | None:
         """The preference to beat, as far as known; None while anything may enter, or a limit is to be explained."""
+        if self._until is not None:
+            return self._until
         if self._request.limits != Limits() or len(self._best) < self._request.top_count:
             return None
         if len(found) >= self._folded_at + _FOLD_EVERY:
