@@ -16,9 +16,14 @@ _TRAILING_COUNT = re.compile(r"^(?P<name>.*\S)\s*[*×]\s*(?P<count>\d{1,5})$")
 # what device listings add around a chip's name
 _DECORATION = re.compile(
     r"\((?:r|tm|c)\)|[®™]|\bcpu @ [\d.]+ ?ghz|\b\d+-core processor\b|\bprocessor\b"
-    r"|\bw(?:ith|/) radeon .*$|\bgraphics$",
+    r"|\bw(?:ith|/) radeon .*$|\bgraphics$|^\d+th gen\b|\((?:radv|amdvlk|aco|llvm|dg2|bmg)\b[^)]*\)",
     re.IGNORECASE,
 )
+# a computer that is named for its Apple chip, and a device listing that puts the name into brackets
+_MAC = re.compile(
+    r"^(?:macbook (?:air|pro)|mac (?:mini|studio|pro)|imac)\s+(?:with\s+)?(?=(?:apple )?m\d)", re.IGNORECASE
+)
+_BRACKETED = re.compile(r"^[^\[\]]*\[([^\[\]]+)\][^\[\]]*$")
 _PCI_ID = re.compile(r"^(?:pci:)?([0-9a-f]{4})[:/]([0-9a-f]{4})$", re.IGNORECASE)
 
 
@@ -82,7 +87,7 @@ class ChipIndex:
 
     def _named(self, text: str) -> Sequence[ChipSpec]:
         pci = _PCI_ID.match(text.strip())
-        keys = [":".join(pci.groups()).lower()] if pci else [_key(text), _key(_DECORATION.sub(" ", text))]
+        keys = [":".join(pci.groups()).lower()] if pci else [_key(spelling) for spelling in _spellings(text)]
         return next((tier[key] for key in keys for tier in self._tiers if key in tier), ())
 
     def _variant(self, text: str, found: Sequence[ChipSpec], memory_bytes: int, *, strict: bool) -> ChipSpec:
@@ -96,8 +101,9 @@ class ChipIndex:
             sold = "; ".join(f"{chip.chip_id}: {_sizes(chip)}" for chip in pool)
             raise CatalogError(f"chip {text!r} does not come with {memory_bytes / GIB:.4g} GiB; it is sold as {sold}")
         chip = _only(text, preferred)
-        varies = chip.memory_bytes is None or chip.unified
-        return replace(chip, memory_bytes=memory_bytes) if varies else chip
+        if chip.memory_bytes is not None and not chip.unified:
+            return chip
+        return replace(chip, memory_bytes=_sold_bytes(chip, memory_bytes) if strict else memory_bytes)
 
     def _nearest(self, text: str) -> tuple[str, ...]:
         """Chips whose identity or alias looks most like a text."""
@@ -148,6 +154,25 @@ def _key(name: str) -> str:
     return squash(name)
 
 
+def _spellings(text: str) -> tuple[str, ...]:
+    """A text as it is, and without what listings and shops add to a chip's name."""
+    bare = _DECORATION.sub(" ", text).strip()
+    bracketed = _BRACKETED.match(text.strip())
+    return (text, bare, _MAC.sub("", bare), *(bracketed.groups() if bracketed else ()))
+
+
+def _sold_sizes(chip: ChipSpec) -> tuple[int, ...]:
+    """Memory sizes a chip is sold with; none where it takes whatever is fitted."""
+    soldered = chip.memory_bytes is not None and (not chip.unified or chip.chip_id.endswith("GB"))
+    return chip.memory_choices_bytes or ((chip.memory_bytes,) if soldered and chip.memory_bytes else ())
+
+
+def _sold_bytes(chip: ChipSpec, memory_bytes: int) -> int:
+    """The size that a chip is sold with and a user means by ``128GB``, which vendors count in GiB."""
+    near = (size for size in _sold_sizes(chip) if abs(size - memory_bytes) <= _SAME_SIZE_FRAC * size)
+    return min(near, key=lambda size: abs(size - memory_bytes), default=memory_bytes)
+
+
 def _only(text: str, found: Iterable[ChipSpec]) -> ChipSpec:
     first, *others = found
     if others:
@@ -156,10 +181,8 @@ def _only(text: str, found: Iterable[ChipSpec]) -> ChipSpec:
 
 
 def _has_memory(chip: ChipSpec, memory_bytes: int) -> bool:
-    sizes = chip.memory_choices_bytes or (() if chip.unified or chip.memory_bytes is None else (chip.memory_bytes,))
-    if not sizes:
-        return True
-    return any(abs(size - memory_bytes) <= _SAME_SIZE_FRAC * size for size in sizes)
+    sizes = _sold_sizes(chip)
+    return not sizes or any(abs(size - memory_bytes) <= _SAME_SIZE_FRAC * size for size in sizes)
 
 
 def _sizes(chip: ChipSpec) -> str:
