@@ -87,7 +87,8 @@ def _too_few(base: MetricSeries, new: MetricSeries, minimum: int) -> str | None:
             continue
         if measured >= minimum:
             return f"the {name} has {usable} undisturbed rounds of {measured}, {minimum} are needed: quiet the machine"
-        return f"the {name} has {measured} rounds, {minimum} are needed"
+        rounds = "1 round" if measured == 1 else f"{measured} rounds"
+        return f"the {name} has {rounds}, {minimum} are needed: record more with advisor bench --suite FILE --rounds 10"
     return None
 
 

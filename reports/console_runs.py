@@ -90,12 +90,14 @@ def print_regression(regression: Regression, console: "Console") -> None:
         ]
         if unlike:
             terminal.section(console, title)
-            terminal.bullets(console, (f"{findings.name(f)}: {plain(f.reason or '')}" for f in unlike), style)
+            terminal.bullets(console, findings.by_reason(unlike), style)
     if regression.environment_changes:
         terminal.section(console, "What else changed")
         terminal.bullets(console, map(findings.suspect, regression.environment_changes))
     notes = [f"compared although the {name} differs" for name in regression.allowed] + list(regression.notes)
-    terminal.bullets(console, notes)
+    if notes:
+        terminal.section(console, "Notes")
+        terminal.bullets(console, notes)
 
 
 def _reference(name: str, run: RunReference) -> str:
@@ -145,6 +147,9 @@ def print_selftest(test: SelfTest, console: "Console") -> None:
 def print_history(document: HistoryDocument, console: "Console", *, entries_count: int) -> None:
     """The newest documents, and every trend with its lasting steps."""
     terminal.heading(console, f"{phrases.counted(len(document.entries), 'document')} remembered")
+    if not document.entries:
+        terminal.bullets(console, ["advisor validate, advisor bench and the first calibration are kept here"])
+        return
     table = terminal.table("when", "kind", "what", "digest", folds=(2,))
     for entry in document.entries[-entries_count:]:
         table.add_row(fmt.clock(entry.created_at), entry.kind, terminal.text(entry.summary), entry.digest[:10])

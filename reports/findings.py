@@ -1,5 +1,7 @@
 """What a comparison's findings say, in words that every output shares."""
 
+from collections.abc import Sequence
+
 from advisor.types import EnvironmentChange, Finding, Regression, Verdict
 from reports import format as fmt
 from reports import phrases, wording
@@ -22,6 +24,17 @@ def name(finding: Finding) -> str:
     """Subject and metric on one line."""
     metric = "" if finding.metric == "*" else f": {wording.metric(finding.metric)}"
     return plain(finding.subject) + metric
+
+
+def by_reason(found: Sequence[Finding]) -> list[str]:
+    """One line per subject and reason, with all metrics of which the same is said."""
+    grouped: dict[tuple[str, str], list[str]] = {}
+    for finding in found:
+        metrics = grouped.setdefault((plain(finding.subject), plain(finding.reason or "no reason given")), [])
+        metrics += [] if finding.metric == "*" else [wording.metric(finding.metric)]
+    return [
+        ": ".join(filter(None, (subject, ", ".join(metrics), reason))) for (subject, reason), metrics in grouped.items()
+    ]
 
 
 def values(finding: Finding) -> str:

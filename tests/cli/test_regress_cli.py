@@ -8,6 +8,7 @@ import xml.etree.ElementTree as ET
 from pathlib import Path
 
 import pytest
+import report_examples
 
 from advisor import codec, history
 from advisor.cli.main import main
@@ -183,3 +184,15 @@ def test_a_machine_is_tested_against_itself(capsys: pytest.CaptureFixture[str]) 
     assert (document["kind"], document["comparisons_count"], document["false_alarms_count"]) == ("selftest", 10, 0)
     assert advisor("regress", "--aa", save("one.json", make_run(1))) == 0
     assert "caught 90" in capsys.readouterr().out
+
+
+def test_a_single_value_cannot_be_compared_and_the_output_says_what_to_do(capsys: pytest.CaptureFixture[str]) -> None:
+    one = report_examples.validation()
+    codec.save(one, "one.json")
+    codec.save(dataclasses.replace(one, created_at="2026-12-01T00:00:00Z"), "two.json")
+    assert advisor("regress", "one.json", "two.json") == 1  # nothing could be compared, and that is no pass
+    captured = capsys.readouterr()
+    said = " ".join(captured.out.split())
+    assert "the baseline has 1 round, 5 are needed: record more with advisor bench --suite FILE --rounds 10" in said
+    assert said.count("5 are needed") == sum(record.status is ValidationStatus.OK for record in one.records)
+    assert "nothing could be compared" in captured.err
