@@ -99,7 +99,7 @@ def serve(launch: Launch, bound: socket.socket, *, on_ready: Callable[[], None],
             on_ready()
 
     server.startup = startup
-    with _quiet_termination():
+    with quiet_termination():
         try:
             server.run(sockets=[bound])
         finally:
@@ -107,7 +107,7 @@ def serve(launch: Launch, bound: socket.socket, *, on_ready: Callable[[], None],
 
 
 @contextmanager
-def _quiet_termination() -> Iterator[None]:
+def quiet_termination() -> Iterator[None]:
     """Let the server finish on a signal; it raises the signal again afterwards, which then does nothing."""
 
     def ignore(_number: int, _frame: FrameType | None) -> None:

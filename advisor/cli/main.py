@@ -24,6 +24,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "report": ("advisor.cli.report", "Render saved documents as HTML, PNG, Markdown or CSV."),
     "export": ("advisor.cli.export", "Write what makes another program run a pick, or connect to it."),
     "serve": ("advisor.cli.serve", "Start a pick as an OpenAI-compatible server on this machine."),
+    "mcp": ("advisor.cli.mcp", "Answer assistants over the Model Context Protocol."),
     "history": ("advisor.cli.history", "Show what was measured here over time."),
     "bench": ("advisor.cli.bench", "Record a suite of runs for regress."),
     "regress": ("advisor.cli.regress", "Compare two runs on reference hardware."),
