@@ -3,10 +3,9 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from advisor.series import typical
 from advisor.types import Fleet, FleetNode, NodeStatus
+from reports import boxes, phrases, terminal
 from reports import format as fmt
-from reports import phrases, terminal
 from reports.text import plain
 
 if TYPE_CHECKING:
@@ -14,7 +13,6 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 _STYLES = {NodeStatus.OK: "green", NodeStatus.FAILED: "red", NodeStatus.LOST: "red", NodeStatus.WAITING: "dim"}
-_METRIC = "decode_tokens_per_s"
 
 
 def nodes_table(nodes: Sequence[FleetNode]) -> "Table":
@@ -25,29 +23,9 @@ def nodes_table(nodes: Sequence[FleetNode]) -> "Table":
             terminal.text(node.name),
             terminal.text(node.status.value, _STYLES[node.status]),
             fmt.duration(node.elapsed_s),
-            terminal.text(_machine(node)),
+            terminal.text(boxes.machine(node)),
         )
     return table
-
-
-def _machine(node: FleetNode) -> str:
-    if node.profile is not None:
-        return phrases.hardware(node.profile)
-    if node.run is not None:
-        return plain(node.run.environment.hardware)
-    return plain(node.reason or "")
-
-
-def _speeds(fleet: Fleet) -> dict[str, dict[str, float]]:
-    """Typical decode speed by case and node."""
-    speeds: dict[str, dict[str, float]] = {}
-    for node in fleet.nodes:
-        for case in node.run.cases if node.run else ():
-            for series in case.series:
-                value = typical(series) if series.metric == _METRIC else None
-                if value is not None:
-                    speeds.setdefault(case.subject, {})[node.node_id] = value
-    return speeds
 
 
 def print_fleet(fleet: Fleet, console: "Console") -> None:
@@ -55,7 +33,7 @@ def print_fleet(fleet: Fleet, console: "Console") -> None:
     answered = sum(node.status is NodeStatus.OK for node in fleet.nodes)
     terminal.heading(console, f"{answered} of {phrases.counted(len(fleet.nodes), 'node')} answered ({fleet.action})")
     console.print(nodes_table(fleet.nodes))
-    speeds = _speeds(fleet)
+    speeds = boxes.speeds(fleet)
     if speeds:
         terminal.section(console, "Which box for which model")
         names = {node.node_id: node.name for node in fleet.nodes}

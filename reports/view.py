@@ -11,6 +11,7 @@ from advisor.types import (
     Accuracy,
     Calibration,
     Estimate,
+    Fleet,
     HistoryDocument,
     Recommendation,
     Regression,
@@ -26,6 +27,7 @@ from reports.sections import accuracy as accuracy_view
 from reports.sections import compare, records
 from reports.sections import doctor as doctor_view
 from reports.sections import estimate as estimate_view
+from reports.sections import fleet as fleet_view
 from reports.sections import profile as profile_view
 from reports.sections import recommendation as recommendation_view
 from reports.sections import regression as regression_view
@@ -45,6 +47,7 @@ def build_page(documents: Sequence[object]) -> Page:
         _with_charts(_each(documents, Validation, validation_view.section), charts.of_validations(documents)),
         _with_charts(_each(documents, HardwareProfile, profile_view.section), charts.of_profiles(documents)),
         _each(documents, Diagnosis, doctor_view.section),
+        _with_charts(_each(documents, Fleet, fleet_view.section), charts.of_fleets(documents)),
         _with_charts(_each(documents, Regression, regression_view.section), charts.of_regressions(documents)),
         _each(documents, SelfTest, regression_view.selftest_section),
         _with_charts(_each(documents, Accuracy, accuracy_view.section), charts.of_accuracies(documents)),
@@ -131,6 +134,7 @@ def _headline(documents: Sequence[object]) -> Headline:
         (Accuracy, accuracy_view.headline),
         (HardwareProfile, profile_view.headline),
         (Diagnosis, doctor_view.headline),
+        (Fleet, fleet_view.headline),
     )
     for kind, make in makers:
         found = next((document for document in documents if isinstance(document, kind)), None)

@@ -5,7 +5,7 @@ The functions here say which charts belong to which part of a report.
 
 from collections.abc import Sequence
 
-from advisor.types import Accuracy, Estimate, Recommendation, Validation
+from advisor.types import Accuracy, Estimate, Fleet, Recommendation, Validation
 from probes.types import HardwareProfile
 from reports.blocks import Charts
 from reports.charts import changes, curves, depth, errors, machines, memory, pareto, proof, roofline, trends
@@ -43,6 +43,11 @@ def of_profiles(documents: Sequence[object]) -> Charts:
 def of_machines(documents: Sequence[object]) -> Charts:
     """Machines side by side."""
     return Charts(machines.build(documents))
+
+
+def of_fleets(documents: Sequence[object]) -> Charts:
+    """The nodes of each fleet side by side."""
+    return Charts(tuple(chart for fleet in documents if isinstance(fleet, Fleet) for chart in machines.of_fleet(fleet)))
 
 
 def of_regressions(documents: Sequence[object]) -> Charts:

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
-from advisor.types import Recommendation
+from advisor.types import Fleet, Recommendation
 from probes.types import HardwareProfile
+from reports import boxes, phrases
 from reports import format as fmt
-from reports import phrases
 from reports.blocks import Grid
 from reports.charts.axes import LABEL_LIMIT, legend, log_axis
 from reports.charts.base import Chart
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 _MODELS_SHOWN = 10
 _NAME_LIMIT = 34
 _MARKERS = "osD^vPX"
+_OWN_PICKS = "Generation speed as each machine's own pick of quant and settings runs it."
 
 #: per machine: name, bytes per second, flop per second of its fastest device
 _Measured = tuple[str, float, float]
@@ -32,7 +33,7 @@ def build(documents: Sequence[object]) -> tuple[Chart, ...]:
     """Charts for two or more profiles, and for two or more recommendations."""
     charts: list[Chart] = []
     profiles = [document for document in documents if isinstance(document, HardwareProfile)]
-    measured = [found for found in map(_measured, profiles) if found is not None]
+    measured = [found for profile in profiles if (found := _measured(profile)) is not None]
     if len(measured) > 1:
         charts.append(_measured_chart(measured))
     recommendations = [document for document in documents if isinstance(document, Recommendation)]
@@ -40,6 +41,22 @@ def build(documents: Sequence[object]) -> tuple[Chart, ...]:
         speeds = _speeds(recommendations)
         if speeds:
             charts.append(_speeds_chart(recommendation_names(recommendations), speeds))
+    return tuple(charts)
+
+
+def of_fleet(fleet: Fleet) -> tuple[Chart, ...]:
+    """The nodes of a fleet by what their scans measured, and by what they make of the same cases."""
+    charts: list[Chart] = []
+    measured = [found for node in fleet.nodes if node.profile and (found := _measured(node.profile, plain(node.name)))]
+    if len(measured) > 1:
+        charts.append(_measured_chart(measured))
+    nodes = [node for node in fleet.nodes if node.run is not None]
+    speeds = tuple(
+        (plain(case), tuple(found.get(node.node_id) for node in nodes)) for case, found in boxes.speeds(fleet).items()
+    )
+    if len(nodes) > 1 and speeds:
+        caption = "Generation speed of each case, the same file and settings on every node."
+        charts.append(_speeds_chart(tuple(plain(node.name) for node in nodes), speeds[:_MODELS_SHOWN], caption))
     return tuple(charts)
 
 
@@ -52,12 +69,12 @@ def recommendation_names(recommendations: Sequence[Recommendation]) -> tuple[str
     )
 
 
-def _measured(profile: HardwareProfile) -> _Measured | None:
+def _measured(profile: HardwareProfile, name: str | None = None) -> _Measured | None:
     found = roofs(profile)
     if not found:
         return None
     fastest = max(found, key=lambda roof: roof.bytes_per_s)
-    return phrases.machine_name(profile), fastest.bytes_per_s, fastest.flop_per_s[0][1]
+    return name or phrases.machine_name(profile), fastest.bytes_per_s, fastest.flop_per_s[0][1]
 
 
 def _measured_chart(measured: Sequence[_Measured]) -> Chart:
@@ -113,12 +130,12 @@ def _speeds(recommendations: Sequence[Recommendation]) -> tuple[_Speeds, ...]:
     return tuple((names[model], tuple(speeds.get(model) for speeds in by_machine)) for model in shared[:_MODELS_SHOWN])
 
 
-def _speeds_chart(machines: tuple[str, ...], speeds: tuple[_Speeds, ...]) -> Chart:
+def _speeds_chart(machines: tuple[str, ...], speeds: tuple[_Speeds, ...], caption: str = _OWN_PICKS) -> Chart:
     rows = tuple((name, *(fmt.number(value) for value in values)) for name, values in speeds)
     return Chart(
         chart_id="machines-speeds",
         title="The same models on each machine",
-        caption="Generation speed as each machine's own pick of quant and settings runs it.",
+        caption=caption,
         description=f"Generation speed of {phrases.counted(len(speeds), 'model')} on {', '.join(machines)}.",
         table=Grid(
             caption="Tokens per second by machine",
