@@ -1,243 +1,261 @@
 """The inverse question: which machines run this model, how well, and at what price.
 
-Every chip of the catalog is tried alone and in usual multiples, at the finest quantisation that stays
-within the limits. Machines are compared by price, and by the cost of a million tokens.
+Every chip of the catalog is tried alone and in usual multiples, each in the setting of the model that the
+score likes best within the limits. Machines are ranked by what they cost; rented ones by the hour.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
-from advisor.errors import NothingFitsError
+from advisor.costs import Costs, computer_power_w, electricity_usd_per_million, price_of, usd_per_million
+from advisor.eligibility import licensed
+from advisor.engine_requirements import (
+    GGUF_ENGINES,
+    LLAMA_CPP,
+    loadable_quant_ids,
+    platform_of,
+    waiver,
+    with_engine,
+)
+from advisor.errors import BadRequestError, NothingFitsError
+from advisor.limits import misses
 from advisor.machine import Machine
+from advisor.machine_classes import ALWAYS_SHOWN, machines_to_try
 from advisor.machines import default_backend, from_hardware
+from advisor.obtain import LAST_RESORT_QUANT_IDS
 from advisor.predict import candidates
-from advisor.types import Estimate, EstimateWarning, Limits, MachineClass, Plan, PlanRow, Rejection, Workload
+from advisor.request import Request, preference
+from advisor.score import ScoredEstimate
+from advisor.search import limited_memory, score, search_model, too_large
+from advisor.types import (
+    ClassMiss,
+    Estimate,
+    EstimateWarning,
+    Limits,
+    MachineClass,
+    Plan,
+    PlanRow,
+    Rejection,
+    Workload,
+)
 from catalog.chips import HardwareSpec
 from catalog.load import Catalog
-from catalog.types import ArtifactSpec, ChipSpec, ModelSpec
-from catalog.units import GIB
-
-#: RAM of the PC or server around a plug-in card.
-_HOST_MEMORY_BYTES = 64 * GIB
-#: How many of a card people put in one box.
-_COUNTS: Mapping[MachineClass, tuple[int, ...]] = {
-    MachineClass.GAMING: (1, 2),
-    MachineClass.WORKSTATION: (1, 2, 4),
-    MachineClass.DATACENTER: (1, 2, 4, 8),
-    MachineClass.UNIFIED: (1,),
-    MachineClass.APPLE: (1,),
-    MachineClass.CPU: (1,),
-}
-_DATACENTER_NAMES = frozenset(
-    {
-        "A100",
-        "A10",
-        "A30",
-        "A40",
-        "B100",
-        "B200",
-        "B300",
-        "GB200",
-        "GH200",
-        "H100",
-        "H200",
-        "H800",
-        "L4",
-        "L40",
-        "L40S",
-        "T4",
-        "V100",
-        "P100",
-        "P40",
-    }
-)
-_WORKSTATION_NAMES = ("Quadro", "RTX A", "RTX PRO", "PRO", "Ada")
-_SECONDS_PER_HOUR = 3600.0
-_HOURS_PER_YEAR = 8766.0
-#: A machine is written off over this long when its price becomes a cost per token.
-_WRITE_OFF_YEARS = 4.0
-_SAME_SPEED_FRAC = 0.97
-#: Draw of the computer around the chips.
-_HOST_POWER_W = 60.0
+from catalog.types import ArtifactSpec, ModelSpec
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Costs:
-    """What electricity and rented machines cost the user, in dollars."""
+class Question:
+    """A model on machines that are not chosen yet.
 
-    electricity_usd_per_kwh: float = 0.30
-    busy_frac: float = 0.10
+    Attributes:
+        artifact: the weights that were named; by default every published quantisation is tried.
+        engine_id: the engine on every machine.
+    """
 
+    model: ModelSpec
+    workload: Workload
+    limits: Limits = field(default_factory=Limits)
+    artifact: ArtifactSpec | None = None
+    kv_quant_id: str | None = None
+    engine_id: str = LLAMA_CPP
 
-def class_of(chip: ChipSpec) -> MachineClass:
-    """Which kind of machine a chip belongs to."""
-    if chip.kind == "cpu":
-        return MachineClass.CPU
-    if chip.kind == "apple":
-        return MachineClass.APPLE
-    if chip.kind == "apu":
-        return MachineClass.UNIFIED
-    words = chip.bare_name.replace("NVIDIA", "").replace("AMD", "").replace("Instinct", "").replace("Tesla", "").split()
-    first = words[0] if words else ""
-    if first in _DATACENTER_NAMES or first.startswith("MI"):
-        return MachineClass.DATACENTER
-    if any(name in chip.bare_name for name in _WORKSTATION_NAMES) and "GeForce" not in chip.bare_name:
-        return MachineClass.WORKSTATION
-    return MachineClass.GAMING
+    @property
+    def request(self) -> Request:
+        """The same as a request for a recommendation."""
+        return Request(workload=self.workload, limits=self.limits, kv_quant_id=self.kv_quant_id)
 
 
-def machines_to_try(catalog: Catalog) -> Iterator[tuple[MachineClass, int, HardwareSpec]]:
-    """Every chip alone and in usual multiples, with each memory size it is sold with."""
-    for chip in catalog.chips.values():
-        kind = class_of(chip)
-        sizes = chip.memory_choices_bytes if chip.memory_bytes is None else (chip.memory_bytes,)
-        for size in sizes:
-            for count in _COUNTS[kind]:
-                extra = None if chip.unified else _HOST_MEMORY_BYTES
-                sized = replace(chip, memory_bytes=size)
-                yield kind, count, HardwareSpec(chip=sized, count=count, extra_memory_bytes=extra)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Miss:
+    """Why a machine does not run the model within the limits; ``distance`` orders misses, the nearest first."""
+
+    reason: str
+    fix: str | None = None
+    distance: float = float("inf")
+
+
+def best_setting(catalog: Catalog, question: Question, machine: Machine) -> Estimate | Miss:
+    """The setting of a model that the score likes best among those within the limits, or the nearest miss."""
+    found = _settings(catalog, question, machine)
+    if isinstance(found, Miss):
+        return found
+    within = [option for option in found if not misses(option, question.limits)]
+    if within:
+        return max(within, key=preference).estimate
+    nearest = min(found, key=lambda option: sum(miss.distance for miss in misses(option, question.limits)))
+    missed = misses(nearest, question.limits)
+    reason = " and ".join(miss.text for miss in missed)
+    return Miss(
+        reason=f"{nearest.estimate.quant_id} {reason}",
+        fix=missed[0].fix if len(missed) == 1 else None,
+        distance=sum(miss.distance for miss in missed),
+    )
+
+
+def _settings(catalog: Catalog, question: Question, machine: Machine) -> Sequence[ScoredEstimate] | Miss:
+    """Every setting that fits: of the named weights, or one for each published quantisation."""
+    model = question.model
+    if question.artifact is not None:
+        available = limited_memory(machine, question.limits)
+        found = candidates(
+            model,
+            question.artifact,
+            machine,
+            question.workload,
+            kv_quant_id=question.kv_quant_id,
+            available_bytes=available,
+        )
+        if found:
+            return [score(catalog, model, made) for made in found]
+        return _lacking(too_large(model, question.artifact, machine, question.request))
+    quants = loadable_quant_ids(model, question.engine_id, platform_of(machine, catalog))
+    if not quants:
+        return Miss(reason=f"no weights of {model.model_id} are published that {question.engine_id} loads")
+    pruned = question.engine_id in GGUF_ENGINES
+    outcome = search_model(catalog, machine, model, question.request, quants=None if pruned else quants)
+    if isinstance(outcome, Rejection):
+        return _lacking(outcome)
+    if outcome.best.estimate.quant_id in LAST_RESORT_QUANT_IDS:
+        return Miss(reason=f"only {outcome.best.estimate.quant_id} fits, which loses too much quality to buy for")
+    return outcome.best, *outcome.others
+
+
+def _lacking(rejection: Rejection) -> Miss:
+    return Miss(reason=rejection.reason, fix=rejection.fix)
 
 
 def plan(
     catalog: Catalog,
-    model: ModelSpec,
-    artifacts: Sequence[ArtifactSpec],
-    workload: Workload,
+    question: Question,
     *,
-    limits: Limits,
     costs: Costs,
     created_at: str,
     tool_version: str,
-    here: Machine | None = None,
+    on_progress: Callable[[float], None] | None = None,
 ) -> Plan:
     """Machines that run a model within the limits, cheapest first where a price is known.
 
     Raises:
-        NothingFitsError: if no chip of the catalog does.
+        BadRequestError: if nobody publishes weights that the engine loads.
+        NothingFitsError: if no chip of the catalog does; names the nearest miss and the limit to relax.
     """
+    _check(question)
     rows: list[PlanRow] = []
-    rejected: list[Rejection] = []
-    for kind, count, spec in machines_to_try(catalog):
-        machine = from_hardware(spec, catalog, backend=default_backend(spec.chip))
-        outcome = best_within(model, artifacts, machine, workload, limits)
-        if isinstance(outcome, Estimate):
-            rows.append(_row(kind, count, spec, machine, outcome, costs))
-        else:
-            rejected.append(Rejection(model_id=machine.name, reason=outcome))
-    rows = _without_idle_chips(rows)
+    missed: list[tuple[MachineClass, Machine, Miss]] = []
+    tried = list(machines_to_try(catalog))
+    for position, (kind, specs) in enumerate(tried):
+        if on_progress is not None:
+            on_progress(position / len(tried))
+        for spec in specs:
+            machine = _machine(catalog, question, spec)
+            if isinstance(machine, Miss):
+                break
+            outcome = best_setting(catalog, question, machine)
+            if isinstance(outcome, Miss):
+                missed.append((kind, machine, outcome))
+                continue
+            rows.append(_row(kind, spec, machine, outcome, costs))
+            if EstimateWarning.SPILLS_TO_CPU not in outcome.warnings:
+                break  # further chips would share what one does alone
     if not rows:
-        raise NothingFitsError(f"no chip in the catalog runs {model.model_id} within these limits; relax one of them")
+        raise NothingFitsError(_nearest_miss(question, missed))
     rows.sort(key=_by_price)
     return Plan(
-        model_id=model.model_id,
-        workload=workload,
-        limits=limits,
+        model_id=question.model.model_id,
+        workload=question.workload,
+        limits=question.limits,
         rows=tuple(rows),
-        rejected=tuple(rejected),
-        here=_here(model, artifacts, here, workload, limits),
+        rejected=tuple(
+            Rejection(model_id=machine.name, reason=miss.reason, fix=miss.fix) for _, machine, miss in missed
+        ),
+        class_misses=_class_misses(rows, missed),
+        assumptions=assumptions_of(costs),
         created_at=created_at,
         tool_version=tool_version,
         catalog_version=catalog.version,
     )
 
 
-def _without_idle_chips(rows: Sequence[PlanRow]) -> list[PlanRow]:
-    """Rows less those that only add memory or chips that change nothing: same weights, no more speed."""
-    kept: list[PlanRow] = []
-    for row in sorted(rows, key=lambda row: (row.chips_count, row.memory_bytes)):
-        same = (item for item in kept if item.chip_id == row.chip_id)
-        speed = row.estimate.decode_tokens_per_s.mid
-        if any(
-            item.estimate.quant_id == row.estimate.quant_id
-            and item.estimate.decode_tokens_per_s.mid > _SAME_SPEED_FRAC * speed
-            for item in same
-        ):
-            continue
-        kept.append(row)
-    return kept
+def assumptions_of(costs: Costs) -> Mapping[str, float]:
+    """What the costs were worked out with, for the document."""
+    return {
+        "electricity_usd_per_kwh": costs.electricity_usd_per_kwh,
+        "busy_frac": costs.busy_frac,
+        "pc_usd": costs.pc_usd,
+        "write_off_years": costs.write_off_years,
+    }
 
 
-def best_within(
-    model: ModelSpec, artifacts: Iterable[ArtifactSpec], machine: Machine, workload: Workload, limits: Limits
-) -> Estimate | str:
-    """The finest quantisation within the limits, on the accelerator alone if that is possible; else why not."""
-    reason = "too little memory for any quantisation"
-    fallback: Estimate | None = None
-    for artifact in artifacts:
-        found = candidates(model, artifact, machine, workload)
-        if not found:
-            continue
-        fastest = max(found, key=lambda made: made.decode_tokens_per_s.mid)
-        broken = limit_broken(fastest, limits)
-        if broken is not None:
-            reason = broken
-        elif EstimateWarning.SPILLS_TO_CPU in fastest.warnings:
-            fallback = fallback or fastest
-        else:
-            return fastest
-    return fallback or reason
+def _check(question: Question) -> None:
+    model = question.model
+    refusal = licensed(model, question.workload, question.limits)
+    if refusal is not None:
+        raise NothingFitsError(f"{model.model_id}: {refusal.reason}")
+    if question.artifact is None and not loadable_quant_ids(model, question.engine_id):
+        raise BadRequestError(
+            f"nobody publishes weights of {model.model_id} that {question.engine_id} loads; name them: MODEL:QUANT"
+        )
 
 
-def limit_broken(made: Estimate, limits: Limits) -> str | None:
-    """The first limit an estimate misses, in words."""
-    decode, first = made.decode_tokens_per_s.mid, made.first_token_s.mid
-    if limits.min_tokens_per_s is not None and decode < limits.min_tokens_per_s:
-        return f"decodes {decode:.3g} tok/s at {made.quant_id}, below {limits.min_tokens_per_s:g}"
-    if limits.max_first_token_s is not None and first > limits.max_first_token_s:
-        return f"first token after {first:.3g} s at {made.quant_id}, above {limits.max_first_token_s:g}"
-    if limits.max_memory_bytes is not None and made.memory.total_bytes > limits.max_memory_bytes:
-        return f"takes {made.memory.total_bytes / GIB:.1f} GiB at {made.quant_id}"
-    return None
+def _machine(catalog: Catalog, question: Question, spec: HardwareSpec) -> Machine | Miss:
+    machine = from_hardware(spec, catalog, backend=default_backend(spec.chip))
+    if question.engine_id == LLAMA_CPP:
+        return machine
+    platform = platform_of(machine, catalog)
+    reason = waiver(question.engine_id, platform)
+    return with_engine(machine, question.engine_id, platform) if reason is None else Miss(reason=reason)
 
 
-def _row(kind: MachineClass, count: int, spec: HardwareSpec, machine: Machine, made: Estimate, costs: Costs) -> PlanRow:
+def _nearest_miss(question: Question, missed: Sequence[tuple[MachineClass, Machine, Miss]]) -> str:
+    name = question.model.model_id
+    if not missed:
+        return f"no chip in the catalog runs {question.engine_id}; leave out --engine"
+    _, machine, miss = min(missed, key=lambda entry: entry[2].distance)
+    advice = f"; try {miss.fix}" if miss.fix else "; relax one of the limits"
+    return f"no machine runs {name} within these limits; nearest: {machine.name}: {miss.reason}{advice}"
+
+
+def _class_misses(
+    rows: Sequence[PlanRow], missed: Sequence[tuple[MachineClass, Machine, Miss]]
+) -> tuple[ClassMiss, ...]:
+    """The nearest miss of each class that is always shown and has no machine."""
+    found = []
+    for kind in ALWAYS_SHOWN:
+        own = [entry for entry in missed if entry[0] is kind]
+        if own and not any(row.machine_class is kind for row in rows):
+            _, machine, miss = min(
+                own, key=lambda entry: (entry[2].distance, -sum(entry[1].available_bytes().values()))
+            )
+            found.append(ClassMiss(machine_class=kind, hardware=machine.name, reason=miss.reason, fix=miss.fix))
+    return tuple(found)
+
+
+def _row(kind: MachineClass, spec: HardwareSpec, machine: Machine, made: Estimate, costs: Costs) -> PlanRow:
     memory_bytes = sum(device.memory_available_bytes for device in machine.devices if device.device_id != "cpu")
+    price = price_of(spec.chip, spec.count, costs)
+    power_w = computer_power_w(spec.chip, spec.count)
     return PlanRow(
         hardware=machine.name,
         chip_id=spec.chip.chip_id,
         machine_class=kind,
-        chips_count=count,
+        chips_count=spec.count,
         memory_bytes=memory_bytes or machine.devices[-1].memory_available_bytes,
-        price_usd=machine.price_usd,
+        price_usd=price.total_usd,
+        price=price,
         power_w=machine.power_w,
+        computer_power_w=power_w,
         launch_year=spec.chip.launch_year,
-        usd_per_million_tokens=_usd_per_million_tokens(machine, made, costs),
-        electricity_usd_per_million_tokens=_electricity(machine, made, costs),
+        usd_per_million_tokens=usd_per_million(price, power_w, made, costs),
+        electricity_usd_per_million_tokens=electricity_usd_per_million(power_w, made, costs),
         estimate=made,
     )
 
 
-def _tokens_per_s(made: Estimate) -> float:
-    return made.decode_tokens_per_s.mid * made.workload.concurrency_count
-
-
-def _electricity(machine: Machine, made: Estimate, costs: Costs) -> float | None:
-    """Electricity of a million decoded tokens at full draw, in dollars."""
-    if machine.power_w is None:
-        return None
-    hours = 1e6 / _tokens_per_s(made) / _SECONDS_PER_HOUR
-    return hours * (machine.power_w + _HOST_POWER_W) / 1000.0 * costs.electricity_usd_per_kwh
-
-
-def _usd_per_million_tokens(machine: Machine, made: Estimate, costs: Costs) -> float | None:
-    """Electricity, and the machine written off over the hours it really works."""
-    electricity = _electricity(machine, made, costs)
-    if electricity is None or machine.price_usd is None:
-        return None
-    busy_hours = _WRITE_OFF_YEARS * _HOURS_PER_YEAR * costs.busy_frac
-    hours = 1e6 / _tokens_per_s(made) / _SECONDS_PER_HOUR
-    return electricity + hours * machine.price_usd / busy_hours
-
-
-def _by_price(row: PlanRow) -> tuple[bool, float, float, str]:
+def _by_price(row: PlanRow) -> tuple[int, float, float, str]:
+    """What is bought, then what is rented, then what has no known price; on one's own CPU last."""
     speed = row.estimate.decode_tokens_per_s.mid
-    return row.price_usd is None, row.price_usd or float(row.memory_bytes), -speed, row.hardware
-
-
-def _here(
-    model: ModelSpec, artifacts: Sequence[ArtifactSpec], machine: Machine | None, workload: Workload, limits: Limits
-) -> Estimate | None:
-    if machine is None:
-        return None
-    found = best_within(model, artifacts, machine, workload, limits)
-    return found if isinstance(found, Estimate) else None
+    if row.price_usd is not None:
+        return 0, row.price_usd, -speed, row.hardware
+    if row.price.rent_usd_per_hour is not None:
+        return 1, row.price.rent_usd_per_hour, -speed, row.hardware
+    return 2, EstimateWarning.SPILLS_TO_CPU in row.estimate.warnings, -speed, row.hardware

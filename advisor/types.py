@@ -386,8 +386,27 @@ class MachineClass(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PriceTag:
+    """What a machine costs in US dollars, before tax; None where no price was found.
+
+    ``total_usd`` is what one pays to own it: the chips, and an assumed computer around plug-in cards.
+    ``basis`` says what kind of price it is and of when: "used, 2026-06", "at launch, 2020", "rent, 2026-03".
+    """
+
+    chips_usd: float | None = None
+    total_usd: float | None = None
+    rent_usd_per_hour: float | None = None
+    basis: str | None = None
+    source: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PlanRow:
-    """One machine that runs the model, with its price and running cost where known."""
+    """One machine that runs the model, with its price and running cost where known.
+
+    ``price_usd`` is what one pays to own it (``price.total_usd``); ``power_w`` is the chips', and
+    ``computer_power_w`` everything's. Costs per million tokens count decoded tokens of all users.
+    """
 
     hardware: str
     chip_id: str
@@ -400,11 +419,53 @@ class PlanRow:
     launch_year: int | None = None
     usd_per_million_tokens: float | None = None
     electricity_usd_per_million_tokens: float | None = None
+    price: PriceTag = PriceTag()
+    computer_power_w: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClassMiss:
+    """A kind of machine of which none passes, and the one that came nearest."""
+
+    machine_class: MachineClass
+    hardware: str
+    reason: str
+    fix: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TopPick:
+    """The best model for the task on a machine."""
+
+    model_id: str
+    quant_id: str
+    quality: Quality
+    decode_tokens_per_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Upgrade:
+    """One thing to add to a machine: what it does to the model that was asked for, and to the best there is.
+
+    ``speedup_frac`` is the change of the decode rate; None where the model did not run before, or does not after.
+    """
+
+    name: str
+    hardware: str
+    estimate: Estimate | None = None
+    reason: str | None = None  # why the model still does not run
+    speedup_frac: float | None = None
+    top: TopPick | None = None
+    cost_usd: float | None = None
+    assumption: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """Machines that run one model within the limits; ``here`` is this one, if it does."""
+    """Machines that run one model within the limits; ``here`` is the user's own, if it does.
+
+    ``upgrades`` are for the machine named in ``base``, ``base_top`` the best model on it as it is.
+    """
 
     model_id: str
     workload: Workload
@@ -415,6 +476,12 @@ class Plan:
     tool_version: str
     catalog_version: str
     here: Estimate | None = None
+    class_misses: tuple[ClassMiss, ...] = ()
+    base: str | None = None
+    base_reason: str | None = None  # why the model does not run on it
+    base_top: TopPick | None = None
+    upgrades: tuple[Upgrade, ...] = ()
+    assumptions: Mapping[str, float] = field(default_factory=dict)  # of the costs, by name and unit
     schema_version: int = SCHEMA_VERSION
     kind: str = "plan"
 
@@ -429,6 +496,10 @@ class ComparisonColumn:
     reason: str | None = None  # why there is no answer
     price_usd: float | None = None
     power_w: float | None = None
+    price: PriceTag = PriceTag()
+    computer_power_w: float | None = None
+    usd_per_million_tokens: float | None = None  # of the model that was asked about, or the first pick
+    electricity_usd_per_million_tokens: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -440,6 +511,7 @@ class MachineComparison:
     created_at: str
     tool_version: str
     model_id: str | None = None
+    assumptions: Mapping[str, float] = field(default_factory=dict)
     schema_version: int = SCHEMA_VERSION
     kind: str = "machine_comparison"
 
@@ -741,6 +813,7 @@ class Rates:
     state_s_per_byte: float = 0.0  # recurrent state, decoding
     state_s_per_flop: float = 0.0  # recurrent state, per prompt token
     prefill_s_per_activation: float = 0.0  # per token, layer and hidden dimension
+    prefill_s_per_routed_activation: float = 0.0  # per token, chosen expert and value it takes in or works on
     prefill_s_per_layer: float = 0.0  # per micro-batch
     prefill_moe_factor: float = 1.0  # time of routed-expert flop relative to dense flop
     ubatch_half_tokens: float = 0.0  # micro-batch at which prefill runs at half its full rate
@@ -750,6 +823,11 @@ class Rates:
     batch_matvec_factor: float = 1.0  # time of a further user's flop in a matrix-vector kernel, relative to prefill's
     batch_half_tokens: float | None = None  # users at which a matrix kernel runs at half its rate; None: there is none
     experts_reread: bool = False  # matrix-vector kernels read an expert again for each user who wakes it
+    decode_s_per_dot: float = 0.0  # row of a weight matrix times a token: short rows are slow per byte
+    expert_s_per_dot: float = 0.0  # row of an expert's matrix times a prompt token that wakes it
+    expert_s_per_byte: float = 0.0  # expert fetched for a micro-batch, however few tokens wake it
+    deep_attention_s_per_flop: float = 0.0  # further cost of a prompt's attention to tokens far back
+    deep_decode_attention_s_per_flop: float = 0.0  # the same for a decoded token
     attention_s_per_score: float = 0.0  # without flash attention the score matrix goes through memory
     decode_sigma: float = 0.3
     prefill_sigma: float = 0.4

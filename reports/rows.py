@@ -10,9 +10,14 @@ from advisor.types import (
     Estimate,
     HistoryDocument,
     Interval,
+    MachineComparison,
+    Plan,
+    PlanRow,
     Recommendation,
     Regression,
     Run,
+    StackMember,
+    StackPlan,
     Validation,
 )
 from probes.types import HardwareProfile
@@ -59,6 +64,8 @@ def _rows(document: object) -> Iterable[Row]:
     match document:
         case Recommendation(ranked=ranked):
             return map(_choice_row, ranked)
+        case StackPlan(members=members):
+            return map(_member_row, members)
         case Estimate():
             return [_estimate_row(document)]
         case Validation():
@@ -73,6 +80,10 @@ def _rows(document: object) -> Iterable[Row]:
             return _history_rows(document)
         case Run():
             return _run_rows(document)
+        case Plan(rows=rows):
+            return map(_plan_row, rows)
+        case MachineComparison():
+            return _comparison_rows(document)
     raise ReportRequestError(
         f"a {plain(getattr(document, 'kind', 'document'))} document has no rows for CSV; use .html or .md"
     )
@@ -107,7 +118,14 @@ def _choice_row(choice: Choice) -> Row:
     row |= _estimate_row(choice.estimate)
     row |= {"params_total_count": choice.params_total_count, "params_active_count": choice.params_active_count}
     row |= {"file_bytes": choice.file_bytes, "license_id": choice.license_id, "release_date": choice.release_date}
+    for extreme in choice.estimate.extremes:
+        row |= {f"most_{extreme.quantity}": extreme.value, f"most_{extreme.quantity}_limited_by": extreme.limited_by}
     return row | {"about_equal_to_rank": choice.about_equal_to_rank, "command": choice.command}
+
+
+def _member_row(member: StackMember) -> Row:
+    row: dict[str, Cell] = {"jobs": " ".join(member.jobs), "resident": member.resident, "swap_s": member.swap_s}
+    return row | dict(_choice_row(member.choice))
 
 
 def _validation_rows(validation: Validation) -> Iterable[Row]:
@@ -186,3 +204,37 @@ def _run_rows(run: Run) -> Iterable[Row]:
                     "value": value,
                     "polluted": series.polluted[index] if index < len(series.polluted) else False,
                 }
+
+
+def _plan_row(row: PlanRow) -> Row:
+    own: dict[str, Cell] = {
+        "hardware": row.hardware,
+        "chip_id": row.chip_id,
+        "machine_class": row.machine_class.value,
+        "chips_count": row.chips_count,
+        "memory_bytes": row.memory_bytes,
+        "price_usd": row.price_usd,
+        "rent_usd_per_hour": row.price.rent_usd_per_hour,
+        "price_basis": row.price.basis,
+        "price_source": row.price.source,
+        "computer_power_w": row.computer_power_w,
+        "usd_per_million_tokens": row.usd_per_million_tokens,
+        "electricity_usd_per_million_tokens": row.electricity_usd_per_million_tokens,
+    }
+    return own | _estimate_row(row.estimate)
+
+
+def _comparison_rows(comparison: MachineComparison) -> Iterable[Row]:
+    for column in comparison.machines:
+        costs: dict[str, Cell] = {
+            "hardware": column.hardware,
+            "price_usd": column.price_usd,
+            "rent_usd_per_hour": column.price.rent_usd_per_hour,
+            "computer_power_w": column.computer_power_w,
+            "usd_per_million_tokens": column.usd_per_million_tokens,
+            "reason": column.reason,
+        }
+        estimates = [column.estimate] if column.estimate else [choice.estimate for choice in column.picks]
+        yield from (costs | _estimate_row(made) for made in estimates)
+        if not estimates:
+            yield costs

@@ -13,10 +13,13 @@ from advisor.types import (
     Estimate,
     Fleet,
     HistoryDocument,
+    MachineComparison,
+    Plan,
     Recommendation,
     Regression,
     Run,
     SelfTest,
+    StackPlan,
     Validation,
 )
 from probes.types import Diagnosis, HardwareProfile
@@ -24,11 +27,13 @@ from reports import charts, wording
 from reports.blocks import Block, Bullets, Charts, Facts, Fold, Headline, Page, Section
 from reports.charts.machines import recommendation_names
 from reports.sections import accuracy as accuracy_view
+from reports.sections import answers as answers_view
 from reports.sections import compare, records
 from reports.sections import doctor as doctor_view
 from reports.sections import estimate as estimate_view
 from reports.sections import fleet as fleet_view
 from reports.sections import profile as profile_view
+from reports.sections import purchase as purchase_view
 from reports.sections import recommendation as recommendation_view
 from reports.sections import regression as regression_view
 from reports.sections import validation as validation_view
@@ -42,7 +47,19 @@ def build_page(documents: Sequence[object]) -> Page:
     """The page that shows these documents, whatever their kinds and however little they hold."""
     groups = (
         _picks(documents),
+        _each(documents, StackPlan, answers_view.stack_section),
         compare_group(documents),
+        _with_charts(
+            (
+                *(
+                    part
+                    for index, plan in _numbered(documents, Plan)
+                    for part in purchase_view.plan_sections(plan, index)
+                ),
+                *_each(documents, MachineComparison, purchase_view.comparison_section),
+            ),
+            charts.of_purchases(documents),
+        ),
         _with_charts(_each(documents, Estimate, estimate_view.section), charts.of_estimates(documents)),
         _with_charts(_each(documents, Validation, validation_view.section), charts.of_validations(documents)),
         _with_charts(_each(documents, HardwareProfile, profile_view.section), charts.of_profiles(documents)),
@@ -99,6 +116,9 @@ def _picks(documents: Sequence[object]) -> tuple[Section, ...]:
             folded = Fold("How the first pick's figures add up", estimate_view.working(first))
             section = replace(section, blocks=(*section.blocks, folded))
         sections.append(section)
+        why = answers_view.why_section(document, index, suffix)
+        if why is not None:
+            sections.append(why)
     drawn = charts.of_recommendations(documents)
     if drawn.charts:
         sections.append(Section(section_id="pictures", title="The picks in pictures", nav="Charts", blocks=(drawn,)))
@@ -127,8 +147,12 @@ def _headline(documents: Sequence[object]) -> Headline:
     for document in documents:
         if isinstance(document, Recommendation):
             return recommendation_view.headline(document, validations)
+        if isinstance(document, StackPlan):
+            return answers_view.stack_headline(document)
     makers: tuple[tuple[type, Callable[[Any], Headline]], ...] = (
         (Estimate, estimate_view.headline),
+        (Plan, purchase_view.plan_headline),
+        (MachineComparison, purchase_view.comparison_headline),
         (Regression, regression_view.headline),
         (Validation, validation_view.headline),
         (Accuracy, accuracy_view.headline),

@@ -84,6 +84,39 @@ def machine_options(function: F) -> F:
     )
 
 
+def cost_options(function: F) -> F:
+    """``--electricity --busy --pc-price``."""
+    return _stack(
+        function,
+        [
+            click.option(
+                "--electricity",
+                "electricity_usd_per_kwh",
+                type=float,
+                default=0.30,
+                show_default=True,
+                help="Price of electricity, USD per kWh.",
+            ),
+            click.option(
+                "--busy",
+                "busy_frac",
+                type=click.FloatRange(0.001, 1.0),
+                default=0.10,
+                show_default=True,
+                help="Share of the time it works, for the cost per token.",
+            ),
+            click.option(
+                "--pc-price",
+                "pc_usd",
+                type=float,
+                default=900.0,
+                show_default=True,
+                help="The computer around plug-in cards, USD.",
+            ),
+        ],
+    )
+
+
 def json_option(function: F) -> F:
     """``--json``."""
     return click.option("--json", "as_json", is_flag=True, help="Print one JSON document and nothing else.")(function)

@@ -1,11 +1,19 @@
 """``advisor compare``: machines side by side, this one included."""
 
+from dataclasses import replace
 from functools import partial
+from typing import TYPE_CHECKING
 
 import click
 
 from advisor import __version__
 from advisor.cli import _shared
+
+if TYPE_CHECKING:
+    from advisor.compare import Candidate
+    from advisor.machine import Machine
+    from catalog.chips import HardwareSpec
+    from catalog.load import Catalog
 
 
 @click.command("compare")
@@ -14,7 +22,9 @@ from advisor.cli import _shared
 @click.option("--model", "model_text", metavar="MODEL[:QUANT]", help="Compare the speed of one model.")
 @_shared.workload_options
 @_shared.limit_options
+@click.option("--engine", "engine_id", help="llama.cpp, vllm, mlx, tensorrt-llm or ollama, on every machine.")
 @click.option("--no-calibrate", is_flag=True, help="Do not measure the engine here; use what is known.")
+@_shared.cost_options
 @_shared.output_option
 @_shared.json_option
 def command(
@@ -31,24 +41,30 @@ def command(
     min_quality: float | None,
     max_memory_bytes: int | None,
     licenses: tuple[str, ...],
+    engine_id: str | None,
     no_calibrate: bool,
+    electricity_usd_per_kwh: float,
+    busy_frac: float,
+    pc_usd: float,
     output_path: str | None,
     as_json: bool,
 ) -> None:
-    """Compare CHIPs ("rtx 5090", "m4 max 64GiB", "rtx 3090*2") with each other and with this machine ("here")."""
-    del kv_quant_id
-    from dataclasses import replace
+    """Compare CHIPs ("rtx 5090", "m4 max 64GiB", "rtx 3090*2") with each other and with this machine ("here").
 
+    Each machine with its best picks for --task, or with the speed of one --model; prices and running costs beside.
+    """
     from advisor.cli._machine import resolve_machine
-    from advisor.cli._subject import resolve_subject
     from advisor.clock import utc_now
     from advisor.compare import compare_for_model, compare_for_task
+    from advisor.costs import Costs, check_costs
+    from advisor.limits import check_limits
     from advisor.types import Limits
     from advisor.workloads import make_workload, parse_task
     from catalog.load import load_catalog
     from reports.shopping import print_machine_comparison
 
-    catalog = load_catalog()
+    costs = Costs(electricity_usd_per_kwh=electricity_usd_per_kwh, busy_frac=busy_frac, pc_usd=pc_usd)
+    check_costs(costs)
     limits = Limits(
         min_tokens_per_s=min_tokens_per_s,
         max_first_token_s=max_first_token_s,
@@ -56,6 +72,7 @@ def command(
         max_memory_bytes=max_memory_bytes,
         licenses=licenses,
     )
+    check_limits(limits)
     workload = make_workload(
         parse_task(task or "general"),
         prompt_tokens=prompt_tokens,
@@ -63,15 +80,47 @@ def command(
         context_tokens=context_tokens,
         concurrency_count=concurrency_count,
     )
-    others = [resolve_machine(catalog, hardware=chip) for chip in chips if chip != "here"]
-    here = resolve_machine(catalog, no_calibrate=no_calibrate, quiet=as_json)
-    machines = [replace(here, name=f"here: {here.name}"), *others]
-    stamp = {"created_at": utc_now(), "tool_version": __version__}
+    catalog = load_catalog()
+    for chip in chips:
+        if chip != "here":
+            catalog.hardware(chip)  # a name that is wrong is found before anything is measured
+    question = None
     if model_text is not None:
-        subject = resolve_subject(catalog, model_text)
-        result = compare_for_model(
-            subject.model, subject.artifact_choices(), machines, workload, limits=limits, **stamp
-        )
+        from advisor.cli.plan import make_question
+
+        question = make_question(catalog, model_text, workload, limits, kv_quant_id=kv_quant_id, engine_id=engine_id)
+    engine = question.engine_id if question else engine_id
+    here = resolve_machine(catalog, no_calibrate=no_calibrate, quiet=as_json)
+    machines = [
+        _candidate(catalog, replace(here, name=f"here: {here.name}"), None, engine),
+        *(
+            _candidate(catalog, resolve_machine(catalog, hardware=chip), catalog.hardware(chip), engine)
+            for chip in chips
+            if chip != "here"
+        ),
+    ]
+    stamp = {"created_at": utc_now(), "tool_version": __version__}
+    if question is not None:
+        result = compare_for_model(catalog, question, machines, costs=costs, **stamp)
     else:
-        result = compare_for_task(catalog, machines, workload, limits=limits, **stamp)
+        result = compare_for_task(
+            catalog, machines, workload, limits=limits, costs=costs, kv_quant_id=kv_quant_id, **stamp
+        )
     _shared.deliver(result, as_json=as_json, output_path=output_path, show=partial(print_machine_comparison, result))
+
+
+def _candidate(
+    catalog: "Catalog", machine: "Machine", spec: "HardwareSpec | None", engine_id: str | None
+) -> "Candidate":
+    """A machine as the engine would use it, or with the reason why it cannot."""
+    from advisor.compare import Candidate
+    from advisor.engine_requirements import NAMES, check_engine, platform_of, waiver, with_engine
+
+    if engine_id is None:
+        return Candidate(machine=machine, spec=spec)
+    check_engine(engine_id)
+    platform = platform_of(machine, catalog)
+    reason = waiver(engine_id, platform)
+    if reason is not None:
+        return Candidate(machine=machine, spec=spec, waiver=f"{NAMES[engine_id]} cannot run there: {reason}")
+    return Candidate(machine=with_engine(machine, engine_id, platform), spec=spec)

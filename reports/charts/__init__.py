@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from advisor.types import Accuracy, Estimate, Fleet, Recommendation, Validation
 from probes.types import HardwareProfile
 from reports.blocks import Charts
-from reports.charts import changes, curves, depth, errors, machines, memory, pareto, proof, roofline, trends
+from reports.charts import changes, curves, depth, errors, machines, memory, pareto, proof, purchase, roofline, trends
 
 
 def _only(documents: Sequence[object], *kinds: type) -> list[object]:
@@ -27,6 +27,11 @@ def of_estimates(documents: Sequence[object]) -> Charts:
     if _only(documents, Recommendation):
         return Charts(())
     return Charts((*memory.build(found), *depth.build(found)))
+
+
+def of_purchases(documents: Sequence[object]) -> Charts:
+    """Prices against speed, and machines side by side."""
+    return Charts(purchase.build(documents))
 
 
 def of_validations(documents: Sequence[object]) -> Charts:
