@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 _EXACT_COUNT = 40
+_FEW_PAIRS = 8  # the smallest Wilcoxon probability of seven pairs is 1.6 %, before many metrics are allowed for
 _NORMAL = statistics.NormalDist()
 
 
@@ -83,14 +84,34 @@ def signed_cdf(w: float, count: int) -> float:
 
 
 def paired_p_value(differences: Sequence[float]) -> float:
-    """Two-sided Wilcoxon probability that differences of pairs lie this far to one side of zero by chance."""
+    """Two-sided probability that differences of pairs lie this far to one side of zero by chance.
+
+    Wilcoxon's; of fewer than eight pairs, whose ranks cannot be sure of anything, Student's.
+    """
     array = np.asarray([value for value in differences if value != 0])
-    if not array.size:
+    if array.size < 2:
         return 1.0
+    if array.size < _FEW_PAIRS:
+        error = float(array.std(ddof=1)) / math.sqrt(array.size)
+        return student_two_sided(float(array.mean()) / error, array.size - 1) if error > 0 else 0.0
     sizes = np.abs(array)
     ranks = np.asarray([(sizes < size).sum() + ((sizes == size).sum() + 1) / 2 for size in sizes])
     positive = float(ranks[array > 0].sum())
     return min(1.0, 2 * signed_cdf(min(positive, float(ranks.sum()) - positive), array.size))
+
+
+def student_two_sided(t: float, freedom: int) -> float:
+    """P(|T| >= |t|) for a whole number of degrees of freedom (Abramowitz and Stegun 26.7.3 and 26.7.4)."""
+    angle = math.atan(abs(t) / math.sqrt(freedom))
+    sine, cosine = math.sin(angle), math.cos(angle)
+    odd = freedom % 2
+    term = cosine if odd else 1.0
+    total = term if freedom > 1 else 0.0
+    for k in range(2 + odd, freedom, 2):
+        term *= cosine**2 * (k - 1) / k
+        total += term
+    inside = (angle + sine * total) * 2 / math.pi if odd else sine * total
+    return max(0.0, 1.0 - inside)
 
 
 def centre(differences: Sequence[float], confidence_frac: float = 0.95) -> tuple[float, float, float]:

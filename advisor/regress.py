@@ -21,6 +21,7 @@ from advisor.comparison import (
 )
 from advisor.environment import differences, environment_changes, keeps_all_cores_busy
 from advisor.errors import AdvisorError
+from advisor.recording import MACHINE
 from advisor.series import higher_is_better
 from advisor.thresholds import Gate, Threshold
 from advisor.types import (
@@ -39,6 +40,8 @@ from advisor.types import (
 #: Rounds scatter this many times as much, and at least this much, before a metric is called noisier.
 NOISIER_RATIO = 3.0
 NOISIER_FRAC = 0.03
+#: The machine's own probes got slower by this much: told, whatever their threshold.
+MACHINE_FRAC = 0.05
 #: Bursts come in clusters, so the rank test overstates how sure a change of scatter is: be this much stricter.
 _NOISIER_STRICTNESS = 5.0
 
@@ -300,6 +303,19 @@ def _notes(baseline: Run, current: Run, between: Mapping[Key, BetweenRuns]) -> t
     return tuple(notes)
 
 
+def _machine_notes(real: Sequence[_Compared]) -> tuple[str, ...]:
+    """Whether the machine's own probes moved, too: then an engine's slowdown may be the machine's."""
+    moved = [
+        item.finding.metric
+        for item in real
+        if item.finding.subject == MACHINE and item.worse_frac is not None and item.worse_frac >= MACHINE_FRAC
+    ]
+    if not moved:
+        return ()
+    names = ", ".join(moved)
+    return (f"the machine itself got slower ({names}); tell it from the engine with advisor bench --against PYTHON",)
+
+
 def regress(
     baseline: Run,
     current: Run,
@@ -332,6 +348,7 @@ def regress(
     noise_q_values = ranks.adjusted([item.noisier_p_value for item in tested])
     judged = {id(t): _judged(t, q, n, gate) for t, q, n in zip(tested, q_values, noise_q_values, strict=True)}
     findings = tuple(judged.get(id(item), item.finding) for item in compared)
+    own = [item for item, q in zip(tested, q_values, strict=True) if q <= gate.false_discovery_frac]
     return Regression(
         baseline=reference(baseline),
         current=reference(current),
@@ -343,5 +360,5 @@ def regress(
         environment_changes=environment_changes(baseline.environment, current.environment),
         allowed=allowed,
         fail_on=tuple(sorted(gate.fail_on)),
-        notes=_notes(baseline, current, between),
+        notes=(*_notes(baseline, current, between), *_machine_notes(own)),
     )

@@ -299,6 +299,19 @@ def test_runs_that_took_turns_are_compared_round_by_round_whatever_the_machine_d
     assert not compare(dataclasses.replace(base, paired_id="p"), others).regressed
 
 
+def test_a_machine_that_got_slower_is_named_beside_the_engine() -> None:
+    base, new = (
+        run(
+            case(series(rates(seed, speed=speed)), subject="tiny"),
+            case(series(rates(seed + 9, speed=speed), "read_bytes_per_s"), subject="machine"),
+        )
+        for seed, speed in ((1, 100.0), (2, 70.0))
+    )
+    (note,) = [note for note in compare(base, new).notes if "machine itself" in note]
+    assert "advisor bench --against" in note
+    assert not [note for note in compare(base, base).notes if "machine itself" in note]
+
+
 def test_engines_of_one_speed_that_took_turns_are_not_told_apart() -> None:
     alarms = 0
     for seed in range(40):
@@ -325,7 +338,7 @@ def test_rounds_disturbed_in_either_run_make_no_pair() -> None:
 
 
 @pytest.mark.parametrize("seed", range(5))
-@pytest.mark.parametrize("count", [5, 10, 23])
+@pytest.mark.parametrize("count", [8, 10, 23])
 def test_signed_ranks_agree_with_scipy(seed: int, count: int) -> None:
     from scipy.stats import wilcoxon
 
@@ -338,10 +351,24 @@ def test_signed_ranks_agree_with_scipy(seed: int, count: int) -> None:
     assert (low > 0 or high < 0) == (ranks.paired_p_value(differences) <= 0.05)
 
 
+@pytest.mark.parametrize("freedom", range(1, 9))
+@pytest.mark.parametrize("t", [0.0, 0.7, -2.5, 40.0])
+def test_students_distribution_agrees_with_scipy(freedom: int, t: float) -> None:
+    from scipy.stats import t as student
+
+    assert ranks.student_two_sided(t, freedom) == pytest.approx(2 * student.sf(abs(t), freedom), abs=1e-9)
+
+
+def test_five_pairs_can_convince_if_they_agree() -> None:
+    assert ranks.paired_p_value([0.10, 0.11, 0.09, 0.10, 0.105]) < 1e-4
+    assert ranks.paired_p_value([0.10, 0.02, 0.30, -0.10, 0.105]) > 0.1
+
+
 def test_pairs_without_a_difference_say_nothing() -> None:
     assert ranks.paired_p_value([0.0] * 10) == 1.0
     assert ranks.centre([0.0] * 10) == (0.0, 0.0, 0.0)
-    assert ranks.paired_p_value([1.0, 1.0, -1.0, 0.0]) == pytest.approx(0.75)  # 3 of the 8 signs of three ties, twice
+    assert ranks.paired_p_value([0.0, 0.0, 0.3]) == 1.0
+    assert ranks.paired_p_value([1.0, 1.0, -1.0, 0.0]) > 0.5
 
 
 def test_rank_statistics_agree_with_published_tables() -> None:
