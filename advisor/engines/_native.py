@@ -202,8 +202,8 @@ class NativeModel:
         lib.llama_set_warmup(self.context, True)
         self.step([0, 1 % self.vocab_count])
         lib.llama_set_warmup(self.context, False)
-        self.depths.clear()
         self.load_s += time.perf_counter() - started
+        self.depths.try_out()
 
     def prefill(self, tokens_count: int) -> dict[str, Any]:
         """Seconds per logical batch of a synthetic prompt behind what the context holds."""

@@ -1,6 +1,8 @@
 """The real llama.cpp, on real weights and on twins."""
 
 import os
+import random
+import statistics
 from pathlib import Path
 
 import pytest
@@ -45,6 +47,38 @@ def test_real_weights_answer_with_text(session):
 def test_greedy_answers_repeat(session):
     first, second = (session.generate(sanity.PROMPT, 8, chat=True).tokens for _ in range(2))
     assert first == second
+
+
+TEXT = (
+    "The canal froze in January and for three weeks nothing moved on it but dogs. Then the ice went in one night,"
+    " with a noise like furniture being dragged across a floor, and in the morning the barges were where they had been"
+    " left, only lower in the water. Nobody could say why. The lock-keeper thought that they had taken on snow. "
+) * 10
+
+
+def test_a_text_is_foretold_better_than_its_words_in_disorder(session):
+    ordered = session.score(TEXT, budget_s=60.0)
+    words = TEXT.split()
+    random.Random(0).shuffle(words)
+    disordered = session.score(" ".join(words), budget_s=60.0)
+    assert ordered.text_id != disordered.text_id
+    assert statistics.fmean(ordered.losses) < 0.5 * statistics.fmean(disordered.losses)
+    assert len(ordered.losses) % 256 == 0
+    assert 3.0 < ordered.bytes_count / len(ordered.losses) < 6.0
+    assert session.score(TEXT, budget_s=60.0) == ordered, "a measurement without chance repeats exactly"
+
+
+def test_scoring_stops_when_its_time_is_up_and_too_short_a_text_is_refused(session):
+    assert len(session.score(TEXT, budget_s=0.0).losses) == 256
+    with pytest.raises(ModelRefusedError, match="give a longer --text"):
+        session.score("too short", budget_s=1.0)
+
+
+def test_texts_are_turned_to_tokens_and_back_in_measured_time(session):
+    times = session.time_text(TEXT, 300)
+    assert 250 <= times.tokens_count <= 350
+    assert 0 < times.detokenize_s < 1
+    assert 0 < times.tokenize_s < 1
 
 
 def test_the_build_and_devices_are_known(worker):
