@@ -8,7 +8,7 @@ OUT := advisor-out
 STAMP := $(VENV)/.installed
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: run test test-browser test-fleet lint clean
+.PHONY: test-engines run test test-browser test-fleet test-clients lint clean
 
 $(BIN)/python:
 	@echo "==> creating $(VENV)"
@@ -38,9 +38,19 @@ test-fleet: $(STAMP)
 	$(PIP) install --quiet --constraint constraints.txt -e ".[fleet]"
 	$(BIN)/python -m pytest -m fleet tests/fleet -q
 
+# real servers on loopback, each in an environment of its own
+test-engines: $(STAMP)
+	$(BIN)/python tools/test_engines.py
+
+# the programs that exports are for, each installed beside its tests; about 4 GB with n8n
+test-clients: $(STAMP)
+	$(PIP) install --quiet --constraint constraints.txt -e ".[serve,mcp]"
+	$(BIN)/python tests/clients/install.py
+	$(BIN)/python -m pytest -m client tests/clients -q
+
 lint: $(STAMP)
 	$(BIN)/python -m ruff check --fix .
 	$(BIN)/python -m ruff format .
 
 clean:
-	rm -rf $(VENV) $(OUT) build dist
+	rm -rf $(VENV) .venv-engines tests/clients/.venv-* $(OUT) build dist

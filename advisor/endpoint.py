@@ -5,15 +5,15 @@ Every prompt starts with words of its own, so that no server can answer from the
 
 import random
 import statistics
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 from advisor import sanity, verdict
 from advisor.clock import utc_now
 from advisor.engines.base import EngineError
-from advisor.engines.openai_http import Answer, Endpoint, ask, list_models
+from advisor.engines.openai_http import Answer, Endpoint, NoListError, ask, count_prompt_tokens, list_models
 from advisor.types import EngineBuild, Estimate, Observed, ValidationRecord, ValidationStatus
 from probes.base import Clock, SystemClock
 
@@ -38,6 +38,7 @@ _WORDS = (
 )
 _TRIAL_WORDS = 64
 _DECODE_TOKENS = 64
+_CACHED_FRAC = 0.05  # of the prompts: the chat template's own words are always cached
 _MIN_ROUNDS, _MAX_ROUNDS = 3, 8
 
 
@@ -86,8 +87,8 @@ def validate_endpoint(estimate: Estimate, endpoint: Endpoint, setting: Setting) 
         )
 
 
-def _build(endpoint: Endpoint) -> EngineBuild:
-    return EngineBuild(id=ENGINE_ID, version=endpoint.model)
+def _build(endpoint: Endpoint, build: str | None = None) -> EngineBuild:
+    return EngineBuild(id=ENGINE_ID, version=endpoint.model, build=build)
 
 
 def _record(estimate: Estimate, endpoint: Endpoint, setting: Setting) -> ValidationRecord:
@@ -100,7 +101,7 @@ def _record(estimate: Estimate, endpoint: Endpoint, setting: Setting) -> Validat
     fault = sanity.garbage_reason(question.stream.text, question.stream.finish_reason)
     return ValidationRecord(
         estimate=estimate,
-        engine=_build(endpoint),
+        engine=_build(endpoint, question.build),
         weights="real",
         status=ValidationStatus.FAILED if fault else ValidationStatus.OK,
         observed=observed,
@@ -111,12 +112,15 @@ def _record(estimate: Estimate, endpoint: Endpoint, setting: Setting) -> Validat
         profile_id=setting.profile_id,
         created_at=utc_now(),
         answer=question.stream.text,
-        notes=_notes(wanted),
+        notes=tuple(_notes(wanted)),
     )
 
 
 def _require_model(endpoint: Endpoint) -> None:
-    names = list_models(endpoint)
+    try:
+        names = list_models(endpoint)
+    except NoListError:  # the first question will tell
+        return
     if names and endpoint.model not in names:
         raise EngineError(f"the server does not offer {endpoint.model!r}; it offers {', '.join(names[:8])[:200]}")
 
@@ -135,9 +139,14 @@ def climb(endpoint: Endpoint, prompt_tokens: int, users_count: int, setting: Set
             if round_index >= (_MIN_ROUNDS if users == 1 else 1) and setting.clock.now() >= deadline_s:
                 break
             prompts = [make_prompt(round(prompt_tokens * words_per_token), seeds.getrandbits(32)) for _ in range(users)]
-            answers += _ask_at_once(endpoint, prompts)
+            answers += [_with_count(answer, prompt_tokens) for answer in _ask_at_once(endpoint, prompts)]
         rungs.append(Rung(users_count=users, answers=tuple(answers)))
     return tuple(rungs)
+
+
+def _with_count(answer: Answer, prompt_tokens: int) -> Answer:
+    """The answer; where its stream counted no tokens, with as many prompt tokens as the prompt was made for."""
+    return answer if answer.prompt_tokens else replace(answer, prompt_tokens=prompt_tokens)
 
 
 def _steps(users_count: int) -> list[int]:
@@ -149,8 +158,10 @@ def _steps(users_count: int) -> list[int]:
 
 def _words_per_token(endpoint: Endpoint, seeds: random.Random) -> float:
     """How many of our words make a token of this model; one where the server does not count."""
-    trial = ask(endpoint, make_prompt(_TRIAL_WORDS, seeds.getrandbits(32)), 1)
-    return _TRIAL_WORDS / trial.prompt_tokens if trial.counted_by_server else 1.0
+    prompt = make_prompt(_TRIAL_WORDS, seeds.getrandbits(32))
+    trial = ask(endpoint, prompt, 1)
+    tokens = trial.prompt_tokens if trial.counted_by_server else count_prompt_tokens(endpoint, prompt)
+    return _TRIAL_WORDS / tokens if tokens else 1.0
 
 
 def _ask_at_once(endpoint: Endpoint, prompts: Sequence[str]) -> list[Answer]:
@@ -164,8 +175,8 @@ def _ask(endpoint: Endpoint, prompt: str) -> Answer:
 
 def _observed(answers: Sequence[Answer], prompt_tokens: int) -> Observed:
     """Middle figures per user; the prompt's speed comes from the server's own count of its tokens."""
-    firsts = [(a.stream.first_token_s, a.prompt_tokens or prompt_tokens) for a in answers]
-    s_per_prompt_token = [first / count for first, count in firsts if first]
+    firsts = [(a.stream.first_token_s, (a.prompt_tokens or prompt_tokens) - (a.cached_tokens or 0)) for a in answers]
+    s_per_prompt_token = [first / count for first, count in firsts if first and count > 0]
     decodes = [seconds for answer in answers if (seconds := answer.decode_s_per_token)]
     middle = statistics.median(s_per_prompt_token) if s_per_prompt_token else None
     return Observed(
@@ -189,7 +200,9 @@ def _samples(rungs: Sequence[Rung]) -> dict[str, tuple[float, ...]]:
     return samples
 
 
-def _notes(answers: Sequence[Answer]) -> tuple[str, ...]:
-    if all(answer.counted_by_server for answer in answers):
-        return ()
-    return ("the server counts no tokens: each piece of its stream was taken for one, and each word of the prompt",)
+def _notes(answers: Sequence[Answer]) -> Iterator[str]:
+    if not all(answer.counted_by_server for answer in answers):
+        yield "the stream counts no tokens: each of its pieces was taken for one, the prompt's follow from its words"
+    cached = sum(answer.cached_tokens or 0 for answer in answers)
+    if cached > _CACHED_FRAC * sum(answer.prompt_tokens for answer in answers):
+        yield f"the server had {cached} prompt tokens in its cache already; they are not counted as read"

@@ -22,11 +22,16 @@ _MAX_LINE_BYTES = 1 << 20
 _MAX_BODY_BYTES = 8 << 20
 _MAX_STREAM_BYTES = 64 << 20
 _SHOWN_CHARACTERS = 160
+_WITHOUT_LIST = (404, 405, 500, 501)
 _TEXT_KEYS = ("content", "reasoning_content", "reasoning")
 
 
 class EndpointError(EngineError):
     """A server could not be reached or did not answer as the interface asks."""
+
+
+class NoListError(EndpointError):
+    """The server answers, but not with a list of its models."""
 
 
 class _RefusedFieldError(EndpointError):
@@ -58,12 +63,17 @@ class Endpoint:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """A streamed answer and the server's own token counts."""
+    """A streamed answer and the server's own token counts.
+
+    ``cached_tokens`` of the prompt it had in its cache, as far as it says; ``build`` is what it says it is.
+    """
 
     stream: Stream
     prompt_tokens: int
     output_tokens: int
     counted_by_server: bool
+    cached_tokens: int | None = None
+    build: str | None = None
 
     @property
     def decode_s_per_token(self) -> float | None:
@@ -141,18 +151,21 @@ def list_models(endpoint: Endpoint) -> tuple[str, ...]:
     """Names of the models a server offers.
 
     Raises:
-        EndpointError: if the server cannot be reached or answers something else.
+        EndpointError: if the server cannot be reached or refuses the key.
+        NoListError: if it answers something else.
     """
     with _connected(endpoint) as connection:
         connection.request("GET", f"{endpoint.base_path}/models", headers=_headers())
         with connection.getresponse() as response:
+            if response.status in _WITHOUT_LIST:
+                raise NoListError(f"the server has no list of models (status {response.status})")
             _require_ok(response, endpoint)
             body = response.read(_MAX_BODY_BYTES + 1)
     try:
         rows = json.loads(body)["data"]
         return tuple(str(row["id"]) for row in rows)
     except (ValueError, KeyError, TypeError) as error:
-        raise EndpointError(f"the server's list of models makes no sense: {_shown(body[:200])}") from error
+        raise NoListError(f"the server's list of models makes no sense: {_shown(body[:200])}") from error
 
 
 def ask(endpoint: Endpoint, prompt: str, max_tokens: int, *, clock: Callable[[], float] = time.perf_counter) -> Answer:
@@ -185,6 +198,26 @@ def ask(endpoint: Endpoint, prompt: str, max_tokens: int, *, clock: Callable[[],
     raise EndpointError("the server refused every form of the request")
 
 
+def count_prompt_tokens(endpoint: Endpoint, prompt: str) -> int | None:
+    """The server's own count of a prompt's tokens, from an answer in one piece; None where it counts none.
+
+    Raises:
+        EndpointError: if the server fails.
+    """
+    request = {"model": endpoint.model, "messages": [{"role": "user", "content": prompt}], "max_tokens": 1}
+    with _connected(endpoint) as connection:
+        connection.request(
+            "POST", f"{endpoint.base_path}/chat/completions", body=json.dumps(request), headers=_headers()
+        )
+        with connection.getresponse() as response:
+            _require_ok(response, endpoint)
+            body = response.read(_MAX_BODY_BYTES + 1)
+    try:
+        return _count(json.loads(body)["usage"]["prompt_tokens"])
+    except (ValueError, KeyError, TypeError):
+        return None
+
+
 def _ask_once(endpoint: Endpoint, request: Mapping[str, Any], clock: Callable[[], float]) -> Answer:
     with _connected(endpoint) as connection:
         started_s = clock()
@@ -193,7 +226,7 @@ def _ask_once(endpoint: Endpoint, request: Mapping[str, Any], clock: Callable[[]
         )
         with connection.getresponse() as response:
             _require_ok(response, endpoint)
-            received = _Received(clock=clock)
+            received = _Received(clock=clock, server=response.getheader("Server"))
             received.read(response, deadline_s=started_s + endpoint.answer_s)
     return received.answer(started_s)
 
@@ -201,8 +234,9 @@ def _ask_once(endpoint: Endpoint, request: Mapping[str, Any], clock: Callable[[]
 class _Received:
     """What has come in of one answer."""
 
-    def __init__(self, *, clock: Callable[[], float]) -> None:
+    def __init__(self, *, clock: Callable[[], float], server: str | None = None) -> None:
         self._clock = clock
+        self._build = server
         self._moments: list[float] = []
         self._texts: list[str] = []
         self._usage: Mapping[str, Any] = {}
@@ -235,6 +269,7 @@ class _Received:
             if event.get("error"):
                 raise EndpointError(f"the server broke off: {_shown(_error_text(raw))}")
             self._usage = event.get("usage") or self._usage
+            self._build = event.get("system_fingerprint") or self._build
             for choice in event.get("choices") or ():
                 delta = choice.get("delta") or {}
                 text = next((delta[key] for key in _TEXT_KEYS if delta.get(key)), "")
@@ -262,7 +297,14 @@ class _Received:
             prompt_tokens=prompt_tokens or 0,
             output_tokens=output_tokens or len(self._moments),
             counted_by_server=bool(prompt_tokens and output_tokens),
+            cached_tokens=self._cached_tokens(),
+            build=_shown(self._build) if isinstance(self._build, str) else None,
         )
+
+    def _cached_tokens(self) -> int | None:
+        details = self._usage.get("prompt_tokens_details")
+        cached = details.get("cached_tokens") if isinstance(details, dict) else None
+        return cached if isinstance(cached, int) and 0 <= cached < 1 << 31 else None
 
 
 def _count(value: object) -> int | None:

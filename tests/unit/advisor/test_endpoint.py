@@ -1,6 +1,7 @@
 """The OpenAI-compatible endpoint, against a server in this process that behaves as it is told."""
 
 import json
+import random
 import threading
 import time
 from contextlib import contextmanager
@@ -12,7 +13,7 @@ from advisor import endpoint as timing
 from advisor.endpoint import Setting, make_prompt, validate_endpoint
 from advisor.engines import openai_http
 from advisor.engines.base import EngineError, EngineTimeoutError
-from advisor.engines.openai_http import Endpoint, EndpointError, ask, list_models
+from advisor.engines.openai_http import Endpoint, EndpointError, NoListError, ask, list_models
 from advisor.types import (
     Basis,
     Deployment,
@@ -39,6 +40,8 @@ class Server(ThreadingHTTPServer):
         self.refused_fields = ()
         self.words = ["Once", " upon", " a", " time"]
         self.usage = True
+        self.usage_unstreamed = None
+        self.cached_frac = None
         self.raw = None
         self.delay_s = 0.0
 
@@ -65,6 +68,8 @@ class Handler(BaseHTTPRequestHandler):
         refused = [name for name in server.refused_fields if name in body]
         if refused:
             return self._send(400, json.dumps({"error": f"unknown field {refused[0]}"}).encode())
+        if not body.get("stream"):
+            return self._send(200, json.dumps({"usage": server.usage_unstreamed}).encode())
         self.send_response(200)
         self.send_header("Content-Type", "text/event-stream")
         self.end_headers()
@@ -85,7 +90,10 @@ class Handler(BaseHTTPRequestHandler):
         yield _event({"choices": [{"delta": {}, "finish_reason": "length"}]})
         if self.server.usage and "stream_options" in body:
             prompt = len(body["messages"][0]["content"].split())
-            yield _event({"choices": [], "usage": {"prompt_tokens": 2 * prompt, "completion_tokens": len(words)}})
+            usage = {"prompt_tokens": 2 * prompt, "completion_tokens": len(words)}
+            if self.server.cached_frac is not None:
+                usage["prompt_tokens_details"] = {"cached_tokens": round(2 * prompt * self.server.cached_frac)}
+            yield _event({"choices": [], "usage": usage, "system_fingerprint": "engine-1.2"})
         yield b"data: [DONE]\n\n"
 
     def _send(self, status, body):
@@ -391,3 +399,29 @@ def test_the_ladder_doubles():
     assert timing._steps(1) == [1]
     assert timing._steps(8) == [1, 2, 4, 8]
     assert timing._steps(6) == [1, 2, 4, 6]
+
+
+def test_what_the_server_had_in_its_cache_is_not_counted_as_read(server):
+    record = validate_endpoint(estimate(), Endpoint(url=server.url, model="tiny"), Setting(budget_s=0.5))
+    assert record.notes == ()
+    server.cached_frac = 0.5
+    cached = validate_endpoint(estimate(), Endpoint(url=server.url, model="tiny"), Setting(budget_s=0.5))
+    assert "in its cache already" in cached.notes[0]
+    assert record.engine.build == "engine-1.2"
+
+
+def test_a_server_that_counts_only_whole_answers_is_asked_for_one(server):
+    server.usage, server.usage_unstreamed = False, {"prompt_tokens": 128}
+    seeds = random.Random(0)
+    assert timing._words_per_token(Endpoint(url=server.url, model="tiny"), seeds) == 0.5
+    server.usage_unstreamed = {"prompt_tokens": "many"}
+    assert timing._words_per_token(Endpoint(url=server.url, model="tiny"), seeds) == 1.0
+
+
+def test_a_server_without_a_list_of_models_is_asked_all_the_same(server, monkeypatch):
+    def no_list(_):
+        raise NoListError("the server has no list of models (status 404)")
+
+    monkeypatch.setattr(timing, "list_models", no_list)
+    record = validate_endpoint(estimate(), Endpoint(url=server.url, model="tiny"), Setting(budget_s=0.5))
+    assert record.status is ValidationStatus.OK
