@@ -299,6 +299,9 @@ def _agreement_text(summary: Mapping[str, Any], what: str) -> str:
 
 
 def local_row(found: "LocalModel") -> dict[str, Any]:
+    from catalog.runners import runs_with
+
+    programs = runs_with(found.artifact.file_format)
     return {
         "model_id": found.model_id,
         "name": found.name,
@@ -309,12 +312,16 @@ def local_row(found: "LocalModel") -> dict[str, Any]:
         "params_total_count": found.model.params_total_count,
         "architecture": found.model.architecture,
         "path": found.path,
+        "runnable_now": bool(programs),
+        "runs_with": programs,
     }
 
 
 def print_local(console: "Console", models: Sequence["LocalModel"]) -> None:
     from rich.table import Table
     from rich.text import Text
+
+    from catalog.runners import runs_with
 
     if not models:
         _shared.say("advisor: no model files found; name folders to look in, or set ADVISOR_MODELS_PATH")
@@ -323,14 +330,21 @@ def print_local(console: "Console", models: Sequence["LocalModel"]) -> None:
     table.add_column("model", overflow="fold")
     for name in ("quant", "size", "params", "store"):
         table.add_column(name, no_wrap=True, justify="right" if name in {"size", "params"} else "left")
+    table.add_column("runs", no_wrap=True)
     table.add_column("path", overflow="fold")
+    used: dict[str, None] = {}
     for found in models:
+        programs = runs_with(found.artifact.file_format)
+        used |= dict.fromkeys(programs)
         table.add_row(
             Text(found.model_id or found.name),
             found.quant_id,
             shown.gib(found.artifact.file_bytes),
             shown.params(found.model.params_total_count),
             found.store,
+            "now" if programs else "no",
             Text(found.path),
         )
     console.print(table)
+    if used:
+        console.print(f"programs found for them: {', '.join(used)}", style="dim")

@@ -12,6 +12,7 @@ from gguf_files import describe, write_sparse
 from catalog.load import load_catalog
 from catalog.local import find_local_models, scan_local_models
 from catalog.recipes import tensor_types
+from catalog.runners import runs_with
 from catalog.stores import Store, default_stores, models_in
 from catalog.tensors import list_tensors
 from catalog.types import FileFormat
@@ -272,3 +273,14 @@ def test_model_files_of_installed_packages_are_found(catalog, tmp_path, monkeypa
     monkeypatch.setattr("sys.path", [str(tmp_path / "site"), str(tmp_path / "none"), ""])
     (found,) = [found for found in find_local_models(catalog) if found.store == "package"]
     assert found.model_id == "Qwen/Qwen3-0.6B"
+
+
+def test_a_file_is_runnable_where_a_program_for_its_format_is():
+    nothing = {"has_module": lambda _: False, "has_command": lambda _: None}
+    for file_format in FileFormat:
+        assert runs_with(file_format, **nothing) == ()
+    assert runs_with(FileFormat.GGUF, has_module={"llama_cpp"}.__contains__, has_command={"ollama": "x"}.get) == (
+        "llama-cpp-python",
+        "Ollama",
+    )
+    assert runs_with(FileFormat.MLX, has_module={"vllm"}.__contains__, has_command=lambda _: None) == ()
