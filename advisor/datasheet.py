@@ -92,6 +92,7 @@ def rates_for_chip(
         attention_s_per_flop=prefill.attention_flop.value(effects),
         attention_s_per_score=prefill.score.value(effects),
         prefill_s_per_activation=prefill.activation.value(effects),
+        prefill_s_per_routed_activation=prefill.routed_activation.value(effects),
         prefill_s_per_layer=prefill.layer.value(effects),
         prefill_s_per_moe_layer=prefill.moe_layer.value(effects),
         decode_sigma=math.hypot(known.sigma("decode", traits), doubt),

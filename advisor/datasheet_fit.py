@@ -60,7 +60,9 @@ _SPREADS: Mapping[str, float | tuple[float, float]] = {
     "prefill.score/": 0.5,
     "prefill.activation/": (1.0, 0.4),
     "prefill.layer/": 0.4,
-    "prefill.moe_layer/": 1.0,
+    "prefill.moe_layer/": 0.5,
+    "prefill.host_routing/": 0.8,
+    "prefill.routed_activation/": 0.7,
     "prefill.chip/": 0.1,
 }
 

@@ -65,6 +65,7 @@ def _prefill(work: Work, factors: PrefillFactors) -> list[Monomial]:
     terms.append(_monomial(work.attention_flop, factors.attention_flop))
     terms.append(_monomial(work.scores_count, factors.score))
     terms.append(_monomial(work.activations_count, factors.activation))
+    terms.append(_monomial(work.routed_activations_count, factors.routed_activation))
     terms.append(_monomial(work.passes_count * work.layers_count, factors.layer))
     terms.append(_monomial(work.passes_count * work.moe_layers_count, factors.moe_layer))
     return terms

@@ -19,7 +19,7 @@ from catalog.ggml_types import TYPES, GgmlType
 NEWEST_BUILD = 2026.0
 #: First builds that support a generation at all.
 _FIRST_BUILDS = {"M5": 2025.9, "Blackwell": 2025.2, "RDNA 4": 2025.3}
-#: Before these, a generation ran on kernels that were not made for it.
+#: Before these, a generation ran on kernels that were not made for it, and its matrix units stood idle.
 _TUNED_BUILDS = {"RDNA 3.5": 2025.7}
 
 #: CUDA graphs took over launching in 2024, on Ampere and later.
@@ -30,11 +30,16 @@ _USUAL_EFFICIENCY = 0.9
 _BASE_OPERATION_S = 3e-6
 _BASE_MOE_LAYER_S = 20e-6
 _BASE_PREFILL_LAYER_S = 60e-6
-_BASE_PREFILL_MOE_LAYER_S = 500e-6
+_BASE_PREFILL_MOE_LAYER_S = 150e-6
+#: Before this, CUDA builds sorted a batch's tokens by expert on the host, between two synchronisations.
+_DEVICE_ROUTING_SINCE = 2025.66
+_HOST_ROUTING_FACTOR = 10.0
 _BASE_UBATCH_HALF_TOKENS = 65.0
 _BASE_EXPERT_HALF_TOKENS = 15.0
 #: Bytes of element-wise traffic per hidden value and layer: about sixty passes in FP32, quantising included.
 _BASE_ACTIVATION_BYTES = 250.0
+#: Bytes per value that a routed expert takes in or works on: gathered, quantised, activated, weighed, added.
+_BASE_ROUTED_ACTIVATION_BYTES = 40.0
 #: Without flash attention a score is written, masked, normalised and read back: about six passes in FP32.
 _BASE_SCORE_BYTES = 24.0
 _BASE_PREFILL_FLOP = 0.5
@@ -44,6 +49,9 @@ _BASE_KV = 1.5
 _BASE_DECODE_ATTENTION_FLOP = 4.0
 #: Kernels of the types below two and three bits unpack by table look-ups.
 _LOOKUP_TYPES = frozenset({"IQ1_S", "IQ1_M", "IQ2_XXS", "IQ2_XS", "IQ2_S", "IQ3_XXS", "IQ3_S", "TQ1_0", "TQ2_0"})
+#: Vector operations per weight relative to a 4-bit type, whose products take four weights at a time: floats take
+#: them one by one, and the bits of two- and three-bit types lie in two places.
+_UNPACKING = {"F32": 4.0, "F16": 4.0, "BF16": 4.0, "Q2_K": 2.0, "Q3_K": 2.0}
 #: Types whose kernels for routed experts are far from those for dense weights on some stacks.
 _OWN_EXPERT_KERNELS = ("BF16",)
 _LOOKUP_DECODE = 1.2
@@ -103,6 +111,7 @@ class PrefillFactors:
     attention_flop: Factor
     score: Factor
     activation: Factor
+    routed_activation: Factor
     layer: Factor
     moe_layer: Factor
 
@@ -149,7 +158,9 @@ def decode_factors(traits: ChipTraits, setting: Setting = Setting()) -> DecodeFa
     overhead = (*aged, (f"decode.operation_age/{stack}", launch_age))
     return DecodeFactors(
         weight_byte={name: _typed(byte, "decode.byte", stack, name, _LOOKUP_DECODE) for name in TYPES},
-        weight_flop={name: flop.times((f"decode.flop:{name}", 1.0)) for name in TYPES},
+        weight_flop={
+            name: flop.times((f"decode.flop:{name}", 1.0), base=_UNPACKING.get(name, 1.0)) for name in TYPES
+        },
         expert=_experts("decode.expert", stack),
         kv_byte=Factor(_BASE_KV / bandwidth, ((f"decode.kv/{stack}", 1.0), (f"decode.kv_plain/{stack}", plain), *aged)),
         attention_flop=Factor(
@@ -171,7 +182,7 @@ def prefill_factors(traits: ChipTraits, setting: Setting = Setting()) -> Prefill
         (f"prefill.age/{stack}/{traits.generation}", names.age),
         (f"prefill.early/{stack}", names.early),
     )
-    rate = traits.matrix_flop_per_s
+    rate = traits.vector_flop_per_s if names.early else traits.matrix_flop_per_s
     flop = Factor(_BASE_PREFILL_FLOP / rate, (*names.tree("prefill.flop"), *whole, *aged, power))
     flash = setting.flash_attention
     return PrefillFactors(
@@ -185,9 +196,19 @@ def prefill_factors(traits: ChipTraits, setting: Setting = Setting()) -> Prefill
         ),
         score=Factor(0.0 if flash else _BASE_SCORE_BYTES / bandwidth, ((f"prefill.score/{stack}", 1.0), *whole)),
         activation=Factor(_BASE_ACTIVATION_BYTES / bandwidth, (*names.tree("prefill.activation"), *whole)),
+        routed_activation=Factor(
+            _BASE_ROUTED_ACTIVATION_BYTES / bandwidth, ((f"prefill.routed_activation/{stack}", 1.0), *whole)
+        ),
         layer=Factor(_BASE_PREFILL_LAYER_S, ((f"prefill.layer/{stack}", 1.0), *whole)),
-        moe_layer=Factor(_BASE_PREFILL_MOE_LAYER_S, ((f"prefill.moe_layer/{stack}", 1.0), *whole)),
+        moe_layer=_prefill_moe_layer(stack, setting).times(*whole),
     )
+
+
+def _prefill_moe_layer(stack: str, setting: Setting) -> Factor:
+    factor = Factor(_BASE_PREFILL_MOE_LAYER_S, ((f"prefill.moe_layer/{stack}", 1.0),))
+    if stack == "cuda" and setting.built is not None and setting.built < _DEVICE_ROUTING_SINCE:
+        return factor.times((f"prefill.host_routing/{stack}", 1.0), base=_HOST_ROUTING_FACTOR)
+    return factor
 
 
 def _typed(factor: Factor, coefficient: str, stack: str, tensor_type: str, lookup: float) -> Factor:

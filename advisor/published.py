@@ -1,7 +1,7 @@
 """Published speeds of llama.cpp: a table's rows, checked and turned into work a `Rates` can price.
 
 The columns are those of the command contract: hardware, backend, model_id, quant, test, tokens_per_s
-and, where present, date and file_size_gib. Rows come from strangers' tables, so every one that cannot be
+and, where present, date, file_size_gib and n_ubatch. Rows come from strangers' tables, so every one that cannot be
 read or priced is set aside with its reason.
 """
 
@@ -64,6 +64,7 @@ class PublishedRow:
     tokens_per_s: float
     built: float | None = None
     file_bytes: int | None = None
+    told_ubatch_tokens: int | None = None
 
     @property
     def flash_attention(self) -> bool:
@@ -77,7 +78,9 @@ class PublishedRow:
 
     @property
     def ubatch_tokens(self) -> int:
-        """The micro-batch the run most likely used."""
+        """The micro-batch the run used, or most likely did."""
+        if self.told_ubatch_tokens is not None:
+            return self.told_ubatch_tokens
         return _LONG_PROMPT_TOKENS if self.flash_attention and self.tokens >= _LONG_PROMPT_TOKENS else _UBATCH_TOKENS
 
 
@@ -103,7 +106,7 @@ def parse_row(fields: Mapping[str, str | None]) -> PublishedRow:
     Raises:
         RowError: if a field is missing or makes no sense.
     """
-    values = {name: (fields.get(name) or "").strip() for name in (*COLUMNS, "date", "file_size_gib")}
+    values = {name: (fields.get(name) or "").strip() for name in (*COLUMNS, "date", "file_size_gib", "n_ubatch")}
     empty = next((name for name in COLUMNS if not values[name]), None)
     if empty is not None:
         raise RowError(f"{empty} is empty")
@@ -114,7 +117,7 @@ def parse_row(fields: Mapping[str, str | None]) -> PublishedRow:
     if backend is None:
         raise RowError(f"backend {values['backend'][:20]!r} is unknown")
     kind, tokens, depth = test.groups()
-    size = values["file_size_gib"]
+    size, ubatch = values["file_size_gib"], values["n_ubatch"]
     return PublishedRow(
         hardware=values["hardware"],
         backend=backend,
@@ -127,6 +130,7 @@ def parse_row(fields: Mapping[str, str | None]) -> PublishedRow:
         tokens_per_s=_positive("tokens_per_s", values["tokens_per_s"], _MAX_TOKENS_PER_S),
         built=parse_year(values["date"]),
         file_bytes=round(_positive("file_size_gib", size, 1e5) * GIB) if size else None,
+        told_ubatch_tokens=math.ceil(_positive("n_ubatch", ubatch, 1e6)) if ubatch else None,
     )
 
 

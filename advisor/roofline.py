@@ -186,6 +186,7 @@ def price_prefill(work: Work, rates: Rates) -> tuple[Term, ...]:
     overhead_s = work.passes_count * work.layers_count * rates.prefill_s_per_layer
     overhead_s += work.passes_count * work.moe_layers_count * rates.prefill_s_per_moe_layer
     overhead_s += work.activations_count * rates.prefill_s_per_activation
+    overhead_s += work.routed_activations_count * rates.prefill_s_per_routed_activation
     if overhead_s:
         terms.append(_term(rates, "prefill.overhead", overhead_s, Bound.OVERHEAD))
     return tuple(terms)

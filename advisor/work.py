@@ -69,6 +69,7 @@ class Work:
     tokens_count: float
     tokens_per_pass: float
     passes_count: int
+    routed_activations_count: float = 0.0  # of a prompt: values each routed expert takes in and works on
 
     @property
     def weight_bytes(self) -> float:
@@ -326,6 +327,12 @@ def decode_work(
     )
 
 
+def _routed_values_count(geometry: Geometry) -> int:
+    """Values that one token's chosen experts take in and work on, over all layers."""
+    width = geometry.hidden_dim + (geometry.expert_ffn_dim or 0)
+    return moe_layers_count(geometry) * geometry.expert_used_count * width
+
+
 def prefill_work(
     artifact: ArtifactSpec,
     geometry: Geometry | None,
@@ -371,4 +378,5 @@ def prefill_work(
         moe_layers_count=moe_layers_count(geometry) * share.launched_frac,
         operations_count=operations_count(geometry) * share.launched_frac * passes_count,
         activations_count=prompt_tokens * geometry.layers_count * share.layers_frac * geometry.hidden_dim,
+        routed_activations_count=prompt_tokens * _routed_values_count(geometry) * share.experts_frac,
     )

@@ -44,6 +44,7 @@ BATCHED_MODELS = {
     "gpt-oss-120b-GGUF": ("openai/gpt-oss-120b", "MXFP4"),
     "gpt-oss-20b-GGUF": ("openai/gpt-oss-20b", "MXFP4"),
 }
+OFFLOADED_MODELS = {"gemma4 26B.A4B": "google/gemma-4-26B-A4B-it"}
 BATCHED_BACKENDS = {"NVIDIA GB10 (DGX Spark)": "CUDA", "Apple M2 Ultra (76-core GPU)": "Metal"}
 
 
@@ -68,6 +69,24 @@ def single_user_rows() -> Iterable[dict[str, str]]:
             yield {**common, "test": f"tg{row['tg']}@d{row['pp']}", "tokens_per_s": row["s_tg_tps"]}
             if int(row["pp"]) > 512:
                 yield {**common, "test": f"pp{row['pp']}", "tokens_per_s": row["s_pp_tps"]}
+
+
+def whole_on_card_rows() -> Iterable[dict[str, str]]:
+    """Rows of the offload table with everything on one card, in llama-bench's usual micro-batch, as common rows."""
+    for row in read_rows("offload.csv.gz"):
+        if row["n_gpus"] != "1" or row["n_cpu_moe_or_ot"] != "none" or row["model"] not in OFFLOADED_MODELS:
+            continue
+        depth = row["n_ctx_or_depth"].rpartition(" ")[2]
+        common = {
+            "hardware": row["gpu"],
+            "backend": row["backend"],
+            "model_id": OFFLOADED_MODELS[row["model"]],
+            "quant": row["quant"],
+            "date": row["date"],
+            "n_ubatch": row["n_ubatch"] or "512",
+        }
+        yield {**common, "test": f"{row['pp_test']}@d{depth}", "tokens_per_s": row["pp_tps"]}
+        yield {**common, "test": f"{row['tg_test']}@d{depth}", "tokens_per_s": row["tg_tps"]}
 
 
 def samples_of(rows: Iterable[dict[str, str]], catalog: Catalog) -> list[Sample]:
@@ -225,7 +244,7 @@ def size_label(size_gib: float) -> str:
 def fit_all(catalog: Catalog) -> tuple[Coefficients, list[str]]:
     """Coefficients of both phases, and their tables."""
     main_samples = samples_of(read_rows("llama_bench.csv.gz"), catalog)
-    samples = main_samples + samples_of(single_user_rows(), catalog)
+    samples = main_samples + samples_of(single_user_rows(), catalog) + samples_of(whole_on_card_rows(), catalog)
     effects: dict[str, float] = {}
     sigmas: dict[str, dict[str, dict[str, float]]] = {}
     lines: list[str] = []
