@@ -219,13 +219,18 @@ def _with_more_loads(timed: Timed, first_s: float, path: str, options: LoadOptio
     """Load again from disk and from the page cache while that is quick: one load alone says little."""
     cold: list[float] = [first_s]
     warm: list[float] = []
+    notes = timed.notes
     for loads in (warm, cold) * _MORE_LOADS:
         spent_s = sum(cold) + sum(warm)
         if spent_s > setting.budget_s * _LOAD_SHARE or (loads is cold and not page_cache.evict(path)):
             break
-        with setting.engine.open(path, options) as session:
-            loads.append(session.loaded.load_s)
-    return replace(timed, cold_loads_s=tuple(cold), warm_loads_s=tuple(warm))
+        try:
+            with setting.engine.open(path, options) as session:
+                loads.append(session.loaded.load_s)
+        except AdvisorError as error:  # what was timed stands
+            notes = (*notes, f"it could not be loaded again: {error}")
+            break
+    return replace(timed, cold_loads_s=tuple(cold), warm_loads_s=tuple(warm), notes=notes)
 
 
 def _options(candidate: Candidate) -> LoadOptions:

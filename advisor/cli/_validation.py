@@ -1,5 +1,7 @@
 """What commands that time models share: candidates from picks, the engine, the run and its record."""
 
+import contextlib
+import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -7,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from advisor import __version__, store
-from advisor.cli._shared import Progress
+from advisor.cli._shared import Progress, say
 from advisor.clock import utc_now
 from advisor.engines.base import Engine
 from advisor.errors import AdvisorError, BadRequestError
@@ -16,6 +18,7 @@ from advisor.types import Choice, Estimate, Recommendation, Validation, Validati
 from advisor.validate import Setting, Text, validations
 from advisor.verdict import Roof
 from advisor.weights_source import Candidate
+from catalog.errors import CatalogError
 from catalog.load import Catalog
 from probes.types import HardwareProfile
 
@@ -34,16 +37,17 @@ def candidate_of_choice(catalog: Catalog, choice: Choice) -> Candidate:
     """A pick, with its weights as its own file or its quantisation says.
 
     Raises:
-        CatalogError: if the catalog no longer knows the model, or its file cannot be read.
+        CatalogError: if the catalog no longer knows the model.
     """
     from catalog.gguf import read_gguf
     from catalog.weights import weigh
 
     model = catalog.model(choice.estimate.model_id)
+    artifact = weigh(model, choice.estimate.quant_id)
     if choice.local_path is not None:
-        _, artifact = read_gguf(choice.local_path)
-        return Candidate(estimate=choice.estimate, model=model, artifact=artifact, local_path=choice.local_path)
-    return Candidate(estimate=choice.estimate, model=model, artifact=weigh(model, choice.estimate.quant_id))
+        with contextlib.suppress(CatalogError):  # gone or damaged since: the engine will say so, and the next goes on
+            _, artifact = read_gguf(choice.local_path)
+    return Candidate(estimate=choice.estimate, model=model, artifact=artifact, local_path=choice.local_path)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -271,8 +275,11 @@ def make_document(records: Sequence[ValidationRecord], machine: Machine, profile
 
 
 def remember(document: Validation) -> None:
-    """Keep a validation in this machine's history."""
+    """Keep a validation in this machine's history; one that cannot be kept is said so, and still delivered."""
     from advisor.history import open_history
 
-    with open_history() as history:
-        history.record(document)
+    try:
+        with open_history() as history:
+            history.record(document)
+    except (AdvisorError, OSError, sqlite3.Error) as error:
+        say(f"advisor: not kept in the history: {error}; save the result with -o FILE")

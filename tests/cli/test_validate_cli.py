@@ -1,6 +1,7 @@
 """``advisor validate``: what it runs, what it prints, its exit codes; the engine is a pretended one."""
 
 import json
+import sqlite3
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ import pytest
 from advisor import codec, history, store
 from advisor.cli import _machine, _validation
 from advisor.cli.main import main
-from advisor.engines.base import EngineCrashedError
+from advisor.engines.base import EngineCrashedError, ModelRefusedError
 from advisor.engines.fake import FakeEngine, Speeds
 from advisor.machine import Machine, MachineDevice
 from advisor.types import Basis, Rates, Validation
@@ -373,3 +374,63 @@ def test_options_that_contradict_each_other_are_refused(capsys, args, message):
 def test_a_text_that_is_missing_is_noticed_at_once(capsys):
     assert advisor(MODEL, "--quality", "--text", "none.txt") == 1
     assert "none.txt: cannot be read" in error_lines(capsys)[-1]
+
+
+# --- what goes wrong on the way ----------------------------------------------------------------------
+
+
+def test_a_pick_whose_file_is_gone_fails_and_the_next_goes_on(tmp_path: Path, capsys, engine):
+    from dataclasses import replace
+
+    advisor(MODEL, "--budget", "5s", "--json")
+    estimate = codec.loads(capsys.readouterr().out, where="test").records[0].estimate
+    base = recommendation(estimate)
+    gone = replace(base.ranked[0], local_path=str(tmp_path / "gone.gguf"))
+    codec.save(replace(base, ranked=(gone, *base.ranked[1:])), tmp_path / "picks.json")
+
+    def speeds(path: str) -> Speeds:
+        if path.endswith("gone.gguf"):
+            raise ModelRefusedError("llama.cpp cannot load it: no such file")
+        return Speeds()
+
+    engine.speeds = speeds
+    assert advisor("--from", "picks.json", "--top", "2", "--budget", "5s", "--json") == 1
+    records = json.loads(capsys.readouterr().out)["records"]
+    assert [record["status"] for record in records] == ["failed", "ok"]
+    assert "no such file" in records[0]["reason"]
+
+
+def test_a_full_disk_costs_the_history_not_the_result(capsys, monkeypatch):
+    def full(*_: object) -> None:
+        raise sqlite3.OperationalError("database or disk is full")
+
+    monkeypatch.setattr(history.History, "record", full)
+    assert advisor(MODEL, "--budget", "5s", "--json") in (0, 3)
+    captured = capsys.readouterr()
+    assert json.loads(captured.out)["records"][0]["status"] == "ok"
+    assert "disk is full" in captured.err
+    assert "save the result with -o" in captured.err
+
+
+def test_a_twin_that_finds_no_room_is_a_failed_record(capsys, monkeypatch):
+    from collections import namedtuple
+
+    usage = namedtuple("usage", "total used free")
+    monkeypatch.setattr("shutil.disk_usage", lambda _: usage(10**9, 10**9, 10**3))
+    assert advisor(MODEL, "--json") == 1
+    reason = json.loads(capsys.readouterr().out)["records"][0]["reason"]
+    assert "Free some disk or memory" in reason
+    assert "\n" not in reason
+
+
+@pytest.mark.parametrize(("by_hand", "expected_frac"), [(None, 0.95), (10**18, 0.95), (10**8, None)])
+def test_the_memory_limit_stays_below_what_the_machine_can_spare(by_hand, expected_frac):
+    import psutil
+
+    available = psutil.virtual_memory().available
+    allowed = _validation.limits(60.0, by_hand).memory_bytes
+    if expected_frac is None:
+        assert allowed == by_hand
+    else:
+        assert allowed < available
+        assert allowed == pytest.approx(expected_frac * available, rel=0.1)

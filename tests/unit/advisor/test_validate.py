@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from advisor import sanity, text_quality, validate, verdict, weights_source
-from advisor.engines.base import EngineCrashedError, OutOfMemoryError
+from advisor.engines.base import EngineCrashedError, ModelRefusedError, OutOfMemoryError
 from advisor.engines.fake import FakeEngine, Speeds
 from advisor.errors import AdvisorError
 from advisor.thread_sweep import best_threads_count, threads_to_try
@@ -489,3 +489,18 @@ def test_weights_that_could_not_be_fetched_are_a_record_and_the_next_goes_on(mod
     )
     assert [record.status for record in records] == [ValidationStatus.FAILED, ValidationStatus.OK]
     assert "the connection broke" in records[0].reason
+
+
+def test_a_file_deleted_after_it_was_timed_costs_nothing_but_further_loads(model, tmp_path: Path, local_file):
+    opened = []
+
+    def speeds(path: str) -> Speeds:
+        opened.append(path)
+        if len(opened) > 1:
+            raise ModelRefusedError("llama.cpp cannot load it: no such file")
+        return Speeds()
+
+    record = validate_one(candidate_of(model, local_path=local_file), setting_of(tmp_path, FakeEngine(speeds=speeds)))
+    assert record.status is ValidationStatus.OK
+    assert record.observed.decode_tokens_per_s == pytest.approx(100.0)
+    assert any("could not be loaded again" in note and "no such file" in note for note in record.notes)
