@@ -158,9 +158,7 @@ def decode_factors(traits: ChipTraits, setting: Setting = Setting()) -> DecodeFa
     overhead = (*aged, (f"decode.operation_age/{stack}", launch_age))
     return DecodeFactors(
         weight_byte={name: _typed(byte, "decode.byte", stack, name, _LOOKUP_DECODE) for name in TYPES},
-        weight_flop={
-            name: flop.times((f"decode.flop:{name}", 1.0), base=_UNPACKING.get(name, 1.0)) for name in TYPES
-        },
+        weight_flop={name: flop.times((f"decode.flop:{name}", 1.0), base=_UNPACKING.get(name, 1.0)) for name in TYPES},
         expert=_experts("decode.expert", stack),
         kv_byte=Factor(_BASE_KV / bandwidth, ((f"decode.kv/{stack}", 1.0), (f"decode.kv_plain/{stack}", plain), *aged)),
         attention_flop=Factor(

@@ -389,11 +389,16 @@ def turns_of(subjects: Iterable[Subject]) -> list[int]:
     counts = dict.fromkeys(_COUNTED, 0)
     turns = []
     for subject in subjects:
-        counted = subject.quantised and subject.category in _COUNTED
+        counted = takes_turns(subject)
         turns.append(counts[subject.category] if counted else 0)
         if counted:
             counts[subject.category] += 1
     return turns
+
+
+def takes_turns(subject: Subject) -> bool:
+    """Whether a tensor counts in its category; all others have turn 0."""
+    return subject.quantised and subject.category in _COUNTED
 
 
 def layer_number(name: str) -> int:

@@ -18,6 +18,7 @@ from catalog.recipes import (
     recipe_of,
     same_type,
     subject_of,
+    takes_turns,
     turns_of,
     types_along,
 )
@@ -122,7 +123,9 @@ def _plan(key: LayoutKey) -> _Plan:
             role=tensor.role,
             params_count=_product(tensor.shape),
             layers=block.indices,
-            turns=tuple(turns.get((index, tensor.name), 0) for index in block.indices),
+            turns=tuple(turns.get((index, tensor.name), 0) for index in block.indices)
+            if takes_turns(subjects[block.layer, tensor.name])
+            else (0,) * len(block.indices),
         )
         for block in layout.blocks
         for tensor in block.tensors
@@ -137,21 +140,32 @@ def _plan(key: LayoutKey) -> _Plan:
 
 def _turns(layout: Layout, subjects: dict[tuple[Layer, str], Subject]) -> dict[tuple[int, str], int]:
     """Turn of each tensor of each layer within its category (see `turns_of`)."""
-    kinds = {index: block for block in layout.blocks for index in block.indices}
-    keys, ordered = [], []
-    for index in sorted(kinds):
-        for tensor in sorted(kinds[index].tensors):
-            keys.append((index, tensor.name))
-            ordered.append(subjects[kinds[index].layer, tensor.name])
-    return dict(zip(keys, turns_of(ordered), strict=True))
+    counted: dict[
+        int, tuple[tuple[str, Subject], ...]
+    ] = {}  # by layer number: the names that count, in order, and what they are
+    for block in layout.blocks:
+        found = [(tensor.name, subjects[block.layer, tensor.name]) for tensor in sorted(block.tensors)]
+        counting = tuple((name, subject) for name, subject in found if takes_turns(subject))
+        counted |= dict.fromkeys(block.indices, counting)
+    ordered = [(index, name, subject) for index in sorted(counted) for name, subject in counted[index]]
+    turns = turns_of(subject for _, _, subject in ordered)
+    return {(index, name): turn for (index, name, _), turn in zip(ordered, turns, strict=True)}
+
+
+@dataclass(slots=True)
+class _Spread:
+    """Bytes in each of some layers. The layers are held, so that their identity names them for good."""
+
+    layers: Sequence[int]
+    size: int = 0
+    expert_size: int = 0
 
 
 class _Tally:
     """Sums of weights by role and type, and by layer."""
 
-    def __init__(self, layers_count: int) -> None:
-        self.layer_bytes = [0] * layers_count
-        self.expert_bytes = [0] * layers_count
+    def __init__(self) -> None:
+        self._spread: dict[int, _Spread] = {}
         self._sums: dict[tuple[Role, str], list[int]] = {}
 
     def add(self, entry: _Entry, tensor_type: str, size: int, layers: Sequence[int]) -> None:
@@ -160,13 +174,23 @@ class _Tally:
         total = self._sums.setdefault((entry.role, tensor_type), [0, 0])
         total[0] += entry.params_count * times
         total[1] += size * times
-        if entry.role is Role.TOWER:
+        if entry.role is Role.TOWER or not layers:
             return
-        for layer in layers:
-            self.layer_bytes[layer] += size
+        spread = self._spread.get(id(layers))  # most tensors of a layer kind share its tuple of layers
+        if spread is None:
+            spread = self._spread[id(layers)] = _Spread(layers)
+        spread.size += size
         if entry.role is Role.EXPERT:
-            for layer in layers:
-                self.expert_bytes[layer] += size
+            spread.expert_size += size
+
+    def by_layer(self, layers_count: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """Bytes of each layer, and of its routed experts."""
+        sizes, expert_sizes = [0] * layers_count, [0] * layers_count
+        for spread in self._spread.values():
+            for layer in spread.layers:
+                sizes[layer] += spread.size
+                expert_sizes[layer] += spread.expert_size
+        return tuple(sizes), tuple(expert_sizes)
 
     def groups(self, geometry: Geometry) -> tuple[WeightGroup, ...]:
         """The sums, each with the share of it that a token reads."""
@@ -184,7 +208,7 @@ class _Tally:
 
 def _weigh_mixed(model: ModelSpec, quant_id: str, plan: _Plan, mix: Mix) -> ArtifactSpec:
     """A GGUF by llama.cpp's mixing rules."""
-    tally = _Tally(plan.layout.site.geometry.layers_count)
+    tally = _Tally()
     by_number = counts_by_layer(mix)
     for entry in plan.entries:
         for tensor_type, layers in _types(mix, entry, by_number(entry.subject)):
@@ -195,7 +219,7 @@ def _weigh_mixed(model: ModelSpec, quant_id: str, plan: _Plan, mix: Mix) -> Arti
 
 def _weigh_packed(model: ModelSpec, quant_id: str, plan: _Plan, scheme: Scheme) -> ArtifactSpec:
     """Another format: linear layers packed by its scheme, the rest in BF16, no prediction blocks."""
-    tally = _Tally(plan.layout.site.geometry.layers_count)
+    tally = _Tally()
     for entry in plan.entries:
         if entry.role is not Role.TOWER:
             packed, size = scheme_bytes(scheme, entry.subject.shape, entry.role)
@@ -212,15 +236,17 @@ def _artifact(
     metadata_bytes: int,
     exact: bool,
 ) -> ArtifactSpec:
-    groups = tally.groups(plan.layout.site.geometry)
+    geometry = plan.layout.site.geometry
+    groups = tally.groups(geometry)
+    layer_bytes, expert_bytes = tally.by_layer(geometry.layers_count)
     return ArtifactSpec(
         model_id=model.model_id,
         quant_id=quant_id,
         file_format=file_format,
         file_bytes=sum(group.weight_bytes for group in groups) + metadata_bytes,
         groups=groups,
-        layer_bytes=tuple(tally.layer_bytes),
-        expert_bytes=tuple(tally.expert_bytes),
+        layer_bytes=layer_bytes,
+        expert_bytes=expert_bytes,
         exact=exact,
     )
 
