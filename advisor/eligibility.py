@@ -6,6 +6,7 @@ first reason given is the one that matters most.
 
 from collections.abc import Callable
 
+from advisor.engine_requirements import GGUF_ENGINES, LLAMA_CPP, NAMES, loadable_quant_ids
 from advisor.types import Limits, Rejection, Task, Workload
 from advisor.workloads import TASKS
 from catalog.types import ModelSpec
@@ -94,10 +95,24 @@ def long_enough(model: ModelSpec, workload: Workload, limits: Limits) -> Rejecti
 RULES: tuple[Rule, ...] = (right_kind, licensed, long_enough, known_shape, obtainable)
 
 
-def reject(model: ModelSpec, workload: Workload, limits: Limits) -> Rejection | None:
-    """The first rule that excludes a model, or None if it may be ranked."""
+def reject(model: ModelSpec, workload: Workload, limits: Limits, engine_id: str = LLAMA_CPP) -> Rejection | None:
+    """The first rule that excludes a model from an engine's ranking, or None if it may be ranked."""
     for rule in RULES:
-        rejection = rule(model, workload, limits)
+        if rule is obtainable and engine_id not in GGUF_ENGINES:
+            rejection = _loadable_by(engine_id, model)
+        else:
+            rejection = rule(model, workload, limits)
         if rejection is not None:
             return rejection
     return None
+
+
+def _loadable_by(engine_id: str, model: ModelSpec) -> Rejection | None:
+    """There must be published weights that the engine loads."""
+    if loadable_quant_ids(model, engine_id):
+        return None
+    return Rejection(
+        model_id=model.model_id,
+        reason=f"no published weights are known that {NAMES[engine_id]} loads",
+        fix="--engine llama.cpp" if model.repos.get("gguf") else None,
+    )

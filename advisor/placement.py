@@ -15,6 +15,8 @@ from advisor.types import Deployment, MemoryPlan, Workload
 from catalog.types import ArtifactSpec, ModelSpec
 
 Placement = tuple[Deployment, MemoryPlan]
+#: Engines of llama.cpp's kind that move whole layers only.
+_WITHOUT_EXPERT_PLACEMENT = frozenset({"ollama"})
 _ROW_SPLIT_KINDS = frozenset({"cuda", "rocm"})
 
 
@@ -120,7 +122,7 @@ class _Search:
     def _with_cpu(self, accelerators: Sequence[str]) -> Iterator[Placement]:
         """The fewest layers' experts on the CPU; else the most whole layers on the accelerators."""
         placement = None
-        if any(self._footprint.expert_bytes):
+        if any(self._footprint.expert_bytes) and self._base.engine_id not in _WITHOUT_EXPERT_PLACEMENT:
             placement = self._first_that_fits(
                 lambda moved: self._on(accelerators, moved_count=moved), 1, self._blocks_count
             )

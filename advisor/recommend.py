@@ -9,11 +9,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from advisor import launch
+from advisor.engine_choice import engine_options
+from advisor.engine_requirements import platform_of
 from advisor.errors import NothingFitsError
 from advisor.folding import fold
 from advisor.limits import check_limits, memory_needed, misses, nearest, passes, relaxations
 from advisor.machine import Machine
-from advisor.obtain import repo_for
 from advisor.reasons import alternative, reasons
 from advisor.request import Candidate, LocalFile, Request, preference
 from advisor.score import ABOUT_EQUAL_CHANCE, ScoredEstimate, chance_better, conservative
@@ -28,6 +29,8 @@ from catalog.weights import weigh
 __all__ = ["LocalFile", "Request", "recommend"]
 
 REJECTIONS_COUNT = 400
+#: Picks for which every engine is judged.
+ENGINES_COUNT = 10
 
 
 def recommend(
@@ -54,7 +57,7 @@ def recommend(
         task=request.workload.task,
         workload=request.workload,
         limits=request.limits,
-        ranked=_explorable(choices(ranked, request), catalog, machine, request),
+        ranked=_with_engines(_explorable(choices(ranked, request), catalog, machine, request), catalog, machine),
         rejected=_notable(catalog, found.rejected + left_out, request),
         profile_id=machine.profile_id,
         catalog_version=catalog.version,
@@ -109,6 +112,16 @@ def _explorable(ranked: Sequence[Choice], catalog: Catalog, machine: Machine, re
     return (*explored, *ranked[request.whatif_count :])
 
 
+def _with_engines(ranked: Sequence[Choice], catalog: Catalog, machine: Machine) -> tuple[Choice, ...]:
+    """Picks, the first of them with every engine that could run it and why the others could not."""
+    platform = platform_of(machine, catalog)
+    judged = tuple(
+        replace(pick, engines=engine_options(catalog.models[pick.estimate.model_id], pick.estimate, platform))
+        for pick in ranked[:ENGINES_COUNT]
+    )
+    return (*judged, *ranked[ENGINES_COUNT:])
+
+
 def _local_index(files: Iterable[LocalFile]) -> dict[tuple[str, str], str]:
     return {(file.model_id, file.quant_id): file.path for file in files}
 
@@ -131,7 +144,7 @@ def choice(
         quality=candidate.best.quality,
         estimate=made,
         reasons=reasons(model, candidate.best),
-        command=launch.llama_server_command(model, made.deployment, made.workload, local_path=local_path),
+        command=launch.shell_text(launch.command(model, made, path=local_path)),
         display_name=model.display_name,
         license_id=model.license_id,
         params_total_count=model.params_total_count,
@@ -139,7 +152,7 @@ def choice(
         file_bytes=artifact.file_bytes,
         release_date=model.release_date,
         local_path=local_path,
-        repo=repo_for(model, made.quant_id),
+        repo=launch.weights_repo(model, made.deployment),
         pareto=pareto,
         about_equal_to_rank=equal_to,
         alternatives=tuple(alternative(option) for option in candidate.others),

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from advisor.eligibility import reject
+from advisor.engine_requirements import GGUF_ENGINES, loadable_quant_ids, platform_of
 from advisor.folding import fold
 from advisor.limits import passes
 from advisor.machine import CPU_DEVICE_ID, Machine
@@ -165,7 +166,7 @@ def _outcome(
     request: Request,
     worth: Preference | None,
 ) -> Candidate | Rejection:
-    refusal = reject(model, request.workload, request.limits)
+    refusal = reject(model, request.workload, request.limits, machine.engine_id)
     if refusal is not None:
         return refusal
     quality = catalog.quality(model.model_id, request.workload.task).mid
@@ -218,7 +219,7 @@ def search_model(
     """
     available = limited_memory(machine, request.limits)
     tried = _Tried(catalog, machine, model, request, available)
-    order = quants or quant_ids(model)
+    order = quants or _quant_ids(catalog, machine, model)
     if worth is not None and quants is None and _SCOUT_QUANT_ID in order:
         scout = tried.best(_SCOUT_QUANT_ID)
         if scout is not None and not _spills(scout.estimate) and _bound_from(catalog, model, scout) < worth:
@@ -237,6 +238,13 @@ def search_model(
     if not scored:
         return too_large(model, tried.artifact(order[-1]) if order else None, machine, request)
     return _folded(model, scored)
+
+
+def _quant_ids(catalog: Catalog, machine: Machine, model: ModelSpec) -> tuple[str, ...]:
+    """The published quantisations that the machine's engine loads, finest first."""
+    if machine.engine_id in GGUF_ENGINES:
+        return quant_ids(model)
+    return loadable_quant_ids(model, machine.engine_id, platform_of(machine, catalog))
 
 
 def _folded(model: ModelSpec, scored: Sequence[tuple[ScoredEstimate, ArtifactSpec]]) -> Candidate:

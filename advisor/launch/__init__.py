@@ -5,6 +5,7 @@ the only one that quotes. A setting that an engine cannot take stands in ``Launc
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from types import ModuleType
 
 from advisor.errors import BadRequestError
@@ -37,6 +38,7 @@ __all__ = [
     "shell_lines",
     "shell_text",
     "unknown_flags",
+    "weights_repo",
 ]
 
 #: Engines that load GGUF and nothing else, whatever a quantisation is stored in elsewhere.
@@ -53,6 +55,12 @@ ENGINE_IDS = tuple(_LAUNCHERS)
 def default_port(engine_id: str) -> int:
     """The port an engine listens on by its own default."""
     return int(_MODULES[engine_id].PORT)
+
+
+def weights_repo(model: ModelSpec, deployment: Deployment) -> str | None:
+    """The published repository that a deployment's engine loads; None where none is known."""
+    file_format = "gguf" if deployment.engine_id in GGUF_ENGINE_IDS else deployment.file_format
+    return published_repo(model, deployment.quant_id, file_format)
 
 
 def command(
@@ -93,8 +101,7 @@ def command(
         raise BadRequestError(f"unknown engine {engine[:20]!r}; use one of {', '.join(ENGINE_IDS)}")
     if load is None:
         raise BadRequestError("a deployment needs a workload to be started for; give its context and users")
-    file_format = "gguf" if engine in GGUF_ENGINE_IDS else deployment.file_format
-    found = repo or published_repo(model, deployment.quant_id, file_format)
+    found = repo or weights_repo(model, replace(deployment, engine_id=engine))
     return _LAUNCHERS[engine](
         Order(
             model=model,

@@ -52,8 +52,8 @@ def _config(order: Order) -> str:
     """What has no option of its own. Every value is a word or a number of ours, so YAML needs no quotes."""
     cache_type = _CACHE_TYPES.get(order.deployment.kv_quant_id, "auto")
     return (
-        f"enable_chunked_prefill: true\nkv_cache_config:\n  dtype: {cache_type}\n  enable_block_reuse: true\n"
-        f"cuda_graph_config:\n  enable_padding: true\n  max_batch_size: {order.workload.concurrency_count}\n"
+        f"enable_chunked_prefill: true\nkv_cache_config: {{dtype: {cache_type}, enable_block_reuse: true}}\n"
+        f"cuda_graph_config: {{enable_padding: true, max_batch_size: {order.workload.concurrency_count}}}\n"
     )
 
 
