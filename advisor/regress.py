@@ -226,6 +226,13 @@ def _pairs(base: RunCase, new: RunCase) -> Iterator[tuple[str, MetricSeries | No
         yield metric, old.get(metric), current.get(metric)
 
 
+def _few_pairs(base: MetricSeries, new: MetricSeries, shared: MetricSeries, minimum: int) -> str | None:
+    pairs, measured = len(round_values(shared)), len(set(base.rounds) & set(new.rounds))
+    if pairs >= minimum or measured < minimum:
+        return None
+    return f"{pairs} of {measured} rounds were undisturbed in both runs, {minimum} are needed: quiet the machine"
+
+
 def _compare_case(
     base: RunCase, new: RunCase, gate: Gate, between: Mapping[Key, BetweenRuns], *, all_cores: bool, paired: bool
 ) -> Iterator[_Compared]:
@@ -237,6 +244,10 @@ def _compare_case(
         threshold = gate.threshold(*key)
         sigma = None if paired else between.get(key, NO_HISTORY).sigma(threshold.assumed_frac(all_cores=all_cores))
         before, after = common_rounds(old, current) if paired else (old, current)
+        reason = _few_pairs(old, current, before, gate.min_rounds_count) if paired else None
+        if reason is not None:
+            yield _incomparable(key, reason, _typical(round_values(old)), _typical(round_values(current)))
+            continue
         yield _compare(before, after, key, threshold, sigma, gate)
         if metric in _PREDICTED:
             name = metric.removesuffix("_tokens_per_s").removesuffix("_s") + "_prediction_error"

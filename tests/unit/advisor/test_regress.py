@@ -334,7 +334,9 @@ def test_rounds_disturbed_in_either_run_make_no_pair() -> None:
     few = run(case(series(spoilt, polluted=[number > 3 for number in range(10)])), paired_id="p")
     finding = only(compare(base, few))
     assert finding.verdict is Verdict.NOT_COMPARABLE
-    assert "4 rounds" in (finding.reason or "")
+    assert finding.reason == "4 of 10 rounds were undisturbed in both runs, 5 are needed: quiet the machine"
+    short = run(case(series([100.0] * 3)), paired_id="p")
+    assert "3 rounds, 5 are needed: record more" in (only(compare(base, short)).reason or "")
 
 
 @pytest.mark.parametrize("seed", range(5))
