@@ -113,7 +113,7 @@ def _check_users(subject: Subject, count: int, *, stays: bool) -> _Answer:
     made = _fastest(subject, replace(subject.workload, concurrency_count=count), stays=stays)
     if isinstance(made, _Answer):
         return made
-    return _within_limits(made, subject.limits, f"for each of {count} users")
+    return _within_limits(made, subject.limits, f"for each of {count} users" if count > 1 else "alone")
 
 
 def _fastest(subject: Subject, workload: Workload, *, stays: bool) -> Estimate | _Answer:

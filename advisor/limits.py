@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from advisor.errors import BadRequestError
 from advisor.score import ScoredEstimate
-from advisor.types import Limits
+from advisor.types import Estimate, Limits
 from catalog.units import GIB
 
 
@@ -60,22 +60,34 @@ def relaxed(value: float, *, down: bool) -> str:
 
 def misses(option: ScoredEstimate, limits: Limits) -> tuple[Miss, ...]:
     """Every limit that a setting misses; memory and licence are dealt with before there is a setting."""
-    made, found = option.estimate, []
-    decode, first, quality = made.decode_tokens_per_s.mid, made.first_token_s.mid, option.quality.mid
-    if limits.min_tokens_per_s is not None and decode < limits.min_tokens_per_s:
-        text = f"decodes {decode:.3g} tok/s, below --min-tps {limits.min_tokens_per_s:g}"
-        found.append(
-            Miss(field="min_tokens_per_s", flag="--min-tps", have=decode, want=limits.min_tokens_per_s, text=text)
-        )
-    if limits.max_first_token_s is not None and first > limits.max_first_token_s:
-        text = f"first token after {first:.3g} s, above --max-ttft {limits.max_first_token_s:g}"
-        found.append(
-            Miss(field="max_first_token_s", flag="--max-ttft", have=first, want=limits.max_first_token_s, text=text)
-        )
+    quality = option.quality.mid
+    found = _missed_by(option.estimate, limits)
     if limits.min_quality is not None and quality < limits.min_quality:
         text = f"quality {quality:.0f}, below --min-quality {limits.min_quality:g}"
         found.append(Miss(field="min_quality", flag="--min-quality", have=quality, want=limits.min_quality, text=text))
     return tuple(found)
+
+
+def broken_by(made: Estimate, limits: Limits) -> str | None:
+    """The limits of speed and memory that a prediction misses, in words."""
+    texts = [miss.text for miss in _missed_by(made, limits)]
+    total = made.memory.total_bytes
+    if limits.max_memory_bytes is not None and total > limits.max_memory_bytes:
+        texts.append(f"takes {total / GIB:.1f} GiB, above --max-memory {limits.max_memory_bytes / GIB:.1f} GiB")
+    return " and ".join(texts) or None
+
+
+def _missed_by(made: Estimate, limits: Limits) -> list[Miss]:
+    found = []
+    decode, first = made.decode_tokens_per_s.mid, made.first_token_s.mid
+    slowest, longest = limits.min_tokens_per_s, limits.max_first_token_s
+    if slowest is not None and decode < slowest:
+        text = f"decodes {decode:.3g} tok/s, below --min-tps {slowest:g}"
+        found.append(Miss(field="min_tokens_per_s", flag="--min-tps", have=decode, want=slowest, text=text))
+    if longest is not None and first > longest:
+        text = f"first token after {first:.3g} s, above --max-ttft {longest:g}"
+        found.append(Miss(field="max_first_token_s", flag="--max-ttft", have=first, want=longest, text=text))
+    return found
 
 
 def passes(option: ScoredEstimate, limits: Limits) -> bool:

@@ -342,7 +342,7 @@ def _reasons(best: _Arrangement, other: _Arrangement | None, jobs_count: int) ->
     found = [_in_words(best, jobs_count)]
     if len(best.large) == 1 and len(best.large[0].jobs) > 1:
         names = " and ".join(job.name for job in best.large[0].jobs)
-        found.append(f"one {best.large[0].model.display_name} does {names}: two models would each have less memory")
+        found.append(f"one {best.large[0].model.display_name} does {names} with all the memory that is left")
     if best.mode is StackMode.SWAPPED:
         waits = ", ".join(f"{each.estimate.load_s.mid:.0f} s" for each in best.large)
         found.append(f"they take turns, because side by side each would be weaker; a switch takes {waits}")
@@ -357,4 +357,4 @@ def _in_words(found: _Arrangement, jobs_count: int) -> str:
     how = "taking turns" if found.mode is StackMode.SWAPPED else "all loaded"
     beside = f" beside {small}" if small and names else small
     share = found.total / jobs_count
-    return f"{names}{beside}, {how}: {share:.0%} of what each job could have with the machine to itself"
+    return f"{how}: {names}{beside}; each job gets {share:.0%} of what it could have with the machine to itself"

@@ -27,6 +27,7 @@ _LARGEST_EXTRA_GIB = 2048
 #: A change must speed decoding up by this much to count by speed alone.
 _WORTHWHILE_FACTOR = 1.15
 _CHANGES_COUNT = 5
+_NOTABLE_CLIMB_FRAC = 0.1
 #: Shares of the score below this are not worth a line.
 _SMALL_SHARE = 0.02
 
@@ -282,7 +283,7 @@ def _effect(
         brings = f"it becomes usable for {case.request.workload.task}"
     elif spilled and not spilled_bytes(after) and gain > 1.0:
         brings = f"nothing spills to the CPU ({spilled / GIB:.1f} GiB did)"
-    elif comparable and _rank_gain(before, after, above):
+    elif comparable and _climbs(before, after, above, case.request.top_count):
         brings = f"it would rank {1 + sum(each > preference(after) for each in above)}"
     elif variant.kind in {"memory", "ram"} and gain >= _WORTHWHILE_FACTOR:
         brings = "it decodes faster"
@@ -291,8 +292,10 @@ def _effect(
     return f"{brings}: {speed} instead of {before.estimate.decode_tokens_per_s.mid:.3g}{cost}"
 
 
-def _rank_gain(before: ScoredEstimate, after: ScoredEstimate, above: Sequence[Preference]) -> int:
-    return sum(each > preference(before) for each in above) - sum(each > preference(after) for each in above)
+def _climbs(before: ScoredEstimate, after: ScoredEstimate, above: Sequence[Preference], top_count: int) -> bool:
+    """Whether it enters the list, or climbs by a tenth of its rank."""
+    was, is_now = (sum(each > preference(option) for each in above) for option in (before, after))
+    return is_now < was and (is_now < top_count or was - is_now >= _NOTABLE_CLIMB_FRAC * was)
 
 
 def _cost(loss_frac: float) -> str:

@@ -18,11 +18,12 @@ from advisor.types import (
     Validation,
     ValidationRecord,
     ValidationStatus,
+    Why,
 )
 from probes.engine import PROBE_ID as ENGINE_PROBE_ID
 from probes.types import HardwareProfile, ProbeOutcome, ProbeStatus
+from reports import answers, engines, phrases, proof, terminal, wording
 from reports import format as fmt
-from reports import phrases, proof, terminal, wording
 from reports.terminal import make_console
 
 if TYPE_CHECKING:
@@ -66,13 +67,17 @@ def print_recommendation(recommendation: Recommendation, console: "Console") -> 
         _print_first_pick(console, ranked[0])
     else:
         console.print(terminal.text("Nothing passes the limits on this machine.", "bold yellow"))
+    if recommendation.why is not None:
+        _print_why(console, recommendation.why)
     _print_rejections(console, recommendation)
 
 
 def _picks_table(choices: Sequence[Choice], *, wide: bool) -> "Table":
     extra = ("Context", "KV", "Basis") if wide else ()
-    columns = ("#", "Model", "Quant", "Quality", "tok/s", "1st token", "GiB", *extra)
-    table = terminal.table(*columns, right=(0, 3, 4, 5, 6), folds=(1,), gap=2 if wide else 1)
+    asked = answers.extreme_cells(choices)
+    columns = ("#", "Model", "Quant", "Quality", "tok/s", "1st token", "GiB", *(name for _, name in asked), *extra)
+    right = range(3, 7 + len(asked))
+    table = terminal.table(*columns, right=(0, *right), folds=(1,), gap=2 if wide else 1)
     for choice in choices:
         estimate = choice.estimate
         cells = [
@@ -83,6 +88,7 @@ def _picks_table(choices: Sequence[Choice], *, wide: bool) -> "Table":
             terminal.text(fmt.interval(estimate.decode_tokens_per_s)),
             terminal.text(fmt.duration(estimate.first_token_s.mid)),
             _memory_cell(estimate.memory),
+            *(terminal.text(answers.extreme_cell(choice, quantity)) for quantity, _ in asked),
         ]
         if wide:
             cells.append(terminal.text(fmt.tokens(estimate.workload.context_tokens)))
@@ -93,7 +99,7 @@ def _picks_table(choices: Sequence[Choice], *, wide: bool) -> "Table":
 
 
 def _rank(choice: Choice) -> "Text":
-    return terminal.text(f"{'≈' if choice.about_equal_to_rank else ''}{choice.rank}")
+    return terminal.text(f"{'≈' if choice.about_equal_to_rank else ''}{choice.rank}{'◆' if choice.pareto else ' '}")
 
 
 def _memory_cell(memory: MemoryPlan) -> "Text":
@@ -107,6 +113,8 @@ def _picks_note(choices: Sequence[Choice]) -> str:
     equal_ranks = sorted({choice.about_equal_to_rank for choice in choices if choice.about_equal_to_rank})
     if equal_ranks:
         notes.append(f"≈ about as good as pick {' or '.join(map(str, equal_ranks))}, within the ranges.")
+    if any(choice.pareto for choice in choices):
+        notes.append("◆ nothing else here is better in quality, speed and memory at once.")
     return " ".join(notes)
 
 
@@ -117,9 +125,26 @@ def _print_first_pick(console: "Console", choice: Choice) -> None:
     terminal.bullets(console, map(phrases.capitalised, reasons))
     terminal.bullets(console, [wording.estimate_warning(warning) for warning in estimate.warnings], "yellow")
     terminal.bullets(console, choice.alternatives, "dim")
+    if choice.relatives:
+        terminal.bullets(console, [f"Stands also for {', '.join(choice.relatives)}"], "dim")
+    terminal.bullets(
+        console, [f"{answers.extreme_name(each)}: {answers.extreme_text(each)}" for each in estimate.extremes]
+    )
     if choice.command:
         terminal.section(console, "Run it")
         terminal.command(console, choice.command)
+    if choice.engines:
+        terminal.section(console, "Engines for it, best suited first (--engine)")
+        terminal.bullets(console, engines.lines(choice))
+
+
+def _print_why(console: "Console", why: Why) -> None:
+    terminal.section(console, answers.why_title(why))
+    terminal.bullets(console, answers.why_lines(why))
+    changes = list(answers.change_lines(why))
+    if changes:
+        terminal.section(console, "What would change that, the smallest first")
+        terminal.bullets(console, changes)
 
 
 def _print_rejections(console: "Console", recommendation: Recommendation) -> None:
@@ -154,6 +179,10 @@ def print_estimate(estimate: Estimate, explain: bool, console: "Console") -> Non
     console.print()
     console.print(_memory_table(estimate.memory))
     terminal.bullets(console, [wording.estimate_warning(warning) for warning in estimate.warnings], "yellow")
+    if estimate.extremes:
+        terminal.section(console, "How far it stretches")
+        rows = [(answers.extreme_name(each), answers.extreme_text(each)) for each in estimate.extremes]
+        terminal.facts(console, rows)
     if explain:
         _print_terms(console, estimate)
     console.print()

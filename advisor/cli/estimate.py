@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from advisor.cli import _shared
+from advisor.cli import _questions, _shared
 
 if TYPE_CHECKING:
     from advisor.cli._subject import Subject
@@ -20,9 +20,12 @@ if TYPE_CHECKING:
 @click.option("--task", default="general", show_default=True, help="Sets the default workload.")
 @_shared.workload_options
 @_shared.machine_options
+@_questions.extreme_options
+@_questions.speed_limit_options
 @click.option("--explain", is_flag=True, help="Show every term: bytes, flop, seconds, bound and basis.")
 @_shared.output_option
 @_shared.json_option
+@_questions.csv_option
 def command(
     model_text: str,
     task: str,
@@ -36,21 +39,35 @@ def command(
     backend: str | None,
     engine_id: str | None,
     no_calibrate: bool,
+    ask_context: bool,
+    ask_users: bool,
+    min_tokens_per_s: float | None,
+    max_first_token_s: float | None,
+    max_memory_bytes: int | None,
     explain: bool,
     output_path: str | None,
     as_json: bool,
-) -> None:
+    as_csv: bool,
+) -> int:
     """Predict one model's speed and memory on this machine, or on --hardware CHIP.
 
     MODEL is a catalog name such as qwen3-8b, or a .gguf file; QUANT defaults to the best that fits.
+    Limits bound --max-context and --max-users; without those, a prediction beyond a limit exits with 3.
     """
+    _questions.check_output(as_json=as_json, as_csv=as_csv)
     from advisor.cli._machine import resolve_machine
     from advisor.cli._subject import resolve_subject
-    from advisor.predict import predict
+    from advisor.limits import check_limits
+    from advisor.predict import kv_quant_ids, predict
+    from advisor.types import Limits
     from advisor.workloads import make_workload, parse_task
     from catalog.load import load_catalog
     from reports.console import print_estimate
 
+    limits = Limits(
+        min_tokens_per_s=min_tokens_per_s, max_first_token_s=max_first_token_s, max_memory_bytes=max_memory_bytes
+    )
+    check_limits(limits)
     catalog = load_catalog()
     workload = make_workload(
         parse_task(task),
@@ -70,8 +87,21 @@ def command(
         quiet=as_json,
     )
     artifacts = _artifacts(catalog, subject, machine)
-    result = predict(subject.model, artifacts, machine, workload, kv_quant_id=kv_quant_id)
-    _shared.deliver(result, as_json=as_json, output_path=output_path, show=partial(print_estimate, result, explain))
+    if ask_context or ask_users:
+        result = _questions.stretched(
+            subject.model,
+            artifacts,
+            machine,
+            workload,
+            limits,
+            ask_context=ask_context,
+            ask_users=ask_users,
+            kv_quant_ids=(kv_quant_id,) if kv_quant_id else kv_quant_ids(machine.engine_id),
+        )
+    else:
+        result = predict(subject.model, artifacts, machine, workload, kv_quant_id=kv_quant_id)
+    _questions.deliver(result, partial(print_estimate, result, explain), output_path, as_json=as_json, as_csv=as_csv)
+    return _questions.verdict(result, limits, asked=ask_context or ask_users)
 
 
 def _usual_engine(subject: "Subject") -> str | None:

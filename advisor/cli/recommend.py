@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import click
 
 from advisor import __version__
-from advisor.cli import _shared
-from advisor.errors import BadRequestError
+from advisor.cli import _questions, _shared
+from advisor.errors import BadRequestError, NothingFitsError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from advisor.cli._validation import Request as ProofRequest
     from advisor.machine import Machine
     from advisor.recommend import LocalFile
-    from advisor.types import Recommendation, Validation
+    from advisor.types import Recommendation, Validation, Workload
     from catalog.load import Catalog
 
 
@@ -25,11 +25,18 @@ _WHATIF_COUNT = 12
 
 
 @click.command("recommend")
-@click.option("--task", default="general", show_default=True, help="coding, chat, reasoning, agentic, rag, ...")
+@click.option(
+    "--task",
+    default="general",
+    show_default=True,
+    help="coding, chat, reasoning, agentic, rag, ...; several, as in chat,embedding, are planned to share memory.",
+)
 @_shared.workload_options
 @_shared.limit_options
 @_shared.machine_options
 @click.option("--top", "top_count", type=click.IntRange(1, 2000), default=10, show_default=True, help="Picks to rank.")
+@click.option("--why", "why_text", metavar="MODEL[:QUANT]", help="Why this model is not the pick, and what mends it.")
+@_questions.extreme_options
 @click.option("--validate", "validate_count", type=click.IntRange(0, 20), default=0, help="Load and time the top N.")
 @click.option("--budget", "budget_s", type=_shared.DURATION, help="With it, run what settles the ranking: 2m.")
 @click.option("--yes", "download", is_flag=True, help="With --validate: download real weights without asking.")
@@ -37,6 +44,7 @@ _WHATIF_COUNT = 12
 @click.option("--text", "text_file", metavar="FILE", help="Your own text for --quality.")
 @_shared.output_option
 @_shared.json_option
+@_questions.csv_option
 def command(
     task: str,
     prompt_tokens: int | None,
@@ -55,6 +63,9 @@ def command(
     engine_id: str | None,
     no_calibrate: bool,
     top_count: int,
+    why_text: str | None,
+    ask_context: bool,
+    ask_users: bool,
     validate_count: int,
     budget_s: float | None,
     download: bool,
@@ -62,22 +73,32 @@ def command(
     text_file: str | None,
     output_path: str | None,
     as_json: bool,
+    as_csv: bool,
 ) -> None:
     """Rank open-weight models for this machine and a task, with reasons and the command to run each.
 
     Scans and calibrates first where that was never done. --hardware asks about a machine that is not here.
     --budget 2m spends that time on the runs that most reduce doubt about the top ranks, and ranks again.
+    Several tasks (any of them, completion and reranker) are planned as models that live together.
     """
+    _questions.check_output(as_json=as_json, as_csv=as_csv)
     _check(validate_count, budget_s, elsewhere=bool(hardware or profile_file), extras=download or quality)
     from advisor.cli._machine import resolve_machine
     from advisor.cli._validation import DEFAULT_BUDGET_S, read_request
     from advisor.clock import utc_now
     from advisor.recommend import Request, recommend
     from advisor.types import Limits
-    from advisor.workloads import make_workload, parse_task
     from catalog.load import load_catalog
     from reports.console import print_recommendation
 
+    together = _questions.asks_for_stack(task)
+    if together:
+        _questions.check_stack(
+            validates=bool(validate_count or budget_s),
+            why=why_text,
+            extremes=ask_context or ask_users,
+            engine_id=engine_id,
+        )
     proof = read_request(
         budget_s=budget_s or DEFAULT_BUDGET_S,
         force_twin=False,
@@ -88,13 +109,13 @@ def command(
         quiet=as_json,
     )
     catalog = load_catalog()
-    workload = make_workload(
-        parse_task(task),
-        prompt_tokens=prompt_tokens,
-        output_tokens=output_tokens,
-        context_tokens=context_tokens,
-        concurrency_count=concurrency_count,
-    )
+    sizes = {
+        "prompt_tokens": prompt_tokens,
+        "output_tokens": output_tokens,
+        "context_tokens": context_tokens,
+        "concurrency_count": concurrency_count,
+    }
+    workload = None if together else _workload(task, sizes)
     limits = Limits(
         min_tokens_per_s=min_tokens_per_s,
         max_first_token_s=max_first_token_s,
@@ -111,6 +132,11 @@ def command(
         no_calibrate=no_calibrate,
         quiet=as_json,
     )
+    if workload is None:
+        plan = _questions.plan_stack(catalog, machine, task, limits, kv_quant_id=kv_quant_id, **sizes)
+        show = partial(_questions.show_stack, plan)
+        _questions.deliver(plan, show, output_path, as_json=as_json, as_csv=as_csv)
+        return
     request = Request(
         workload=workload,
         limits=limits,
@@ -119,7 +145,20 @@ def command(
         local_files=_local_files(catalog) if hardware is None else (),
         whatif_count=_WHATIF_COUNT if output_path else 0,
     )
-    result = recommend(catalog, machine, request, created_at=utc_now(), tool_version=__version__)
+    why = None if why_text is None else _questions.explain(catalog, machine, request, why_text)
+    try:
+        result = recommend(catalog, machine, request, created_at=utc_now(), tool_version=__version__)
+    except NothingFitsError:
+        if why is not None:
+            empty = _questions.nothing_ranked(catalog, machine, request, why)
+            show = partial(print_recommendation, empty)
+            _questions.deliver(empty, show, output_path, as_json=as_json, as_csv=as_csv)
+        raise
+    result = replace(result, why=why)
+    if ask_context or ask_users:
+        result = _questions.ranked_with_extremes(
+            catalog, machine, request, result, ask_context=ask_context, ask_users=ask_users
+        )
     if hardware is None and profile_file is None:
         from advisor.store import save_recommendation
 
@@ -129,9 +168,15 @@ def command(
     elif validate_count:
         proven = replace(result, validation=_validate(catalog, machine, result, validate_count, proof))
     else:
-        _shared.deliver(result, as_json=as_json, output_path=output_path, show=partial(print_recommendation, result))
+        _questions.deliver(result, partial(print_recommendation, result), output_path, as_json=as_json, as_csv=as_csv)
         return
-    _shared.deliver(proven, as_json=as_json, output_path=output_path, show=partial(_show_proven, proven))
+    _questions.deliver(proven, partial(_show_proven, proven), output_path, as_json=as_json, as_csv=as_csv)
+
+
+def _workload(task: str, sizes: dict[str, int | None]) -> "Workload":
+    from advisor.workloads import make_workload, parse_task
+
+    return make_workload(parse_task(task), **sizes)
 
 
 def _check(validate_count: int, budget_s: float | None, *, elsewhere: bool, extras: bool) -> None:
