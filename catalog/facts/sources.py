@@ -13,9 +13,11 @@ SOURCES_DIR = Path(__file__).resolve().parent.parent / "sources"
 
 
 def read_models(sources_dir: Path = SOURCES_DIR) -> list[dict[str, Any]]:
-    """Every raw model record, in file order."""
+    """Every raw model record, in file order; the hand-kept ones of ``models_more.jsonl`` come last."""
     with lzma.open(sources_dir / "models.jsonl.xz", "rt", encoding="utf-8") as lines:
-        return [json.loads(line) for line in lines]
+        records = [json.loads(line) for line in lines]
+    more = (sources_dir / "models_more.jsonl").read_text(encoding="utf-8")
+    return records + [json.loads(line) for line in more.splitlines()]
 
 
 def read_table(name: str, sources_dir: Path = SOURCES_DIR) -> Iterator[dict[str, str]]:
