@@ -9,6 +9,7 @@ recovers. Pure: the timing itself is ``advisor.rehearse``.
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from statistics import median
 from typing import Any
 
@@ -38,6 +39,11 @@ class Observation:
     spread_frac: float
 
 
+def typical_s(seconds: Sequence[float]) -> float:
+    """The best of several repeats: disturbances only ever add time."""
+    return min(seconds)
+
+
 def observe(
     experiment: Experiment, timing: Timing, seconds: Sequence[float], *, threads_count: int | None = None
 ) -> Observation:
@@ -54,7 +60,7 @@ def observe(
         experiment_id=experiment.experiment_id,
         phase=timing.phase,
         work=work_of(experiment, timing, threads_count=threads_count),
-        time_s=ordered[0],
+        time_s=typical_s(ordered),
         spread_frac=(ordered[-1 - tenth] - ordered[tenth]) / (2.0 * middle),
     )
 
@@ -133,31 +139,43 @@ def _types_in(observations: Iterable[Observation]) -> list[str]:
     return sorted(found)
 
 
-_MIXTURES = ("experts", "small-experts")
-_ATTENTION = ("attention", "full-heads")
-_LIKE_REAL = ("wide", "narrow", "long", "recurrent", *_MIXTURES)
+_MIXTURES = ("experts", "small-experts", "large-experts")
+_ATTENTION = ("attention", "full-heads", "small-heads", "large-heads")
+_DENSE = ("wide", "narrow", "slim", "long", "broad")
+_LIKE_REAL = (*_DENSE, "recurrent", *_MIXTURES)
 
 
-def _depth_deltas(observations: Sequence[Observation], phase: str) -> list[Observation]:
-    """What depth adds to the attention twins: their small weights stay in cache and must not count."""
+def _depth_deltas(observations: Sequence[Observation], phase: str, *names: str) -> list[Observation]:
+    """What each step in depth adds to twins: their own weights do not count."""
+    twins: dict[str, list[Observation]] = {}
+    for item in _select(observations, phase, *names):
+        twins.setdefault(item.experiment_id, []).append(item)
     deltas = []
-    for name in _ATTENTION:
-        found = sorted(_select(observations, phase, name), key=lambda item: item.work.attention_flop)
-        if len(found) < 2 or found[-1].time_s <= found[0].time_s:
-            continue
-        near, deep = found[0], found[-1]
-        added = replace(
-            deep.work,
-            weights=(),
-            kv_bytes=deep.work.kv_bytes - near.work.kv_bytes,
-            attention_flop=deep.work.attention_flop - near.work.attention_flop,
-            scores_count=deep.work.scores_count - near.work.scores_count,
-            layers_count=0.0,
-            operations_count=0.0,
-            activations_count=0.0,
-        )
-        deltas.append(replace(deep, work=added, time_s=deep.time_s - near.time_s))
+    for found in twins.values():
+        for near, deep in pairwise(sorted(found, key=_depth)):
+            if deep.time_s > near.time_s and _depth(deep) > _depth(near):
+                deltas.append(_difference(near, deep))
     return deltas
+
+
+def _depth(observation: Observation) -> float:
+    """Attention per token: grows with what is cached, not with how much is timed."""
+    return observation.work.attention_flop / observation.work.tokens_count
+
+
+def _difference(near: Observation, deep: Observation) -> Observation:
+    added = replace(
+        deep.work,
+        weights=(),
+        kv_bytes=deep.work.kv_bytes - near.work.kv_bytes,
+        attention_flop=deep.work.attention_flop - near.work.attention_flop,
+        deep_attention_flop=deep.work.deep_attention_flop - near.work.deep_attention_flop,
+        scores_count=deep.work.scores_count - near.work.scores_count,
+        layers_count=0.0,
+        operations_count=0.0,
+        activations_count=0.0,
+    )
+    return replace(deep, work=added, time_s=deep.time_s - near.time_s)
 
 
 def fit(
@@ -196,11 +214,14 @@ def _keys(observations: Iterable[Observation], role: Role) -> list[str]:
 
 
 def _fit_decode(rates: Rates, observations: Sequence[Observation]) -> Rates:
-    attention = [_Coefficient("kv_s_per_byte"), _Coefficient("decode_attention_s_per_flop")]
-    deltas = _depth_deltas(observations, "decode")
-    if deltas:
-        rates = _solve(_decode_s, rates, attention, deltas)
-    rates = _fit_decode_weights(rates, _select(observations, "decode", "wide", "narrow", "long"))
+    near = _depth_deltas(observations, "decode", *_DENSE)
+    if near:  # behind real weights the KV cache is fetched from memory, where the attention twins keep it at hand
+        attention = [_Coefficient("kv_s_per_byte"), _Coefficient("decode_attention_s_per_flop")]
+        rates = _solve(_decode_s, rates, attention, near)
+    deep = [item for item in _depth_deltas(observations, "decode", *_ATTENTION) if item.work.deep_attention_flop]
+    if deep:
+        rates = _solve(_decode_s, rates, [_Coefficient("deep_decode_attention_s_per_flop")], deep)
+    rates = _fit_decode_weights(rates, _select(observations, "decode", *_DENSE))
     outputs = _select(observations, "decode", "vocabulary")
     if outputs:
         own = [_Coefficient("decode_s_per_byte", name) for name in _keys(outputs, Role.OUTPUT)]
@@ -220,16 +241,17 @@ def _fit_decode(rates: Rates, observations: Sequence[Observation]) -> Rates:
 def _fit_decode_weights(rates: Rates, dense: Sequence[Observation]) -> Rates:
     """Rates of types and operations, for the amount of cached weights that explains short and long twins best."""
     wanted = [_Coefficient("decode_s_per_byte", name) for name in _types_in(dense)]
-    wanted.append(_Coefficient("decode_s_per_operation"))
+    wanted += [_Coefficient("decode_s_per_operation"), _Coefficient("decode_s_per_dot")]
     options = [_solve(_decode_s, replace(rates, cached_bytes=size), wanted, dense) for size in _CACHED_BYTES_OPTIONS]
     return min(options, key=lambda option: _residual_sigma(_decode_s, option, dense))
 
 
 def _fit_prefill(rates: Rates, observations: Sequence[Observation]) -> Rates:
-    deltas = _depth_deltas(observations, "prefill")
+    deltas = _depth_deltas(observations, "prefill", *_ATTENTION)
     if deltas:
-        rates = _solve(_prefill_s, rates, [_Coefficient("attention_s_per_flop")], deltas)
-    dense = _select(observations, "prefill", "wide", "narrow", "long")
+        attention = ("attention_s_per_flop", "attention_s_per_score", "deep_attention_s_per_flop")
+        rates = _solve(_prefill_s, rates, [_Coefficient(name) for name in attention], deltas)
+    dense = _select(observations, "prefill", *_DENSE)
     types = [_Coefficient("prefill_s_per_flop", name) for name in _types_in(dense)]
     wanted = [*types, _Coefficient("prefill_s_per_activation")]
     rates = _best_option(rates, "ubatch_half_tokens", wanted, dense)
@@ -237,7 +259,8 @@ def _fit_prefill(rates: Rates, observations: Sequence[Observation]) -> Rates:
     if mixtures:
         experts = [_Coefficient("prefill_s_per_flop", name) for name in _keys(mixtures, Role.EXPERT)]
         bare = _without(rates, "prefill_s_per_flop", experts)
-        rates = _best_option(bare, "expert_half_tokens", experts, mixtures)
+        fixed = [_Coefficient("expert_s_per_dot"), _Coefficient("expert_s_per_byte")]
+        rates = _solve(_prefill_s, bare, [*experts, *fixed], mixtures)
     recurrent = _select(observations, "prefill", "recurrent")
     if recurrent:
         rates = _solve(_prefill_s, rates, [_Coefficient("state_s_per_flop")], recurrent)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from advisor.rehearse import OnProgress, Rehearsed
 
 #: Raised whenever the twins or the cost model change, so that calibrations are made anew.
-CALIBRATION_VERSION = 4
+CALIBRATION_VERSION = 5
 _MEMORY_SHARE = 0.25
 _ASSUMED_FREE_BYTES = 4 * 1024**3
 _THREAD_TRIAL_S = 6.0
@@ -36,6 +36,13 @@ def engine_key() -> str | None:
     stamps = [f"{library.name} {library.stat().st_size} {library.stat().st_mtime_ns}" for library in libraries]
     digest = sha256("\n".join(stamps).encode()).hexdigest()[:12]
     return f"llama.cpp-{CALIBRATION_VERSION}-{importlib.metadata.version('llama_cpp_python')}-{digest}"
+
+
+def engine_version() -> str | None:
+    """How the installed llama.cpp names its version in records, found without loading it; None if there is none."""
+    if importlib.util.find_spec("llama_cpp") is None:
+        return None
+    return f"llama-cpp-python {importlib.metadata.version('llama_cpp_python')}"
 
 
 def find_calibration(profile_id: str) -> Calibration | None:

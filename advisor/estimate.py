@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 
 from advisor import memory, roofline
 from advisor.errors import BadRequestError
+from advisor.experience import Subject, corrected, subject_of
 from advisor.kv_cache import LLAMA_CPP_ENGINES, bytes_per_element
 from advisor.machine import (
     ASSUMED_DISK_BYTES_PER_S,
@@ -92,6 +93,11 @@ def estimate(
     decode = _spilled(_decode(model, artifact, machine, workload, deployment, shares), "decode", plan, machine, 1)
     prefill = _prefill(model, artifact, machine, workload, deployment, shares)
     prefill = _spilled(prefill, "prefill", plan, machine, passes_count)
+    if machine.experience is not None:
+        subject = subject_of(model.model_id, artifact.quant_id, workload, prefill.terms + decode.terms)
+        decode, prefill = (
+            _seen_here(phase, name, subject, machine) for phase, name in ((decode, "decode"), (prefill, "prefill"))
+        )
     decode_s, prefill_s = decode.time_s, prefill.time_s
     terms = prefill.terms + decode.terms
     return Estimate(
@@ -110,6 +116,13 @@ def estimate(
         warnings=_warnings(model, artifact, machine, shares, plan),
         provenance=_provenance(machine, shares),
     )
+
+
+def _seen_here(phase: _Phase, name: str, subject: Subject, machine: Machine) -> _Phase:
+    """A phase corrected by what validations on this machine measured, as far as the roofs allow."""
+    rates = {device.device_id: device.rates for device in machine.devices}
+    floor_s = sum(roofline.least_s(rates[term.device_id], term) for term in phase.terms)
+    return _Phase(*corrected(machine.experience, name, subject, phase.terms, phase.sigma, floor_s))
 
 
 def _check_context(model: ModelSpec, workload: Workload) -> None:
@@ -385,8 +398,13 @@ def _warnings(
         (EstimateWarning.OVERFULL, not plan.fits),
         (EstimateWarning.CALIBRATION_POLLUTED, machine.polluted),
         (EstimateWarning.NO_ENGINE, not machine.engine_available),
+        (EstimateWarning.UNKNOWN_CHIP_RATES, _assumed_rates(machine, shares)),
     )
     return tuple(warning for warning, holds in checks if holds)
+
+
+def _assumed_rates(machine: Machine, shares: tuple[tuple[str, Share], ...]) -> bool:
+    return any(machine.device(device_id).rates.basis is Basis.ASSUMED for device_id, _ in shares)
 
 
 def _provenance(machine: Machine, shares: tuple[tuple[str, Share], ...]) -> dict[str, str]:

@@ -36,14 +36,18 @@ TYPES = (
 )
 #: The type of the twins that measure everything but a type's own rates.
 _REFERENCE_TYPE = "Q4_K"
-_OVERHEAD_TYPES = ("Q4_K", "Q8_0")
+#: Types whose prompt kernels are so slow that unpacking the weights does not count beside the arithmetic.
+_SLOW_PROMPT_TYPES = ("Q4_1", "Q5_0", "Q5_1")
 #: Types that output layers are mostly stored in: many short rows, slower per byte than the layers' matrices.
 _OUTPUT_TYPES = ("Q6_K", "Q8_0")
 #: Types that mixtures of experts are mostly published in; experts are multiplied by kernels of their own.
 _EXPERT_TYPES = ("Q4_K", "Q6_K", "Q8_0", "Q5_K", "Q4_0", "Q3_K", "IQ4_XS", "MXFP4")
 _PROMPT_TOKENS = 128
+_LONG_PROMPT_TOKENS = 384
 _DECODE_TOKENS = 8
 _DEPTH_TOKENS = 2048
+_MIDDLE_TOKENS = 1024
+_DEEP_TOKENS = 8192
 _VOCAB_COUNT = 2048
 
 
@@ -118,7 +122,7 @@ def _twin_model(name: str, architecture: str, geometry: Geometry) -> ModelSpec:
         architecture=architecture,
         params_total_count=0,
         geometry=geometry,
-        max_context_tokens=8192,
+        max_context_tokens=32768,
     )
 
 
@@ -170,7 +174,11 @@ def _recurrent(layers: int, hidden: int, ffn: int, heads: int) -> Geometry:
 
 _DECODE = Timing(phase="decode", tokens_count=_DECODE_TOKENS)
 _PREFILL = Timing(phase="prefill", tokens_count=_PROMPT_TOKENS)
-_LONG_PREFILL = Timing(phase="prefill", tokens_count=4 * _PROMPT_TOKENS)
+_LONG_PREFILL = Timing(phase="prefill", tokens_count=_LONG_PROMPT_TOKENS)
+
+
+def _behind(depth_tokens: int) -> tuple[Timing, Timing]:
+    return replace(_DECODE, depth_tokens=depth_tokens), replace(_PREFILL, depth_tokens=depth_tokens)
 
 
 def _experiment(
@@ -192,27 +200,43 @@ def _experiment(
 
 def experiments(types: Sequence[str] = TYPES) -> tuple[Experiment, ...]:
     """Everything a calibration times, most informative first."""
-    at_depths = (
-        _DECODE,
-        _PREFILL,
-        Timing(phase="decode", tokens_count=_DECODE_TOKENS, depth_tokens=_DEPTH_TOKENS),
-        Timing(phase="prefill", tokens_count=_PROMPT_TOKENS, depth_tokens=_DEPTH_TOKENS),
-    )
+    shallow = (_DECODE, _PREFILL)
+    near, deep = (*shallow, *_behind(_DEPTH_TOKENS)), (*shallow, *_behind(_DEPTH_TOKENS), *_behind(_DEEP_TOKENS))
     one = _REFERENCE_TYPE
+    middle = replace(_DECODE, depth_tokens=_MIDDLE_TOKENS)
     shapes = [
-        _experiment("narrow", _shape(20, 1024, 3072, 16, 4, head_dim=64), weight_type, _DECODE, _LONG_PREFILL)
-        for weight_type in _OVERHEAD_TYPES
-    ]
-    shapes += [
-        _experiment("long", _shape(14, 2048, 6144, 16, 4), one),
-        _experiment("attention", _shape(4, 1024, 1024, 16, 4), one, *at_depths),
-        _experiment("full-heads", _shape(4, 1024, 1024, 8, 8), one, *at_depths),
-        _experiment("small-experts", _mixture(6, 1024, 512, 32, 8), one, architecture="qwen3moe"),
+        _experiment("narrow", _shape(16, 1024, 3072, 16, 4, head_dim=64), one),
+        _experiment("narrow", _shape(16, 1024, 3072, 16, 16, head_dim=64), "Q8_0", *shallow, middle),
+        _experiment("slim", _shape(40, 512, 1536, 8, 2, head_dim=64), "Q8_0", *shallow, middle),
+        _experiment("long", _shape(12, 2048, 6144, 16, 4), one, *shallow, middle),
+        _experiment("broad", _shape(1, 4096, 14336, 32, 8), one, _DECODE),
+        _experiment("attention", _shape(2, 1024, 1024, 16, 4), one, *deep),
+        _experiment("full-heads", _shape(2, 1024, 1024, 8, 8), one, *deep),
+        _experiment("small-heads", _shape(2, 1024, 1024, 16, 4, head_dim=64), one, *near),
+        _experiment("large-heads", _shape(2, 1024, 1024, 4, 2, head_dim=256), one, *near),
+        _experiment(
+            "small-experts",
+            _mixture(3, 1024, 512, 64, 4),
+            one,
+            _DECODE,
+            _PREFILL,
+            _LONG_PREFILL,
+            architecture="qwen3moe",
+        ),
+        _experiment("large-experts", _mixture(2, 2304, 2304, 8, 4), one, architecture="qwen3moe"),
         _experiment("recurrent", _recurrent(8, 1024, 3072, 16), one, architecture="qwen35"),
     ]
-    by_type = [_experiment("wide", _shape(4, 2048, 6144, 16, 4), weight_type) for weight_type in types]
+    by_type = [
+        _experiment("wide", _shape(_layers(weight_type), 2048, 6144, 16, 4), weight_type, *_phases(weight_type))
+        for weight_type in types
+    ]
     shapes += [
-        _experiment("vocabulary", replace(_shape(1, 1024, 1024, 8, 2), vocab_count=131072), weight_type, _DECODE)
+        _experiment(
+            "vocabulary",
+            replace(_shape(1, 2048, 1024, 8, 2), vocab_count=65536, tied_embeddings=True),
+            weight_type,
+            _DECODE,
+        )
         for weight_type in _OUTPUT_TYPES
     ]
     mixtures = [
@@ -221,6 +245,16 @@ def experiments(types: Sequence[str] = TYPES) -> tuple[Experiment, ...]:
         if weight_type in _EXPERT_TYPES
     ]
     return (*by_type[:4], *shapes, *mixtures, *by_type[4:])
+
+
+def _layers(weight_type: str) -> int:
+    """Enough of them not to stay in a processor's cache."""
+    return 2 if weight_type in ("F16", "BF16") else 4
+
+
+def _phases(weight_type: str) -> tuple[Timing, ...]:
+    """A prompt at two lengths tells the arithmetic from unpacking the weights once per micro-batch."""
+    return (_DECODE, _PREFILL) if weight_type in _SLOW_PROMPT_TYPES else (_DECODE, _PREFILL, _LONG_PREFILL)
 
 
 def work_of(

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 
 from advisor.cpu_repack import COMMON
 from advisor.errors import BadRequestError
+from advisor.experience import Experience
 from advisor.types import Rates
 
 CPU_DEVICE_ID = "cpu"
@@ -48,9 +49,23 @@ class Machine:
     engine_available: bool = True
     calibration_id: str | None = None
     polluted: bool = False
+    experience: Experience | None = None  # what validations here taught
     price_usd: float | None = None
     power_w: float | None = None
     repacked_types: frozenset[str] = COMMON  # what its engine keeps a rearranged copy of on the CPU
+
+    @property
+    def provenance(self) -> dict[str, str]:
+        """Where its rates come from, as estimates record it."""
+        sources = {f"rates.{device.device_id}": device.rates.source for device in self.devices}
+        calibration = {"calibration": self.calibration_id} if self.calibration_id else {}
+        return {key: text for key, text in (sources | calibration).items() if text}
+
+    @property
+    def sigmas(self) -> dict[str, float]:
+        """Log standard deviation of its predictions on its first device, by phase."""
+        rates = self.devices[0].rates
+        return {"decode": rates.decode_sigma, "prefill": rates.prefill_sigma}
 
     def device(self, device_id: str) -> MachineDevice:
         """A device by id.

@@ -4,11 +4,13 @@ A step's time is a sum of terms, each linear in one coefficient of `Rates`, so t
 predicts, explains itself line by line, and is fitted by linear least squares (``advisor.calibrate``
 on this machine, the data-sheet fit on published runs)::
 
-    decode  = Σ_type bytes·s_per_byte + flop·s_per_flop + KV bytes·s_per_kv_byte + attention flop·s_per_flop
+    decode  = Σ_type bytes·s_per_byte + flop·s_per_flop + dots·s_per_dot
+              + KV bytes·s_per_kv_byte + attention flop·s_per_flop + deep attention flop·s_per_flop
               + state bytes·s_per_byte + layers·s_per_layer + MoE layers·s_per_moe_layer
               + operations·s_per_operation + s_per_token
-    prefill = Σ_type [flop·s_per_flop·(1 + half/rows) + passes·bytes·s_per_byte] + attention flop·s_per_flop
-              + scores·s_per_score + state flop·s_per_flop + activations·s_per_activation
+    prefill = Σ_type [flop·s_per_flop·(1 + half/rows) + passes·bytes·s_per_byte + expert dots·s_per_dot]
+              + attention flop·s_per_flop + deep attention flop·s_per_flop + scores·s_per_score
+              + state flop·s_per_flop + activations·s_per_activation
               + passes·(layers·s_per_layer + MoE layers·s_per_moe_layer)
 
 No term may beat the roof: its bytes over the memory bandwidth, its flop over the peak rate
@@ -104,7 +106,7 @@ def _decode_weights(work: Work, rates: Rates, weight: WeightWork) -> Term:
     missed_bytes = weight.bytes * _missed_frac(work, rates)
     memory_s = max(missed_bytes * _decode_rate(rates, weight), _memory_floor_s(rates, missed_bytes))
     first_token_flop = weight.flop / work.tokens_count
-    compute_s = first_token_flop * rates.decode_s_per_flop
+    compute_s = first_token_flop * rates.decode_s_per_flop + weight.dots_count * rates.decode_s_per_dot
     time_s = memory_s + compute_s
     if work.tokens_count > 1:
         time_s = compute_s + _batched_s(work, rates, weight, memory_s)
@@ -135,6 +137,7 @@ def price_decode(work: Work, rates: Rates) -> tuple[Term, ...]:
     terms = [_decode_weights(work, rates, weight) for weight in work.weights]
     if work.kv_bytes:
         time_s = work.kv_bytes * rates.kv_s_per_byte + work.attention_flop * rates.decode_attention_s_per_flop
+        time_s += work.deep_attention_flop * rates.deep_decode_attention_s_per_flop
         time_s = max(time_s, _memory_floor_s(rates, work.kv_bytes))
         flop = work.attention_flop
         terms.append(_term(rates, "decode.kv", time_s, Bound.MEMORY, moved=work.kv_bytes, flop=flop))
@@ -163,7 +166,11 @@ def _prefill_weights(work: Work, rates: Rates, weight: WeightWork) -> Term:
     per_flop = _prefill_rate(rates, weight)
     half_tokens = rates.expert_half_tokens if weight.role == Role.EXPERT else rates.ubatch_half_tokens
     fill = 1.0 + half_tokens / weight.rows_count
-    compute_s = max(weight.flop * per_flop * fill, _compute_floor_s(rates, weight.flop))
+    compute_s = weight.flop * per_flop * fill
+    if weight.role == Role.EXPERT:
+        compute_s += weight.dots_count * work.tokens_count * rates.expert_s_per_dot
+        compute_s += weight.bytes * work.passes_count * rates.expert_s_per_byte
+    compute_s = max(compute_s, _compute_floor_s(rates, weight.flop))
     moved = weight.bytes * work.passes_count
     memory_s = _memory_floor_s(rates, moved)
     # reads partly hide behind the arithmetic; the coefficient is what does not
@@ -178,6 +185,7 @@ def price_prefill(work: Work, rates: Rates) -> tuple[Term, ...]:
     terms = [_prefill_weights(work, rates, weight) for weight in work.weights]
     if work.attention_flop:
         time_s = work.attention_flop * rates.attention_s_per_flop + work.scores_count * rates.attention_s_per_score
+        time_s += work.deep_attention_flop * rates.deep_attention_s_per_flop
         time_s = max(time_s, _compute_floor_s(rates, work.attention_flop))
         terms.append(_term(rates, "prefill.attention", time_s, Bound.COMPUTE, flop=work.attention_flop))
     if work.state_flop:
@@ -195,3 +203,9 @@ def price_prefill(work: Work, rates: Rates) -> tuple[Term, ...]:
 def total_s(terms: tuple[Term, ...]) -> float:
     """Seconds of a step."""
     return sum(term.time_s for term in terms)
+
+
+def least_s(rates: Rates, term: Term) -> float:
+    """The least time that a term's roofs leave it; a part of it may come from cache, so never above its own time."""
+    roof_s = max(_memory_floor_s(rates, term.bytes), _compute_floor_s(rates, term.flop))
+    return min(term.time_s, roof_s)

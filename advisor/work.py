@@ -29,6 +29,8 @@ _RECURRENT_OPERATIONS = {
     Mixer.LIGHTNING: 16,
 }
 _ROUTING_EXPONENT = 0.8
+#: How far back cached tokens lie in a core's own cache: those beyond are fetched anew for each block of queries.
+NEAR_TOKENS = 2048
 _STATE_BYTES_PER_ELEMENT = 4  # recurrent states are kept in F32
 _CACHE_PADDING_CELLS = 256
 _FLOP_PER_STATE_ELEMENT = 6  # decay, outer-product update and read-out: a multiply and an add each
@@ -39,6 +41,7 @@ class WeightWork:
     """Weights of one storage type: bytes moved and floating-point operations made.
 
     ``rows_count`` is how many tokens share one sweep of a weight matrix; an expert sees only those that wake it.
+    ``dots_count`` is how many rows of the matrices one token is multiplied with, each to be set up and summed.
     """
 
     tensor_type: str
@@ -46,6 +49,7 @@ class WeightWork:
     bytes: float
     flop: float
     rows_count: float
+    dots_count: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,6 +74,7 @@ class Work:
     tokens_per_pass: float
     passes_count: int
     routed_activations_count: float = 0.0  # of a prompt: values each routed expert takes in and works on
+    deep_attention_flop: float = 0.0  # the part of attention_flop spent on tokens far back (`NEAR_TOKENS`)
 
     @property
     def weight_bytes(self) -> float:
@@ -210,6 +215,12 @@ def _pairs_in_window(prompt_tokens: float, depth_tokens: float, window_tokens: f
     return seen_growing + (prompt_tokens - full_part) * window_tokens
 
 
+def _deep_pairs(prompt_tokens: float, depth_tokens: float) -> float:
+    """Pairs of a prompt's tokens and cached ones whose query stands beyond `NEAR_TOKENS`, less the near part."""
+    near = _pairs_in_window(prompt_tokens, depth_tokens, NEAR_TOKENS)
+    return prompt_tokens * (depth_tokens + prompt_tokens / 2.0) - near
+
+
 def _output_only_frac(geometry: Geometry | None, role: Role) -> float:
     """Share of a role's weights that only tokens with logits pass: the output layer, the last feed-forward."""
     if role == Role.OUTPUT:
@@ -219,6 +230,17 @@ def _output_only_frac(geometry: Geometry | None, role: Role) -> float:
     last_kind = geometry.ffns[-1]
     layers = moe_layers_count(geometry) if role == Role.EXPERT else geometry.layers_count
     return 1.0 / layers if layers and last_kind != Ffn.NONE else 0.0
+
+
+def row_dim(geometry: Geometry | None, role: Role) -> float | None:
+    """Mean length of the rows that a role's matrices multiply a token with; None where it is unknown."""
+    if geometry is None:
+        return None
+    inner = {Role.FFN: geometry.ffn_dim, Role.EXPERT: geometry.expert_ffn_dim}.get(role)
+    if not inner:
+        return float(geometry.hidden_dim)
+    widening = 1 + geometry.ffn_gated  # gate and up
+    return (widening + 1) * geometry.hidden_dim * inner / (widening * inner + geometry.hidden_dim)
 
 
 def _weight_work(
@@ -245,6 +267,7 @@ def _weight_work(
             continue
         idle_frac = _output_only_frac(geometry, group.role)
         rows = tokens * (1.0 - idle_frac) + outputs * idle_frac
+        row = row_dim(geometry, group.role)
         works.append(
             WeightWork(
                 tensor_type=group.tensor_type,
@@ -252,6 +275,7 @@ def _weight_work(
                 bytes=group.weight_bytes * moved * held_frac,
                 flop=2.0 * group.params_count * group.used_frac * rows * held_frac,
                 rows_count=tokens_per_pass * group.used_frac / moved,
+                dots_count=group.params_count * group.used_frac * held_frac / row if row else 0.0,
             )
         )
     return tuple(works)
@@ -317,6 +341,7 @@ def decode_work(
             shape.full_flop * busiest_depth_tokens(depth_tokens, threads_count)
             + shape.sliding_flop * busiest_depth_tokens(reach, threads_count)
         ),
+        deep_attention_flop=held * shape.full_flop * max(0.0, depth_tokens - NEAR_TOKENS),
         scores_count=(shape.full_heads_count * depth_tokens + shape.sliding_heads_count * reach) * held,
         state_bytes=2.0 * _STATE_BYTES_PER_ELEMENT * state,
         state_flop=_FLOP_PER_STATE_ELEMENT * state,
@@ -371,6 +396,7 @@ def prefill_work(
     return replace(
         step,
         attention_flop=(shape.full_flop * full_pairs + shape.sliding_flop * near_pairs) * share.layers_frac,
+        deep_attention_flop=shape.full_flop * _deep_pairs(prompt_tokens, depth_tokens) * share.layers_frac,
         scores_count=(shape.full_heads_count * full_pairs + shape.sliding_heads_count * near_pairs) * share.layers_frac,
         state_bytes=2.0 * _STATE_BYTES_PER_ELEMENT * state * passes_count,
         state_flop=_FLOP_PER_STATE_ELEMENT * state * prompt_tokens,

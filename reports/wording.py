@@ -105,6 +105,7 @@ PARTS = {
     "kv": "KV cache",
     "attention": "Attention",
     "state": "Recurrent state",
+    "experience": "Seen in validations here",
     "overhead": "Engine overhead",
     "link": "Transfers between devices",
 }

@@ -3,11 +3,11 @@
 import json
 from pathlib import Path
 
-from advisor.accuracy import summarise_errors
 from advisor.errors import AdvisorError, BadRequestError
-from advisor.types import Accuracy, AccuracyRow, AccuracySummary
+from advisor.types import Accuracy, SkippedRow
 
 _MAX_BYTES = 8 << 20
+_NONE: tuple[SkippedRow, ...] = ()
 
 
 def measure(shapes_path: str | None, *, quiet: bool, created_at: str, tool_version: str) -> Accuracy:
@@ -16,38 +16,46 @@ def measure(shapes_path: str | None, *, quiet: bool, created_at: str, tool_versi
     Raises:
         AdvisorError: if the shapes cannot be read or the engine cannot run.
     """
-    from advisor.calibration_run import thread_counts
+    from advisor.calibration_run import engine_key, thread_counts
     from advisor.cli._machine import this_profile
     from advisor.cli._shared import Progress
-    from advisor.local_accuracy import default_shapes, measure_accuracy, read_shapes
+    from advisor.local_accuracy import default_shapes, measure_accuracy, read_shapes, summarise
     from catalog.load import load_catalog
 
+    entries = None if shapes_path is None else _read_json(shapes_path)
+    if engine_key() is None:
+        raise AdvisorError(
+            "llama-cpp-python is not installed, so nothing can be measured here;"
+            " install it with: pip install 'model-fit-advisor[llama-cpp]'"
+        )
     catalog = load_catalog()
     if shapes_path is None:
-        shapes = default_shapes(catalog)
+        shapes, unread = default_shapes(catalog), _NONE
     else:
-        shapes = read_shapes(_read_json(shapes_path), catalog, shapes_path)
+        shapes, unread = read_shapes(entries, catalog, shapes_path)
+    if not shapes:
+        raise AdvisorError(f"{shapes_path}: no shape can be measured: {_reasons(unread)}")
     profile = this_profile(quiet=quiet)
     with Progress("measuring shapes here", quiet=quiet) as progress:
-        rows, notes = measure_accuracy(
+        measured = measure_accuracy(
             shapes, profile, threads_count=thread_counts(profile)[0], on_progress=progress.update
         )
-    if not rows:
-        raise AdvisorError(f"nothing could be measured here: {'; '.join(notes)[:300] or 'no shapes'}")
-    return Accuracy(rows=rows, summary=summarise(rows), notes=notes, created_at=created_at, tool_version=tool_version)
+    skipped = (*unread, *measured.skipped)
+    if not measured.rows:
+        raise AdvisorError(f"nothing could be measured here: {_reasons(skipped)}")
+    return Accuracy(
+        rows=tuple(row.row for row in measured.rows),
+        summary=summarise(measured.rows),
+        skipped=skipped,
+        notes=measured.notes,
+        created_at=created_at,
+        tool_version=tool_version,
+    )
 
 
-def summarise(rows: tuple[AccuracyRow, ...]) -> tuple[AccuracySummary, ...]:
-    """Errors over all shapes and by quantisation."""
-    quants = sorted({row.quant for row in rows})
-    groups = [("all", rows), *((f"quant: {quant}", tuple(r for r in rows if r.quant == quant)) for quant in quants)]
-    lines = []
-    for group, own in groups:
-        for phase, start in (("decode", "tg"), ("prefill", "pp")):
-            pairs = [(row.predicted, row.measured) for row in own if row.test.startswith(start)]
-            if pairs:
-                lines.append(summarise_errors(group, phase, pairs))
-    return tuple(lines)
+def _reasons(skipped: tuple[SkippedRow, ...]) -> str:
+    """Why, in a line of bounded length."""
+    return "; ".join(f"{one.row.get('name', '?')}: {one.reason}" for one in skipped)[:400]
 
 
 def _read_json(path: str) -> object:

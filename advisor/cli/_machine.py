@@ -1,7 +1,9 @@
 """The machine a command is about: this one, a saved profile, or a what-if from data sheets."""
 
+from dataclasses import replace
+
 from advisor import store
-from advisor.calibration_run import calibrate, engine_key, find_calibration
+from advisor.calibration_run import calibrate, engine_key, engine_version, find_calibration
 from advisor.cli._shared import Progress, say
 from advisor.errors import BadRequestError
 from advisor.machine import Machine
@@ -72,9 +74,27 @@ def resolve_machine(
     if engine_id is not None:
         check_engine(engine_id)
     machine, os_name = _machine(catalog, profile_file, hardware, backend, no_calibrate=no_calibrate, quiet=quiet)
-    if engine_id is None:
+    if engine_id is not None:
+        machine = with_engine(machine, engine_id, platform_of(machine, catalog, os_name=os_name))
+    return with_experience(machine)
+
+
+def with_experience(machine: Machine) -> Machine:
+    """The machine with what earlier validations on it, with this engine build and these rates, taught."""
+    from advisor.experience import learn
+    from advisor.history import HistoryError, default_path, open_history
+
+    if not default_path().exists():
         return machine
-    return with_engine(machine, engine_id, platform_of(machine, catalog, os_name=os_name))
+    try:
+        with open_history() as past:
+            records = past.validations(machine.profile_id, machine.engine_id)
+    except HistoryError as error:
+        say(f"advisor: earlier validations are not used: {error}")
+        return machine
+    version = engine_version() if machine.engine_id == "llama.cpp" else None
+    ours = [record for record in records if version is None or record.engine.version == version]
+    return replace(machine, experience=learn(ours, machine.provenance, machine.sigmas))
 
 
 def _machine(
@@ -101,4 +121,6 @@ def _machine(
         return from_profile(profile, calibration, catalog, backend=backend), profile.host.os
     profile = this_profile(quiet=quiet)
     calibration = None if no_calibrate else this_calibration(profile, quiet=quiet)
-    return from_profile(profile, calibration, catalog, backend=backend), profile.host.os
+    has_engine = engine_key() is not None
+    machine = from_profile(profile, calibration, catalog, backend=backend, engine_available=has_engine)
+    return machine, profile.host.os

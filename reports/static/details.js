@@ -80,7 +80,7 @@ const Details = (() => {
     const longest = Math.max(...own.map((term) => term.time_s), Number.MIN_VALUE);
     const rows = own.map((term) => {
       const bar = drawing("svg", { viewBox: "0 0 1000 12", preserveAspectRatio: "none", "aria-hidden": "true" });
-      bar.append(drawing("rect", { class: `bound-${plain(term.bound)}`, width: (term.time_s / longest) * 1000, height: 12 }));
+      bar.append(drawing("rect", { class: `bound-${plain(term.bound)}`, width: (Math.max(term.time_s, 0) / longest) * 1000, height: 12 }));
       const basis = words.bases[term.basis] || plain(term.basis);
       const bound = words.bounds[term.bound] || plain(term.bound);
       return element("li", { class: "term", title: `limited by ${bound}, ${basis}` },

@@ -1,0 +1,174 @@
+"""What earlier validations may and may not do to a prediction."""
+
+import importlib.util
+import math
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from advisor import roofline
+from advisor.estimate import estimate
+from advisor.experience import correlation, is_experience, learn, subject_of
+from advisor.predict import base_deployment
+from advisor.types import EngineBuild, Observed, ValidationRecord, ValidationStatus, Workload
+from catalog.load import load_catalog
+from catalog.weights import weigh
+
+_spec = importlib.util.spec_from_file_location(
+    "machines_for_experience", Path(__file__).parents[1] / "unit" / "advisor" / "conftest.py"
+)
+_machines = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(_machines)
+
+QWEN = ("Qwen/Qwen3-8B", "Q4_K_M")
+LIKE = ("meta-llama/Llama-3.1-8B-Instruct", "Q4_K_M")
+UNLIKE = ("openai/gpt-oss-20b", "MXFP4_MOE")
+SUBJECTS = (QWEN, LIKE, UNLIKE, ("Qwen/Qwen3-0.6B", "Q8_0"), ("Qwen/Qwen3.5-4B", "Q6_K"), (QWEN[0], "Q6_K"))
+WORKLOAD = Workload(prompt_tokens=512, output_tokens=128, context_tokens=1024)
+PROFILE = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+
+subjects = st.sampled_from(SUBJECTS)
+slowdowns = st.floats(0.8, 1.3)
+
+
+@cache
+def machine():
+    return _machines.make_machine(64)
+
+
+def predict(subject, on=None):
+    model_id, quant_id = subject
+    model, on = load_catalog().models[model_id], on or machine()
+    artifact = weigh(model, quant_id)
+    placed = {"cpu": model.geometry.layers_count}
+    deployment = replace(base_deployment(model, artifact, on, "f16"), layers_by_device=placed)
+    return estimate(model, artifact, on, WORKLOAD, deployment)
+
+
+def validated(subject, slowdown, on=None, **changes):
+    made = predict(subject, on)
+    base_decode_s = sum(t.time_s for t in made.terms if t.name.startswith("decode.") and not is_experience(t))
+    base_prefill_s = sum(t.time_s for t in made.terms if t.name.startswith("prefill.") and not is_experience(t))
+    record = ValidationRecord(
+        estimate=made,
+        engine=EngineBuild(id="llama.cpp", version="1"),
+        weights="twin",
+        status=ValidationStatus.OK,
+        observed=Observed(
+            prefill_tokens_per_s=WORKLOAD.prompt_tokens / (base_prefill_s * slowdown),
+            decode_tokens_per_s=1.0 / (base_decode_s * slowdown),
+        ),
+    )
+    return replace(record, **changes)
+
+
+def experienced(*records):
+    return replace(machine(), experience=learn(records, machine().provenance, machine().sigmas))
+
+
+def moved(subject, on):
+    """Log of how much slower decoding is predicted with what was seen than without."""
+    return math.log(predict(subject).decode_tokens_per_s.mid / predict(subject, on).decode_tokens_per_s.mid)
+
+
+def width(interval):
+    return math.log(interval.high / interval.low)
+
+
+def test_no_validations_change_nothing():
+    assert predict(QWEN, experienced()) == predict(QWEN)
+
+
+@PROFILE
+@given(subjects, slowdowns)
+def test_a_validation_moves_its_own_model_toward_it_and_not_beyond(subject, slowdown):
+    change, told = moved(subject, experienced(validated(subject, slowdown))), math.log(slowdown)
+    assert change == pytest.approx(0.0, abs=1e-9) or math.copysign(1.0, change) == math.copysign(1.0, told)
+    assert abs(change) <= abs(told) + 1e-9
+
+
+def test_a_like_model_moves_much_and_an_unlike_one_little():
+    seen = experienced(validated(QWEN, 1.15))
+    assert moved(LIKE, seen) > 0.4 * moved(QWEN, seen) > 0.0
+    assert abs(moved(UNLIKE, seen)) < 0.2 * moved(LIKE, seen)
+
+
+def test_more_validations_move_further_and_narrow_the_interval():
+    once, thrice = experienced(validated(QWEN, 1.05)), experienced(*[validated(QWEN, 1.05)] * 3)
+    assert moved(QWEN, thrice) > moved(QWEN, once) > 0.0
+    widths = [width(predict(QWEN, on).decode_tokens_per_s) for on in (machine(), once, thrice)]
+    assert widths[0] > widths[1] > widths[2]
+
+
+def test_surprising_validations_widen_the_intervals_of_unlike_models():
+    surprised = experienced(validated(QWEN, 1.3), validated(("Qwen/Qwen3-0.6B", "Q8_0"), 0.75))
+    assert width(predict(UNLIKE, surprised).decode_tokens_per_s) > width(predict(UNLIKE).decode_tokens_per_s)
+
+
+def test_noisy_validations_count_for_less():
+    steady = {"decode_windows_s": (1.0, 1.01, 0.99), "prefill_windows_s": (1.0, 1.0, 1.0)}
+    shaky = {"decode_windows_s": (1.0, 1.6, 0.7), "prefill_windows_s": (1.0, 1.6, 0.7)}
+    assert moved(QWEN, experienced(validated(QWEN, 1.1, samples=shaky))) < moved(
+        QWEN, experienced(validated(QWEN, 1.1, samples=steady))
+    )
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"polluted": True},
+        {"status": ValidationStatus.FAILED},
+        {"status": ValidationStatus.WAIVED},
+        {"observed": Observed()},
+        {"observed": Observed(decode_tokens_per_s=0.0, prefill_tokens_per_s=float("nan"))},
+    ],
+)
+def test_what_was_disturbed_failed_or_not_seen_does_not_count(change):
+    assert learn([validated(QWEN, 1.2, **change)], machine().provenance, machine().sigmas) is None
+
+
+def test_validations_predicted_from_other_rates_do_not_count():
+    elsewhere = {**machine().provenance, "calibration": "another"}
+    made = replace(validated(QWEN, 1.2).estimate, provenance=elsewhere)
+    record = replace(validated(QWEN, 1.2), estimate=made)
+    assert learn([record], machine().provenance, machine().sigmas) is None
+
+
+@PROFILE
+@given(st.lists(st.tuples(subjects, st.floats(0.05, 5.0)), min_size=1, max_size=5), subjects)
+def test_no_estimate_passes_the_roof_whatever_was_seen(seen, subject):
+    on = experienced(*(validated(*item) for item in seen))
+    rates = on.devices[0].rates
+    made = predict(subject, on)
+    for phase, time_s in (
+        ("decode", 1.0 / made.decode_tokens_per_s.mid),
+        ("prefill", WORKLOAD.prompt_tokens / made.prefill_tokens_per_s.mid),
+    ):
+        own = [term for term in made.terms if term.name.startswith(phase) and not is_experience(term)]
+        assert time_s >= 0.999 * sum(roofline.least_s(rates, term) for term in own)
+
+
+def test_a_correction_is_not_learnt_twice():
+    on = experienced(validated(QWEN, 1.2))
+    again = experienced(validated(QWEN, 1.2, on=on))
+    assert moved(QWEN, again) == pytest.approx(moved(QWEN, on))
+
+
+def test_the_working_names_the_correction_and_what_it_rests_on():
+    made = predict(LIKE, experienced(validated(QWEN, 1.1), validated(QWEN, 1.1), validated(UNLIKE, 1.0)))
+    (term,) = [term for term in made.terms if term.name == "decode.experience"]
+    assert "from 3 validations here, 2 of much the same" in term.note
+    total_s = sum(term.time_s for term in made.terms if term.name.startswith("decode."))
+    assert 1.0 / made.decode_tokens_per_s.mid == pytest.approx(total_s)
+
+
+@PROFILE
+@given(subjects, subjects)
+def test_likeness_is_symmetric_and_greatest_with_oneself(one, other):
+    a, b = (subject_of(*subject, WORKLOAD, predict(subject).terms) for subject in (one, other))
+    assert correlation(a, b) == pytest.approx(correlation(b, a))
+    assert correlation(a, b) <= correlation(a, a) == pytest.approx(1.0)

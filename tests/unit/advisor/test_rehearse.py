@@ -1,0 +1,135 @@
+"""Timing twins in turn: what is disturbed is timed again, what cannot be loaded is named."""
+
+from pathlib import Path
+
+import pytest
+
+from advisor import rehearse as module
+from advisor.engines.base import EngineMissingError, ModelRefusedError, Window
+from advisor.experiments import Timing, experiments
+from advisor.rehearse import Rehearsed, rehearse, scratch_dir
+from probes.types import Conditions
+
+FEW = experiments()[:3]
+
+
+class FakeSession:
+    def __init__(self, disturbed: list[bool]) -> None:
+        self.disturbed = disturbed
+        self.closed = False
+
+    def _window(self, phase: str, tokens_count: int, depth_tokens: int) -> Window:
+        polluted = self.disturbed.pop(0) if self.disturbed else False
+        return Window(
+            phase=phase,
+            tokens_count=tokens_count,
+            depth_tokens=depth_tokens,
+            started_s=0.0,
+            elapsed_s=(0.5 if polluted else 0.01,) * (tokens_count if phase == "decode" else 1),
+            conditions=Conditions(polluted=polluted),
+        )
+
+    def decode(self, tokens_count: int, *, depth_tokens: int = 0) -> Window:
+        if tokens_count == 2:  # the warm-up is not timed
+            return Window(phase="decode", tokens_count=2, depth_tokens=0, started_s=0.0, elapsed_s=(0.0, 0.0))
+        return self._window("decode", tokens_count, depth_tokens)
+
+    def prefill(self, tokens_count: int, *, depth_tokens: int = 0) -> Window:
+        return self._window("prefill", tokens_count, depth_tokens)
+
+    def close(self) -> None:
+        self.closed = True
+
+
+class FakeWorker:
+    pid = 0
+
+    def __init__(self, disturbed: int = 0, faults: dict[str, Exception] | None = None) -> None:
+        self.sessions: list[FakeSession] = []
+        self.disturbed = disturbed
+        self.faults = faults or {}
+
+    def hold(self, path: str, options: object) -> FakeSession:
+        assert Path(path).is_file()
+        fault = self.faults.get(Path(path).stem)
+        if fault is not None:
+            raise fault
+        self.sessions.append(FakeSession([True] * self.disturbed))
+        return self.sessions[-1]
+
+
+@pytest.fixture(autouse=True)
+def _no_writing_no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "write_experiment", lambda experiment, path: path.write_bytes(b""))
+    monkeypatch.setattr(module, "wait_for_quiet", lambda deadline_s: True)
+    monkeypatch.setattr(module, "prefer", lambda pid: None)
+
+
+def run(worker: FakeWorker, folder: Path, **changes: object) -> tuple[Rehearsed, ...]:
+    arguments = {"threads_count": 2, "memory_bytes": 1 << 40, "rounds_count": 4, "budget_s": 60.0} | changes
+    return rehearse(worker, FEW, folder, **arguments)
+
+
+def test_every_timing_is_had_as_often_as_wanted(tmp_path):
+    for item in run(FakeWorker(), tmp_path):
+        assert {len(windows) for windows in item.windows.values()} == {4}
+        assert set(item.windows) == set(item.experiment.timings)
+
+
+def test_disturbed_windows_are_taken_again_and_do_not_count(tmp_path):
+    for item in run(FakeWorker(disturbed=5), tmp_path):
+        for timing, windows in item.windows.items():
+            assert sum(not window.polluted for window in windows) == 4
+            assert not item.polluted(timing)
+            assert max(item.seconds(timing)) < 0.5
+
+
+def test_a_machine_that_never_goes_quiet_ends_anyway_and_is_marked(tmp_path):
+    worker = FakeWorker(disturbed=1000)
+    for item in run(worker, tmp_path):
+        for timing in item.experiment.timings:
+            assert item.polluted(timing)
+            assert len(item.windows[timing]) == 16
+    assert all(session.closed for session in worker.sessions)
+
+
+def test_a_refused_model_has_its_fault_and_the_others_go_on(tmp_path):
+    refused = FEW[1].experiment_id
+    items = run(FakeWorker(faults={refused: ModelRefusedError("llama.cpp does not know it")}), tmp_path)
+    faults = {item.experiment.experiment_id: item.fault for item in items if item.fault}
+    assert faults == {refused: "llama.cpp does not know it"}
+    assert sum(bool(item.windows) for item in items) == len(FEW) - 1
+
+
+def test_without_an_engine_nothing_is_timed(tmp_path):
+    missing = EngineMissingError("llama-cpp-python is not installed")
+    with pytest.raises(EngineMissingError):
+        run(FakeWorker(faults={item.experiment_id: missing for item in FEW}), tmp_path)
+
+
+def test_no_time_leaves_twins_out_unless_they_are_required(tmp_path):
+    assert len(run(FakeWorker(), tmp_path, budget_s=1e-9)) == 1
+    required = run(FakeWorker(), tmp_path, budget_s=1e-9, required=True)
+    assert len(required) == len(FEW)
+    assert all(len(windows) >= 2 for item in required for windows in item.windows.values())
+
+
+def test_twins_that_do_not_fit_together_are_timed_in_batches(tmp_path):
+    worker = FakeWorker()
+    largest = max(item.weights_bytes for item in FEW)
+    items = run(worker, tmp_path, memory_bytes=round(1.2 * largest))
+    assert [item.experiment for item in items] == list(FEW)
+    assert all(session.closed for session in worker.sessions)
+
+
+def test_nothing_is_left_in_the_scratch_directory(tmp_path):
+    with scratch_dir(tmp_path) as folder:
+        run(FakeWorker(), folder)
+        assert list(folder.iterdir()) == []
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_window_of_decoding_counts_by_its_middle_token():
+    window = Window(phase="decode", tokens_count=3, depth_tokens=0, started_s=0.0, elapsed_s=(0.9, 0.1, 0.2))
+    timing = Timing(phase="decode", tokens_count=3)
+    assert Rehearsed(FEW[0], {timing: [window]}).seconds(timing) == [0.2]
