@@ -11,14 +11,14 @@ from pathlib import Path
 import pytest
 
 MOUNT = Path("/sys/fs/cgroup")
-PERIOD_US, QUOTA_US = 100_000, 40_000
+PERIOD_US, QUOTA_US = 100_000, 10_000  # a tenth of a core: less than rivals leave, so that the quota is what bounds
 
 #: Moves itself into the group, works for a second, and tells what the guard and the host detection saw.
 PROGRAM = """
 import json, os, sys, time
-open(sys.argv[1] + "/cgroup.procs", "w").write(str(os.getpid()))
 from probes.guard import watch
 from probes.host import read_linux_host
+open(sys.argv[1] + "/cgroup.procs", "w").write(str(os.getpid()))
 with watch() as window:
     end = time.perf_counter() + 1.0
     while time.perf_counter() < end:
@@ -70,4 +70,4 @@ def test_a_real_quota_is_read_and_marks_the_window(nested: bool) -> None:
     assert seen["quota"] == pytest.approx(QUOTA_US / PERIOD_US)
     assert seen["threads"] == 1
     assert "throttled" in seen["causes"]
-    assert seen["throttled_s"] > 0.02  # a rival on our cores leaves less to hold back
+    assert seen["throttled_s"] > 0.1
