@@ -29,7 +29,12 @@ _KEEP_FREE_SHARE = 0.05
 
 
 def from_profile(
-    profile: HardwareProfile, calibration: Calibration | None, catalog: Catalog, *, backend: str | None = None
+    profile: HardwareProfile,
+    calibration: Calibration | None,
+    catalog: Catalog,
+    *,
+    backend: str | None = None,
+    engine_available: bool = True,
 ) -> Machine:
     """This computer (or another whose profile was saved), measured as far as it was."""
     _check_backend(backend)
@@ -49,6 +54,7 @@ def from_profile(
         profile_id=profile.profile_id,
         devices=tuple(devices),
         disk_bytes_per_s=disk.median_value if disk else None,
+        engine_available=engine_available,
         link_bytes_per_s=links,
         calibration_id=calibration.calibration_id if calibration else None,
         polluted=calibration.polluted if calibration else False,
@@ -114,13 +120,11 @@ def _accelerator(
     catalog: Catalog,
     backend: str | None,
 ) -> MachineDevice | None:
-    """A device a model can run on, or None where nothing is known of its speed."""
+    """A device a model can run on, or None where its memory is unknown; an unknown speed is assumed."""
     own_backend = backend or _BACKEND_BY_KIND[device.kind]
     rates = calibrated.get(device.device_id)
     if rates is None:
         chip = _measured_chip(profile, device, catalog)
-        if chip is None or chip.memory_bytes_per_s is None:
-            return None
         rates = _datasheet_rates(chip, own_backend, device_id=device.device_id)
     free = device.memory_free_bytes if device.memory_free_bytes is not None else device.memory_total_bytes
     if free is None:
@@ -136,13 +140,18 @@ def _accelerator(
     )
 
 
-def _measured_chip(profile: HardwareProfile, device: Device, catalog: Catalog) -> ChipSpec | None:
-    """The chip's data sheet with what was measured put over it; an unknown chip is its measurements only."""
+def _measured_chip(profile: HardwareProfile, device: Device, catalog: Catalog) -> ChipSpec:
+    """The chip's data sheet with what was measured put over it; an unknown chip is its measurements only.
+
+    One in the computer's own memory reads no faster than the processor was seen to.
+    """
     try:
         chip = catalog.chip(device.name or "", memory_bytes=device.memory_total_bytes)
     except UnknownNameError:
         chip = ChipSpec(chip_id=device.name or device.device_id, vendor=device.vendor or "unknown", kind="gpu")
     read = profile.measured(f"{device.kind}.read_bandwidth", device.device_id)
+    if read is None and device.unified and chip.memory_bytes_per_s is None:
+        chip = replace(chip, memory_bytes_per_s=measured_cpu(profile).memory_bytes_per_s)
     if read is not None:
         chip = replace(chip, memory_bytes_per_s=max(read.value, chip.memory_bytes_per_s or 0.0))
     return replace(chip, memory_bytes=device.memory_total_bytes or chip.memory_bytes)
