@@ -24,6 +24,7 @@ from advisor.types import (
     ValidationRecord,
     ValidationStatus,
 )
+from advisor.validation_record import GARBAGE
 from probes.base import Clock
 
 CONTENDERS_COUNT = 12
@@ -32,10 +33,13 @@ _MEASURED_SPREAD_FRAC = 0.03  # of one undisturbed run, either way
 _START_S = 4.0  # of the engine's process, its questions and its end
 _WRITE_BYTES_PER_S = 0.4e9
 _WRITE_SHARE = 0.5
-_ROUNDS = 4
+_ROUNDS = 3
 _WINDOWS_S = 1.2  # of decoding in each round
+_LEAST_CHUNKS = 4  # a first try, a piece to reach the depth with, the prompt's beginning and its end
 _LEAST_RUN_S, _MOST_RUN_S = 5.0, 30.0
 
+#: Failures that are the model's own here; others, such as a time-out or no room for a twin, say nothing about it.
+CANNOT_RUN = frozenset({"ModelRefusedError", "OutOfMemoryError", "EngineCrashedError", GARBAGE})
 #: Makes one run within so many seconds of timing.
 Run = Callable[[Choice, float], ValidationRecord]
 
@@ -46,13 +50,18 @@ def run_budget_s(budget_s: float) -> float:
 
 
 def run_cost_s(choice: Choice, timing_s: float) -> float:
-    """Seconds a run is predicted to take: writing or loading the weights, then timing them."""
+    """Seconds a run is predicted to take: writing or loading the weights, then timing them.
+
+    However short the time allowed, a few micro-batches of the prompt are always run.
+    """
     made = choice.estimate
     if choice.local_path is not None:
         ready_s = 2.0 * made.load_s.mid
     else:
         ready_s = 2.0 * min((choice.file_bytes or 0) / _WRITE_BYTES_PER_S, timing_s * _WRITE_SHARE)
-    return _START_S + ready_s + min(timing_s, _ROUNDS * (made.first_token_s.mid + _WINDOWS_S))
+    chunk_tokens = min(made.deployment.ubatch_tokens, made.workload.prompt_tokens)
+    least_s = _LEAST_CHUNKS * chunk_tokens / made.prefill_tokens_per_s.mid + _WINDOWS_S
+    return _START_S + ready_s + max(least_s, min(timing_s, _ROUNDS * (made.first_token_s.mid + _WINDOWS_S)))
 
 
 def contender_of(choice: Choice, timing_s: float) -> Contender:
@@ -192,7 +201,7 @@ def _measured(value: float) -> Interval:
 
 def _ranked_again(recommendation: Recommendation, campaign: _Campaign, reranking: Reranking) -> Recommendation:
     rest = recommendation.ranked[CONTENDERS_COUNT:]
-    failed = {key_of(r.estimate): r for r in campaign.records if r.status is ValidationStatus.FAILED}
+    failed = {key_of(r.estimate): r for r in campaign.records if r.failure_kind in CANNOT_RUN}
     kept, dropped = [], []
     for key, choice in campaign.choices.items():
         reason = _why_dropped(choice, failed.get(key), recommendation.limits)

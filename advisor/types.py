@@ -644,6 +644,9 @@ class ValidationRecord:
     threads: tuple[ThreadsSpeed, ...] = ()  # the engine's default is the deployment's threads_count
     energy: EnergyUse = field(default_factory=EnergyUse)
     quality: TextQuality | None = None
+    failure_kind: str | None = (
+        None  # of what error it failed: "OutOfMemoryError", "ModelRefusedError", "GarbageError"...
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -813,7 +816,6 @@ class Rates:
     state_s_per_byte: float = 0.0  # recurrent state, decoding
     state_s_per_flop: float = 0.0  # recurrent state, per prompt token
     prefill_s_per_activation: float = 0.0  # per token, layer and hidden dimension
-    prefill_s_per_routed_activation: float = 0.0  # per token, chosen expert and value it takes in or works on
     prefill_s_per_routed_activation: float = 0.0  # per token, chosen expert and value it takes in or works on
     prefill_s_per_layer: float = 0.0  # per micro-batch
     prefill_moe_factor: float = 1.0  # time of routed-expert flop relative to dense flop

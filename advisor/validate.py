@@ -23,7 +23,7 @@ from advisor.twin import write_twin
 from advisor.types import EngineBuild, Observed, ThreadsSpeed, ValidationRecord, ValidationStatus
 from advisor.validation_record import Context, Timed, record_of
 from advisor.verdict import Roof
-from advisor.weights_source import REAL, TWIN, Candidate, Source, choose_source, measure_room
+from advisor.weights_source import REAL, TWIN, Candidate, NoRoomError, Source, choose_source, measure_room
 from catalog.errors import CatalogError
 from probes.base import Clock, SystemClock
 
@@ -83,10 +83,13 @@ def validate_one(candidate: Candidate, setting: Setting) -> ValidationRecord:
         source = choose_source(candidate, room, force_twin=setting.force_twin)
         with scratch_folder(setting.scratch_root) as folder, removed_if_killed(folder):
             timed = _timed(candidate, setting, source, folder)
+    except NoRoomError as error:
+        return failure(candidate, setting, ValidationStatus.WAIVED, source.weights, str(error), kind="NoRoomError")
     except (AdvisorError, CatalogError) as error:
         needed = candidate.estimate.memory.total_bytes
         reason = f"{error} (predicted to need {needed} bytes of memory)"
-        return failure(candidate, setting, ValidationStatus.FAILED, source.weights, reason)
+        kind = type(error).__name__
+        return failure(candidate, setting, ValidationStatus.FAILED, source.weights, reason, kind=kind)
     context = Context(
         roof=setting.roof,
         created_at=utc_now(),
@@ -98,7 +101,13 @@ def validate_one(candidate: Candidate, setting: Setting) -> ValidationRecord:
 
 
 def failure(
-    candidate: Candidate, setting: Setting, status: ValidationStatus, weights: str, reason: str
+    candidate: Candidate,
+    setting: Setting,
+    status: ValidationStatus,
+    weights: str,
+    reason: str,
+    *,
+    kind: str | None = None,
 ) -> ValidationRecord:
     """The record of a candidate that could not be timed."""
     build = EngineBuild(id=setting.engine.engine_id)
@@ -114,6 +123,7 @@ def failure(
         reason=reason,
         profile_id=setting.profile_id,
         created_at=utc_now(),
+        failure_kind=kind,
     )
 
 

@@ -21,6 +21,8 @@ from advisor.types import (
 from advisor.verdict import Roof
 from advisor.weights_source import Candidate, Source
 
+GARBAGE = "GarbageError"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timed:
@@ -61,7 +63,8 @@ def record_of(candidate: Candidate, timed: Timed, context: Context) -> Validatio
     whole = _whole(candidate, timed)
     observed = _observed(candidate, timed, whole)
     excess = verdict.above_physics(candidate, observed, context.roof)
-    fault = _fault(timed) or (excess.reason if excess and excess.impossible else None)
+    broken = _fault(timed)
+    fault = broken or (excess.reason if excess and excess.impossible else None)
     doubt = (excess.reason,) if excess and not excess.impossible else ()
     return ValidationRecord(
         estimate=estimate,
@@ -84,6 +87,7 @@ def record_of(candidate: Candidate, timed: Timed, context: Context) -> Validatio
         threads=timed.threads,
         energy=_energy(timed, context),
         quality=text_quality.summarize(timed.scored, timed.text_name) if timed.scored else None,
+        failure_kind=(GARBAGE if broken else "ImpossibleSpeedError") if fault else None,
     )
 
 

@@ -16,6 +16,10 @@ _WRITE_BYTES_PER_S = 0.4e9  # slow enough for any solid-state disk
 _WRITE_SHARE = 0.5  # of the time budget
 
 
+class NoRoomError(AdvisorError):
+    """Neither the weights nor stand-ins for them have room here, or can be written in time."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Candidate:
     """What is to be validated: a prediction and the model it is about."""
@@ -60,7 +64,8 @@ def choose_source(candidate: Candidate, room: Room, *, force_twin: bool = False)
     """Real weights if they are here and fit, else a full twin if there is room and time, else stand-ins.
 
     Raises:
-        AdvisorError: if not even stand-ins have room, or the model's geometry is unknown.
+        NoRoomError: if not even stand-ins have room.
+        CatalogError: if the model's geometry is unknown.
     """
     needed, file_bytes = candidate.estimate.memory.total_bytes, candidate.artifact.file_bytes
     fits = needed <= room.memory_bytes * _MEMORY_SHARE
@@ -75,7 +80,7 @@ def choose_source(candidate: Candidate, room: Room, *, force_twin: bool = False)
     spare = min(writable, room.memory_bytes * _MEMORY_SHARE / 2)  # layers may be held twice, repacked
     stand_ins = _plan(candidate, spare)
     if stand_ins is None:
-        raise AdvisorError(
+        raise NoRoomError(
             f"{candidate.model.model_id} cannot be timed here: {'; '.join(notes)};"
             " not even a few of its layers have room. Free some disk or memory, or allow more time"
         )

@@ -219,7 +219,8 @@ def settle_ranking(
 
     records: list[ValidationRecord] = []
     with Progress("settling the ranking", quiet=request.quiet) as progress:
-        setting = make_setting(machine, profile, request)
+        # which number of threads is best is a question of its own: it would cost runs here
+        setting = replace(make_setting(machine, profile, request), usable_cores_count=None)
         started_s = setting.clock.now()
 
         def run(choice: Choice, timing_s: float) -> ValidationRecord:

@@ -77,6 +77,8 @@ CLOSE = (pick("a", 1, quality=60, decode=10), pick("b", 2, quality=59, decode=10
 class Engine:
     """Runs that take their time and find given speeds; a word stands for a failure."""
 
+    kind = "OutOfMemoryError"
+
     def __init__(self, clock: ManualClock, found: dict[str, float | str], cost_s: float = 10.0) -> None:
         self.clock, self.found, self.cost_s = clock, found, cost_s
         self.ran: list[str] = []
@@ -98,6 +100,7 @@ class Engine:
             observed=observed,
             polluted=speed == "polluted",
             reason="it needs 9 bytes" if failed else None,
+            failure_kind=self.kind if failed else None,
         )
 
 
@@ -135,9 +138,9 @@ def test_nothing_is_run_where_nothing_is_in_doubt():
 
 
 def test_the_budget_ends_the_runs():
-    result, engine = settle({}, budget_s=15.0, cost_s=12.0)
+    result, engine = settle({}, budget_s=40.0, cost_s=30.0)
     assert len(engine.ran) == 1
-    assert result.reranking.spent_s == pytest.approx(12.0)
+    assert result.reranking.spent_s == pytest.approx(30.0)
     assert "no further run fits" in result.reranking.stopped
     assert settle({}, budget_s=1.0)[1].ran == []
 
@@ -150,6 +153,14 @@ def test_one_that_cannot_be_run_drops_out_and_the_next_goes_on():
     assert "could not be run here: it needs 9 bytes" in result.rejected[0].reason
     (change,) = [change for change in result.reranking.changes if change.model_id == "a"]
     assert change.rank_after is None
+
+
+def test_a_failure_that_is_not_the_models_keeps_its_place(monkeypatch):
+    monkeypatch.setattr(Engine, "kind", "EngineTimeoutError")
+    result, engine = settle({"a": "fails"})
+    assert "a" in engine.ran
+    assert result.ranked[0].estimate.model_id == "a"
+    assert result.rejected == ()
 
 
 def test_a_disturbed_run_moves_nothing_and_is_not_tried_again():

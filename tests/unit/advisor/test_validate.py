@@ -257,6 +257,14 @@ def test_a_failure_is_a_record_with_what_it_needed(model, tmp_path: Path, local_
     assert "1234 bytes" in record.reason
     assert record.observed == Observed()
     assert record.engine.version == "0"
+    assert record.failure_kind == type(fault).__name__
+
+
+def test_no_room_is_a_waiver_not_the_models_failure(model, tmp_path: Path, monkeypatch):
+    monkeypatch.setattr(validate, "measure_room", lambda *_: replace(ROOM, disk_bytes=1000))
+    record = validate_one(candidate_of(model), setting_of(tmp_path, FakeEngine()))
+    assert (record.status, record.failure_kind) == (ValidationStatus.WAIVED, "NoRoomError")
+    assert "Free some disk or memory" in record.reason
 
 
 def test_a_waiver_is_a_record(model, tmp_path: Path):
@@ -285,6 +293,7 @@ def test_garbage_from_real_weights_is_a_failure(model, tmp_path: Path, local_fil
     record = validate_one(candidate_of(model, local_path=local_file), setting_of(tmp_path, engine))
     assert record.status is ValidationStatus.FAILED
     assert record.reason == "the answer is not valid text"
+    assert record.failure_kind == "GarbageError"
     assert record.observed.decode_tokens_per_s == pytest.approx(100.0)
     assert record.error_frac == {}
 
