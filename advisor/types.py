@@ -644,9 +644,7 @@ class ValidationRecord:
     threads: tuple[ThreadsSpeed, ...] = ()  # the engine's default is the deployment's threads_count
     energy: EnergyUse = field(default_factory=EnergyUse)
     quality: TextQuality | None = None
-    failure_kind: str | None = (
-        None  # of what error it failed: "OutOfMemoryError", "ModelRefusedError", "GarbageError"...
-    )
+    failure_kind: str | None = None  # the error it failed of: "OutOfMemoryError", "ModelRefusedError", "GarbageError"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -826,7 +824,8 @@ class Rates:
     batch_matvec_factor: float = 1.0  # time of a further user's flop in a matrix-vector kernel, relative to prefill's
     batch_half_tokens: float | None = None  # users at which a matrix kernel runs at half its rate; None: there is none
     experts_reread: bool = False  # matrix-vector kernels read an expert again for each user who wakes it
-    decode_s_per_dot: float = 0.0  # row of a weight matrix times a token: short rows are slow per byte
+    decode_s_per_dot: Mapping[str, float] = field(default_factory=dict)  # row times token: "repacked" types, "*" others
+    repacked_types: tuple[str, ...] = ()  # types the CPU multiplies several rows of at once
     expert_s_per_dot: float = 0.0  # row of an expert's matrix times a prompt token that wakes it
     expert_s_per_byte: float = 0.0  # expert fetched for a micro-batch, however few tokens wake it
     deep_attention_s_per_flop: float = 0.0  # further cost of a prompt's attention to tokens far back
