@@ -16,7 +16,7 @@ from typing import Any
 
 from advisor.errors import AdvisorError, BadRequestError
 from advisor.export.formats import require_loadable
-from advisor.export.pick import KEY_VARIABLE, Job, Pick
+from advisor.export.pick import SERVER_KEY, Job, Pick
 from advisor.launch import LOOPBACK, Launch, published_repo
 
 _PORTS_TO_TRY = 64
@@ -131,7 +131,7 @@ def _app(launch: Launch) -> Any:
         raise AdvisorError(
             f"{missing} is not installed; install the server with: pip install 'model-fit-advisor[serve]'"
         ) from None
-    key = os.environ.get(KEY_VARIABLE)
+    key = os.environ.get(SERVER_KEY)
     _forget_variables({*ModelSettings.model_fields, *ServerSettings.model_fields, "config_file"})
     parser = argparse.ArgumentParser()
     add_args_from_model(parser, ModelSettings)

@@ -1,5 +1,6 @@
 """The server: every tool, resource and prompt under one name."""
 
+from inspect import getdoc
 from typing import Any
 
 from mcp.server.mcpserver import MCPServer
@@ -22,13 +23,13 @@ def build_server() -> MCPServer[Any]:
     """The server with everything it offers, not yet listening."""
     server = MCPServer(name=NAME, version=__version__, instructions=INSTRUCTIONS, log_level="WARNING")
     for tool, title, annotations in TOOLS:
-        server.add_tool(tool, title=title, annotations=annotations)
+        server.add_tool(tool, title=title, description=getdoc(tool), annotations=annotations)
     for name, read in RESOURCES:
         server.add_resource(
             FunctionResource.from_function(
-                read, uri=f"advisor://{name}", name=name, description=read.__doc__, mime_type="application/json"
+                read, uri=f"advisor://{name}", name=name, description=getdoc(read), mime_type="application/json"
             )
         )
     for prompt in PROMPTS:
-        server.add_prompt(Prompt.from_function(prompt))
+        server.add_prompt(Prompt.from_function(prompt, description=getdoc(prompt)))
     return server

@@ -12,7 +12,7 @@ from mcp.server.mcpserver import Context
 from mcp.server.mcpserver.exceptions import ToolError
 from mcp.server.mcpserver.resolve import Elicit, Resolve
 from mcp_types import ToolAnnotations
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, BeforeValidator, Field
 
 from advisor import store
 from advisor.assistant import answers
@@ -27,24 +27,40 @@ _EVERY_PICK = "2000"
 
 Task = Literal["coding", "chat", "reasoning", "agentic", "rag", "embedding", "vision", "multilingual", "general"]
 YesNo = Literal["no", "yes"]
+
+
+def _written(value: object) -> object:
+    """A number as text: clients and models send 10 where "10" is asked for."""
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return f"{value:.15g}" if is_number else value
+
+
+_LENIENT = BeforeValidator(_written)
 _Task = Annotated[Task, Field(description="What the model is for; sets typical prompt and answer lengths.")]
 _Model = Annotated[
-    str, Field(description="Model name, optionally with a quantisation: 'qwen3-8b' or 'qwen3-8b:Q4_K_M'.", min_length=1)
+    str,
+    _LENIENT,
+    Field(description="Model name, optionally with a quantisation: 'qwen3-8b' or 'qwen3-8b:Q4_K_M'.", min_length=1),
 ]
 _Hardware = Annotated[
     str,
+    _LENIENT,
     Field(
         description="Leave empty for this computer. Or another machine: 'rtx 4090', 'rtx 3090*2+64GiB', 'm4 max 64GiB'."
     ),
 ]
-_Context = Annotated[str, Field(description="Context length in tokens, such as '32k'; empty for what the task needs.")]
+_Context = Annotated[
+    str, _LENIENT, Field(description="Context length in tokens, such as '32k'; empty for what the task needs.")
+]
 _Speed = Annotated[
-    str, Field(description="Slowest acceptable generation in tokens per second, such as '10'; or empty.")
+    str, _LENIENT, Field(description="Slowest acceptable generation in tokens per second, such as '10'; or empty.")
 ]
 _Wait = Annotated[
-    str, Field(description="Longest acceptable wait for the first token in seconds, such as '2'; or empty.")
+    str, _LENIENT, Field(description="Longest acceptable wait for the first token in seconds, such as '2'; or empty.")
 ]
-_Memory = Annotated[str, Field(description="Memory the model may take, with its unit, such as '12GiB'; or empty.")]
+_Memory = Annotated[
+    str, _LENIENT, Field(description="Memory the model may take, with its unit, such as '12GiB'; or empty.")
+]
 
 
 class Consent(BaseModel):
@@ -118,8 +134,10 @@ async def recommend_model(
     min_tokens_per_second: _Speed = "",
     max_seconds_to_first_token: _Wait = "",
     max_memory: _Memory = "",
-    license: Annotated[str, Field(description="Only this licence, such as 'apache-2.0' or 'mit'; or empty.")] = "",  # noqa: A002 - the tool's own word
-    count: Annotated[Literal["1", "3", "5", "10"], Field(description="How many picks to give.")] = "3",
+    license: Annotated[  # noqa: A002 - the tool's own word
+        str, _LENIENT, Field(description="Only this licence, such as 'apache-2.0' or 'mit'; or empty.")
+    ] = "",
+    count: Annotated[Literal["1", "3", "5", "10"], _LENIENT, Field(description="How many picks to give.")] = "3",
     keep: Annotated[
         YesNo, Field(description="'yes' keeps it as the user's last recommendation, for advisor export.")
     ] = "no",
@@ -181,8 +199,8 @@ async def predict_speed_and_memory(
     task: _Task = "general",
     hardware: _Hardware = "",
     context: _Context = "",
-    prompt: Annotated[str, Field(description="Prompt length in tokens, such as '8k'; or empty.")] = "",
-    users: Annotated[str, Field(description="Users at the same time, such as '4'; or empty for one.")] = "",
+    prompt: Annotated[str, _LENIENT, Field(description="Prompt length in tokens, such as '8k'; or empty.")] = "",
+    users: Annotated[str, _LENIENT, Field(description="Users at the same time, such as '4'; or empty for one.")] = "",
     kv_cache: Annotated[Literal["auto", "f16", "q8_0", "q4_0"], Field(description="Type of the KV cache.")] = "auto",
 ) -> dict[str, Any]:
     """Predict how fast one model generates and how much memory it takes, on this computer or a named one."""
@@ -202,7 +220,9 @@ async def what_to_buy(
     model: _Model,
     min_tokens_per_second: _Speed = "10",
     max_seconds_to_first_token: _Wait = "",
-    max_price_usd: Annotated[str, Field(description="The most to spend in US dollars, such as '2000'; or empty.")] = "",
+    max_price_usd: Annotated[
+        str, _LENIENT, Field(description="The most to spend in US dollars, such as '2000'; or empty.")
+    ] = "",
     task: _Task = "general",
     context: _Context = "",
 ) -> dict[str, Any]:
@@ -256,7 +276,7 @@ async def validate_pick(
     model: _Model,
     task: _Task = "general",
     context: _Context = "",
-    seconds: Annotated[str, Field(description="How long to time it, such as '60s' or '2m'.")] = "60s",
+    seconds: Annotated[str, _LENIENT, Field(description="How long to time it, such as '60s' or '2m'.")] = "60s",
     download: Annotated[YesNo, Field(description="'yes' downloads the weights if they are not here.")] = "no",
     confirm: Annotated[
         Literal["ask", "yes"], Field(description="'ask' asks the user first; 'yes' only after the user agreed.")

@@ -4,7 +4,7 @@ import json
 import uuid
 from typing import Any
 
-from advisor.export.pick import KEY_VARIABLE, Endpoint, Stack
+from advisor.export.pick import CLIENT_KEY, Endpoint, Stack
 from advisor.export.target import Exported, File, heading
 from advisor.export.text import comment, json_text
 
@@ -54,7 +54,7 @@ def langgraph(stack: Stack, endpoint: Endpoint, caveats: tuple[str, ...]) -> Exp
         file=file,
         name=repr(stack.called(pick)),
         url=repr(endpoint.base_url),
-        key=repr(KEY_VARIABLE),
+        key=repr(CLIENT_KEY),
         answer_tokens=pick.workload.output_tokens,
     )
     text = comment(heading(stack), *caveats) + program

@@ -4,14 +4,15 @@ import shlex
 from collections.abc import Callable
 from typing import Any
 
-from advisor.export.pick import KEY_VARIABLE, Endpoint, Job, Pick, Stack
+from advisor.export.pick import CLIENT_KEY, Endpoint, Job, Pick, Stack
 from advisor.export.target import Exported, File, heading
 from advisor.export.text import Raw, comment, json_text, yaml_text
 from advisor.launch import LOOPBACK
 
 _PROVIDER = "local"
+_OPENCODE_TOKENS = 16384  # its own instructions and tools, and room to work in
 _START = "start the server first: advisor serve PICK, or a file of --for llama-server (a stack: --for llama-swap)"
-_KEY_NOTE = f"a server that asks for a key: put it in the environment variable {KEY_VARIABLE}, not in the file"
+_KEY_NOTE = f"a server that asks for a key: put it in the environment variable {CLIENT_KEY}, not in the file"
 
 
 def open_webui(stack: Stack, endpoint: Endpoint, caveats: tuple[str, ...]) -> Exported:
@@ -58,7 +59,7 @@ def opencode(stack: Stack, endpoint: Endpoint, caveats: tuple[str, ...]) -> Expo
             _PROVIDER: {
                 "npm": "@ai-sdk/openai-compatible",
                 "name": "This machine",
-                "options": {"baseURL": endpoint.base_url, "apiKey": Raw("{env:" + KEY_VARIABLE + "}")},
+                "options": {"baseURL": endpoint.base_url, "apiKey": Raw("{env:" + CLIENT_KEY + "}")},
                 "models": {stack.called(pick): _opencode_model(pick) for pick in answering},
             }
         },
@@ -67,7 +68,15 @@ def opencode(stack: Stack, endpoint: Endpoint, caveats: tuple[str, ...]) -> Expo
     }
     left = tuple(f"opencode has no use for {pick.name}" for pick in stack.picks if pick not in answering)
     text = json_text(config, escaping="{")  # it replaces {env:...} and {file:...} anywhere in the text
-    return Exported(files=(File(name="opencode.json", text=text),), notes=(*caveats, *left, _START, _KEY_NOTE))
+    small = tuple(_small_context(pick) for pick in answering if pick.workload.context_tokens < _OPENCODE_TOKENS)
+    return Exported(files=(File(name="opencode.json", text=text),), notes=(*caveats, *left, *small, _START, _KEY_NOTE))
+
+
+def _small_context(pick: Pick) -> str:
+    return (
+        f"opencode's instructions and tools take thousands of tokens and {pick.name} has {pick.workload.context_tokens}: "
+        "plan with --context 32k or more"
+    )
 
 
 def _opencode_model(pick: Pick) -> dict[str, Any]:
@@ -102,7 +111,7 @@ def continue_dev(stack: Stack, endpoint: Endpoint, caveats: tuple[str, ...]) -> 
         "models": [_continue_model(stack, pick, endpoint) for pick in stack.picks],
     }
     text = comment(heading(stack), *caveats, _KEY_NOTE, breaking="${") + yaml_text(config, escaping="$")
-    notes = (_START, f"Continue reads the key {KEY_VARIABLE} from ~/.continue/.env; any value will do without one")
+    notes = (_START, f"Continue reads the key {CLIENT_KEY} from ~/.continue/.env; any value will do without one")
     return Exported(files=(File(name="config.yaml", text=text),), notes=notes)
 
 
@@ -112,7 +121,7 @@ def _continue_model(stack: Stack, pick: Pick, endpoint: Endpoint) -> dict[str, A
         "provider": "openai",
         "model": stack.called(pick),
         "apiBase": endpoint.base_url,
-        "apiKey": Raw("${{ secrets." + KEY_VARIABLE + " }}"),
+        "apiKey": Raw("${{ secrets." + CLIENT_KEY + " }}"),
         "roles": [role for job in pick.jobs for role in _CONTINUE_ROLES[job]],
     }
     if pick.decodes:
@@ -140,8 +149,8 @@ def litellm(stack: Stack, endpoint: Endpoint, caveats: tuple[str, ...]) -> Expor
         "litellm_settings": {"drop_params": True, "telemetry": False},
     }
     start = f"litellm --config FILE --host {LOOPBACK} --port 4000"
-    head = comment(heading(stack), f"start: {start}", f"{KEY_VARIABLE} must be set; any value without a key", *caveats)
-    notes = (_START, f"start it with: {KEY_VARIABLE}=none {start}", "litellm listens everywhere unless --host is given")
+    head = comment(heading(stack), f"start: {start}", f"{CLIENT_KEY} must be set; any value without a key", *caveats)
+    notes = (_START, f"start it with: {CLIENT_KEY}=none {start}", "litellm listens everywhere unless --host is given")
     return Exported(files=(File(name="litellm.yaml", text=head + yaml_text(config)),), notes=notes)
 
 
@@ -155,7 +164,7 @@ def _litellm_model(stack: Stack, pick: Pick, endpoint: Endpoint) -> dict[str, An
         "litellm_params": {
             "model": f"{prefix}{stack.called(pick)}",
             "api_base": endpoint.base_url,
-            "api_key": f"os.environ/{KEY_VARIABLE}",
+            "api_key": f"os.environ/{CLIENT_KEY}",
         },
         "model_info": info,
     }

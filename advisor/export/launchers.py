@@ -3,12 +3,12 @@
 import shlex
 from collections.abc import Callable
 
-from advisor.export.pick import KEY_VARIABLE, Endpoint, Stack
+from advisor.export.pick import SERVER_KEY, Endpoint, Stack
 from advisor.export.target import Exported, File, heading
 from advisor.export.text import comment, shell_text
 from advisor.launch import default_port
 
-_KEY_VARIABLES = {"llama.cpp": KEY_VARIABLE, "vllm": "VLLM_API_KEY"}
+_SERVER_KEYS = {"llama.cpp": SERVER_KEY, "vllm": "VLLM_API_KEY"}
 
 
 def script(engine_id: str) -> Callable[[Stack, Endpoint, tuple[str, ...]], Exported]:
@@ -30,7 +30,7 @@ def script(engine_id: str) -> Callable[[Stack, Endpoint, tuple[str, ...]], Expor
 
 def key_notes(engine_id: str) -> tuple[str, ...]:
     """How a server asks for a key, for engines that can."""
-    variable = _KEY_VARIABLES.get(engine_id)
+    variable = _SERVER_KEYS.get(engine_id)
     if variable is None:
         return ()
     return (f"to ask for a key, set {variable} in the server's environment; none is written to a file",)

@@ -12,7 +12,10 @@ from catalog.load import Catalog
 from catalog.types import FileFormat, ModelSpec
 
 DEFAULT_PORT = 8080
-KEY_VARIABLE = "LLAMA_API_KEY"  # llama-server reads its key from here; clients refer to it
+SERVER_KEY = "LLAMA_API_KEY"  # the variable that llama-server reads its key from
+#: The variable that clients' files refer to. Not the server's own name: with that one set, opencode takes the user
+#: for a customer of a provider on the internet.
+CLIENT_KEY = "LOCAL_MODEL_KEY"
 #: The engine that loads a format, where an estimate still names one that does not.
 _ENGINE_OF_FORMAT = {FileFormat.SAFETENSORS: "vllm", FileFormat.MLX: "mlx"}
 

@@ -8,7 +8,7 @@ from typing import Any
 from advisor.errors import BadRequestError
 from advisor.export.clients import webui_retrieval
 from advisor.export.launchers import key_notes
-from advisor.export.pick import KEY_VARIABLE, Endpoint, Pick, Stack
+from advisor.export.pick import SERVER_KEY, Endpoint, Pick, Stack
 from advisor.export.target import Exported, File, heading
 from advisor.export.text import Raw, comment, systemd_text, yaml_text
 from advisor.launch import LOOPBACK, Launch
@@ -167,7 +167,7 @@ def _container_notes(stack: Stack) -> tuple[str, ...]:
 def _container(pick: Pick, port: int) -> dict[str, Any]:
     inside = f"{_MODELS_DIR}/{PurePath(pick.local_path).name}" if pick.local_path else None
     launch = require_fileless(pick.launch(port=_CONTAINER_PORT, host=_ANY_HOST, path=inside))
-    key = {KEY_VARIABLE: "${" + KEY_VARIABLE + ":-}"} if pick.engine_id == "llama.cpp" else {}
+    key = {SERVER_KEY: "${" + SERVER_KEY + ":-}"} if pick.engine_id == "llama.cpp" else {}
     service: dict[str, Any] = {
         "image": _image(pick),
         "entrypoint": None if launch.argv[0] == "llama-server" else [launch.argv[0]],  # that image starts it
@@ -211,7 +211,7 @@ def _webui(stack: Stack) -> dict[str, Any]:
     urls = ";".join(f"http://{pick.name}:{_CONTAINER_PORT}/v1" for pick in answering)
     environment = {
         "OPENAI_API_BASE_URLS": urls,
-        "OPENAI_API_KEYS": ";".join("${" + KEY_VARIABLE + ":-none}" for _ in answering),
+        "OPENAI_API_KEYS": ";".join("${" + SERVER_KEY + ":-none}" for _ in answering),
         "ENABLE_OLLAMA_API": "false",
         "DEFAULT_MODELS": stack.first.name,
     }

@@ -15,7 +15,7 @@ from typing import Any
 
 import yaml
 
-_ENVIRONMENT = {"LLAMA_API_KEY": "the-key"}
+_ENVIRONMENT = {"LLAMA_API_KEY": "the-key", "LOCAL_MODEL_KEY": "the-key"}
 _C_ESCAPES = {"\\": "\\", '"': '"', "'": "'", "n": "\n", "t": "\t", "s": " "}
 
 

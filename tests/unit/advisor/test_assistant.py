@@ -36,10 +36,10 @@ def ran(monkeypatch):
     """Commands that were asked for, each answered with the next outcome of the list."""
 
     class Ran(list):
-        outcomes: list = []
+        def __init__(self):
+            self.outcomes = []
 
     seen = Ran()
-    seen.outcomes = []
 
     async def run(args, *, time_limit_s, beat=None):
         seen.append(list(args))
@@ -143,6 +143,13 @@ def test_a_recommendation_is_short_and_changes_nothing(home, ran):
     assert pick["tokens_per_second"] == {"low": 9.0, "mid": 10.0, "high": 11.0}
     assert pick["memory_gib"] == 1.19
     assert len(result.content[0].text) < 3000
+
+
+def test_numbers_are_taken_for_their_text(home, ran):
+    ran.outcomes = [ranking()]
+    result = call("recommend_model", {"task": "coding", "min_tokens_per_second": 10, "context": 32768, "count": 1})
+    assert not result.is_error, result.content
+    assert {"--min-tps=10", "--context=32768", "--top=1"} <= set(ran[0])
 
 
 def test_a_recommendation_is_kept_when_asked(home, ran):

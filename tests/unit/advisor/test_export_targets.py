@@ -10,7 +10,7 @@ from export_examples import awq_pick, estimate, gguf_pick, mlx_pick, model, stac
 from export_parsers import compose_config, modelfile, program_constants, swap_config, systemd_argv
 
 from advisor.errors import BadRequestError
-from advisor.export.pick import Endpoint, Job, Stack, pick_of, stack_of_plan
+from advisor.export.pick import CLIENT_KEY, SERVER_KEY, Endpoint, Job, Stack, pick_of, stack_of_plan
 from advisor.export.targets import TARGET_IDS, TARGETS, export, find_target
 from advisor.export.text import inert, json_text, yaml_text
 from advisor.types import StackMode
@@ -41,7 +41,8 @@ def test_every_promised_target_is_there():
 
 @pytest.mark.parametrize("target", TARGETS, ids=TARGET_IDS)
 def test_a_target_listens_on_this_machine_only_and_holds_no_key(target, monkeypatch):
-    monkeypatch.setenv("LLAMA_API_KEY", "sk-secret-of-the-user")
+    for name in (SERVER_KEY, CLIENT_KEY):
+        monkeypatch.setenv(name, "sk-secret-of-the-user")
     pick = PICK_MAKERS.get(target.target_id, gguf_pick)()
     made = exported(target.target_id, pick, port=9123)
     text = "".join(file.text for file in made.files)
