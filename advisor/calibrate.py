@@ -185,6 +185,7 @@ def fit(
     backend: str,
     threads_count: int | None = None,
     memory_bytes_per_s: float | None = None,
+    repacked_types: Iterable[str] = (),
 ) -> Rates:
     """Rates that explain a calibration's observations.
 
@@ -192,7 +193,8 @@ def fit(
     recurrent twin then fix their own terms on top. The memory roof is not enforced while fitting: small
     twins may partly stay in cache.
     """
-    rates = _fit_decode(_zero_rates(device_id, backend), observations)
+    rates = replace(_zero_rates(device_id, backend), repacked_types=tuple(sorted(repacked_types)))
+    rates = _fit_decode(rates, observations)
     rates = _fit_prefill(rates, observations)
     rates = _with_any_type(rates)
     decode_residual = _residual_sigma(_decode_s, rates, _select(observations, "decode", *_LIKE_REAL))
@@ -241,9 +243,14 @@ def _fit_decode(rates: Rates, observations: Sequence[Observation]) -> Rates:
 def _fit_decode_weights(rates: Rates, dense: Sequence[Observation]) -> Rates:
     """Rates of types and operations, for the amount of cached weights that explains short and long twins best."""
     wanted = [_Coefficient("decode_s_per_byte", name) for name in _types_in(dense)]
-    wanted += [_Coefficient("decode_s_per_operation"), _Coefficient("decode_s_per_dot")]
+    wanted += [_Coefficient("decode_s_per_operation"), *_dot_coefficients(rates)]
     options = [_solve(_decode_s, replace(rates, cached_bytes=size), wanted, dense) for size in _CACHED_BYTES_OPTIONS]
     return min(options, key=lambda option: _residual_sigma(_decode_s, option, dense))
+
+
+def _dot_coefficients(rates: Rates) -> list[_Coefficient]:
+    kinds = (ANY_TYPE, roofline.REPACKED) if rates.repacked_types else (ANY_TYPE,)
+    return [_Coefficient("decode_s_per_dot", kind) for kind in kinds]
 
 
 def _fit_prefill(rates: Rates, observations: Sequence[Observation]) -> Rates:

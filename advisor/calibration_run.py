@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from advisor import store
 from advisor.clock import utc_now
+from advisor.cpu_repack import repacked_types
 from advisor.types import Calibration
 from probes.types import HardwareProfile
 
@@ -101,6 +102,7 @@ def calibrate(
         backend="cpu",
         threads_count=threads_count,
         memory_bytes_per_s=read.value if read else None,
+        repacked_types=repacked_types(profile.host.instruction_sets),
     )
     calibration = Calibration(
         calibration_id=f"{profile.profile_id}-{key}",

@@ -13,6 +13,7 @@ from typing import Any
 from advisor import store
 from advisor.accuracy import summarise_errors
 from advisor.calibrate import fit, observe, typical_s
+from advisor.cpu_repack import repacked_types
 from advisor.errors import AdvisorError, BadRequestError
 from advisor.estimate import estimate
 from advisor.experiments import Experiment, Timing, experiments
@@ -195,6 +196,7 @@ def measure_accuracy(
         backend="cpu",
         threads_count=threads_count,
         memory_bytes_per_s=_read_bytes_per_s(profile),
+        repacked_types=repacked_types(profile.host.instruction_sets),
     )
     machine = _machine(profile, rates)
     rows: list[LocalRow] = []

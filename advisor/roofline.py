@@ -27,6 +27,7 @@ from catalog.types import Role
 ANY_TYPE = "*"
 EXPERTS = "experts:"
 OUTPUT = "output:"
+REPACKED = "repacked"
 #: However small a model, it is not taken to run from cache alone: what it shares the cache with is unknown.
 _LEAST_MISSED_FRAC = 0.5
 
@@ -65,6 +66,11 @@ def _decode_rate(rates: Rates, weight: WeightWork) -> float:
 
 def _prefill_rate(rates: Rates, weight: WeightWork) -> float:
     return _rate(rates.prefill_s_per_flop, weight, {Role.EXPERT: rates.prefill_moe_factor})
+
+
+def _dot_rate(rates: Rates, weight: WeightWork) -> float:
+    """Seconds to set up and sum a row's product with a token: kernels that take several rows at once share it."""
+    return rates.decode_s_per_dot.get(REPACKED if weight.tensor_type in rates.repacked_types else ANY_TYPE, 0.0)
 
 
 def knows_type(rates: Rates, tensor_type: str) -> bool:
@@ -106,7 +112,7 @@ def _decode_weights(work: Work, rates: Rates, weight: WeightWork) -> Term:
     missed_bytes = weight.bytes * _missed_frac(work, rates)
     memory_s = max(missed_bytes * _decode_rate(rates, weight), _memory_floor_s(rates, missed_bytes))
     first_token_flop = weight.flop / work.tokens_count
-    compute_s = first_token_flop * rates.decode_s_per_flop + weight.dots_count * rates.decode_s_per_dot
+    compute_s = first_token_flop * rates.decode_s_per_flop + weight.dots_count * _dot_rate(rates, weight)
     time_s = memory_s + compute_s
     if work.tokens_count > 1:
         time_s = compute_s + _batched_s(work, rates, weight, memory_s)
