@@ -17,7 +17,9 @@ REMOVED = "[removed]"
 MAX_DOCUMENTS_COUNT = 100_000
 
 #: Fields that hold a person's own text or place, whatever is in them.
-_PRIVATE_KEYS = frozenset({"answer", "local_path", "command", "url", "endpoint"})
+_PRIVATE_KEYS = frozenset({"answer", "local_path", "url", "endpoint"})
+#: Those of them that are text in every document.
+_REQUIRED_KEYS = frozenset({"command", "text_name"})
 _PRIVATE_PROPERTY = re.compile(r"serial|uuid|guid|\bmac\b|mac_address|hostname|asset", re.IGNORECASE)
 _PRIVATE_TEXT = re.compile(
     r"[A-Za-z]:\\[^\s\"']*"  # Windows path
@@ -64,8 +66,10 @@ def _is_private_property(key: str, value: Any) -> bool:
 
 
 def _scrubbed_field(key: str, value: Any, names: Sequence[str]) -> Any:
+    if key in _REQUIRED_KEYS and isinstance(value, str):
+        return REMOVED
     if key in _PRIVATE_KEYS and isinstance(value, str):
-        return REMOVED if key == "command" else None
+        return None
     return scrub(value, names)
 
 

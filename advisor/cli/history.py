@@ -132,7 +132,8 @@ def _import(past: "History", source: str) -> None:
     # every document is checked before the first is taken in: a bad bundle changes nothing
     documents = [codec.from_mapping(mapping, where=f"{source}: document {i + 1}") for i, mapping in enumerate(found)]
     new = sum(past.record(document, origin="imported") for document in documents)
-    _shared.say(f"took in {new} documents of {len(documents)}; the others were known already")
+    known = "" if new == len(documents) else "; the others were known already"
+    _shared.say(f"took in {new} documents of {len(documents)}{known}")
 
 
 def _read_json(source: str) -> object:

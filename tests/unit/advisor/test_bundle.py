@@ -80,3 +80,8 @@ def test_a_bundle_gives_its_documents_back() -> None:
 def test_what_is_no_bundle_is_named(bundle: object, words: str) -> None:
     with pytest.raises(BundleError, match=words):
         documents_of(bundle, "b.json")
+
+
+def test_the_name_of_the_users_text_goes_and_its_score_stays() -> None:
+    quality = {"text_name": "letter to my sister.txt", "text_id": "0123abcd", "perplexity": 12.5}
+    assert scrub({"quality": quality}) == {"quality": quality | {"text_name": "[removed]"}}
