@@ -181,7 +181,7 @@ def _rivals(case: _Case, own: Preference) -> list[Candidate]:
 
 def _lost_on(case: _Case, option: ScoredEstimate, first: Candidate) -> tuple[str, ...]:
     """What the first pick has over it, the costliest first."""
-    found = _shortfalls(option, first)
+    found = shortfalls(option, first)
     spilled = spilled_bytes(option)
     if spilled and len(case.machine.devices) > 1:
         speed = option.estimate.decode_tokens_per_s.mid
@@ -204,7 +204,8 @@ def _too_slow(option: ScoredEstimate) -> str:
     return " and ".join(found)
 
 
-def _shortfalls(option: ScoredEstimate, first: Candidate) -> list[str]:
+def shortfalls(option: ScoredEstimate, first: Candidate) -> list[str]:
+    """What another pick has over a setting in quality, speed and wait, the costliest first."""
     own, best = parts(option), parts(first.best)
     name = first.model.display_name
     made, other = option.estimate, first.best.estimate

@@ -12,6 +12,7 @@ from catalog.units import GIB, UnitError, parse_bytes
 _SAME_SIZE_FRAC = 0.08  # GB against GiB is 7.4 %; vendors' variants differ by more
 _MAX_COUNT = 1024
 _TRAILING_MEMORY = re.compile(r"^(?P<name>.*\S)\s+(?P<size>\d+(?:\.\d+)?\s?[KMGT]i?B)$", re.IGNORECASE)
+_NAME_GOES_ON = re.compile(r"\s*\d+\s+\d")  # "Max+ 395 128GiB": the number after the plus is part of the name
 _TRAILING_COUNT = re.compile(r"^(?P<name>.*\S)\s*[*×]\s*(?P<count>\d{1,5})$")
 # what device listings add around a chip's name
 _DECORATION = re.compile(
@@ -133,7 +134,7 @@ def parse_hardware(text: str, index: ChipIndex) -> HardwareSpec:
 def _split_extra(text: str, index: ChipIndex) -> tuple[str, int | None]:
     """The chip part and the size after the last ``+``; a plus inside a name (``Ryzen AI Max+ 395``) is no sum."""
     head, plus, last = text.strip().rpartition("+")
-    if not plus or not last.strip()[:1].isdigit() or index.knows(text):
+    if not plus or not last.strip()[:1].isdigit() or _NAME_GOES_ON.match(last) or index.knows(text):
         return text.strip(), None
     return head.strip(), _memory(last)
 

@@ -57,11 +57,11 @@ def catalog() -> Catalog:
     return load_catalog()
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def machine() -> Machine:
     return make_machine()
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def gpu_machine() -> Machine:
     return make_machine(64, gpu_gib=24)
