@@ -5,34 +5,18 @@ import sqlite3
 from pathlib import Path
 
 import pytest
+from small_machine import machine_of
 
 from advisor import codec, history, store
 from advisor.cli import _machine, _validation
 from advisor.cli.main import main
 from advisor.engines.base import EngineCrashedError, ModelRefusedError
 from advisor.engines.fake import FakeEngine, Speeds
-from advisor.machine import Machine, MachineDevice
-from advisor.types import Basis, Rates, Validation
+from advisor.types import Validation
 from catalog.load import load_catalog
 from probes.types import HardwareProfile, Host
 
-GIB = 1024**3
 MODEL = "SmolLM2-135M-Instruct:q8_0"
-
-
-def machine() -> Machine:
-    rates = Rates(
-        device_id="cpu",
-        backend="cpu",
-        basis=Basis.CALIBRATED,
-        decode_s_per_byte={"*": 1 / 30e9},
-        prefill_s_per_flop={"*": 1 / 300e9},
-        kv_s_per_byte=1 / 20e9,
-        attention_s_per_flop=1 / 100e9,
-        threads_count=2,
-    )
-    device = MachineDevice(device_id="cpu", backend="cpu", name="CPU", memory_available_bytes=16 * GIB, rates=rates)
-    return Machine(name="a test machine", profile_id="p1", devices=(device,))
 
 
 @pytest.fixture(autouse=True)
@@ -43,7 +27,7 @@ def engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeEngine:
     )
     monkeypatch.setenv("ADVISOR_HOME", str(tmp_path / "home"))
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(_machine, "resolve_machine", lambda *_, **__: machine())
+    monkeypatch.setattr(_machine, "resolve_machine", lambda *_, **__: machine_of())
     monkeypatch.setattr(_machine, "this_profile", lambda **_: profile)
     monkeypatch.setattr(_validation, "local_engine", lambda *_, **__: pretended)
     monkeypatch.setattr("catalog.local.find_local_models", lambda *_, **__: ())
