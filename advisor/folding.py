@@ -67,16 +67,19 @@ def _higher(
     if original is not None and not model.official:
         return original, f"same shape as {original}, which is official and scores higher", f"run {original}"
     for above in same_root:
-        if not above.model.official and model.official:
-            continue
-        if above.model.org == model.org or not _embeds(model):
+        if _may_stand_for(above.model, model) and (above.model.org == model.org or not _embeds(model)):
             other = above.model.model_id
             return other, f"tuned from the same model as {other}, which scores higher", f"run {other}"
     for above in same_org:
-        if _is_succeeded(candidate, above):
+        if _may_stand_for(above.model, model) and _is_succeeded(candidate, above):
             other = above.model.model_id
             return other, f"an older release than {other}, which scores higher and is no slower", f"run {other}"
     return None
+
+
+def _may_stand_for(above: ModelSpec, model: ModelSpec) -> bool:
+    """An unofficial model never hides an official one."""
+    return above.official or not model.official
 
 
 def _embeds(model: ModelSpec) -> bool:

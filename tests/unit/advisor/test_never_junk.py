@@ -1,0 +1,166 @@
+"""What an expert would laugh at must never come first: near copies, junk sizes, files nobody has."""
+
+from dataclasses import replace
+
+import pytest
+
+from advisor.errors import BadRequestError, NothingFitsError
+from advisor.folding import fold
+from advisor.limits import check_limits, relaxed
+from advisor.machines import default_backend, from_hardware
+from advisor.obtain import QUANT_IDS, quant_ids, repo_for
+from advisor.recommend import recommend
+from advisor.request import Request
+from advisor.score import LOSS_DOUBT, conservative, quality_after_loss, usability
+from advisor.search import search_all, search_model
+from advisor.types import Limits, Task
+from advisor.workloads import TASKS, make_workload
+
+STAMP = {"created_at": "2026-01-01T00:00:00Z", "tool_version": "0"}
+MACHINES = ("rtx 4060", "rtx 4090", "m4 max 128GiB", "ryzen 9 7950x+64GiB", "raspberry pi 5")
+
+
+@pytest.fixture(scope="module", params=MACHINES)
+def owned(request, catalog):
+    spec = catalog.hardware(request.param)
+    return from_hardware(spec, catalog, backend=default_backend(spec.chip))
+
+
+@pytest.mark.parametrize("task", [Task.CODING, Task.CHAT, Task.AGENTIC, Task.EMBEDDING])
+def test_first_picks_are_official_competent_and_obtainable(catalog, owned, task):
+    ranked = recommend(catalog, owned, Request(workload=make_workload(task), top_count=3), **STAMP).ranked
+    for choice in ranked:
+        model = catalog.models[choice.estimate.model_id]
+        quant_id = choice.estimate.quant_id
+        assert model.official
+        assert model.duplicate_of is None
+        assert choice.quality.mid >= 0.9 * TASKS[task].least_quality
+        assert choice.estimate.memory.fits
+        assert quant_id in quant_ids(model)
+        assert choice.repo in model.repos["gguf"]
+        assert f"{choice.repo}:{quant_id}" in choice.command
+
+
+def test_nothing_below_the_usable_speed_comes_before_what_is_usable(catalog, owned):
+    found = search_all(catalog, owned, Request(workload=make_workload(Task.CODING), top_count=5)).candidates
+    assert found
+    usable = [each.best.score for each in found if each.best.usable]
+    ranked = recommend(catalog, owned, Request(workload=make_workload(Task.CODING), top_count=5), **STAMP).ranked
+    if usable:
+        assert ranked[0].score == max(usable)
+
+
+def test_an_older_release_is_folded_into_the_newer_one_of_its_size(catalog, gpu_machine):
+    request = Request(workload=make_workload(Task.CHAT))
+    names = ("Qwen/Qwen3.8-27B", "Qwen/Qwen3.6-27B", "Qwen/Qwen3.6-35B-A3B", "google/gemma-4-31B-it")
+    ranked = [search_model(catalog, gpu_machine, catalog.models[name], request) for name in names]
+    kept, left_out = fold(ranked, catalog.models)
+    assert [each.model.model_id for each in kept] == [names[0], names[2], names[3]]
+    assert kept[0].relatives == (catalog.models[names[1]].display_name,)
+    assert left_out[0].model_id == names[1]
+    assert names[0] in left_out[0].fix
+
+
+def test_a_finetune_never_hides_its_official_parent(catalog, gpu_machine):
+    request = Request(workload=make_workload(Task.CHAT))
+    parent = search_model(catalog, gpu_machine, catalog.models["Qwen/Qwen3.8-27B"], request)
+    tuned = replace(
+        parent,
+        model=replace(parent.model, model_id="x/tuned", official=False, derived_from="Qwen/Qwen3.8-27B", geometry=None),
+    )
+    assert [each.model.model_id for each in fold([tuned, parent], catalog.models)[0]] == ["x/tuned", "Qwen/Qwen3.8-27B"]
+    assert [each.model.model_id for each in fold([parent, tuned], catalog.models)[0]] == ["Qwen/Qwen3.8-27B"]
+
+
+def test_a_circle_of_derivations_ends(catalog, gpu_machine):
+    request = Request(workload=make_workload(Task.CHAT))
+    one = search_model(catalog, gpu_machine, catalog.models["Qwen/Qwen3-8B"], request)
+    first = replace(one.model, model_id="a/a", derived_from="a/b")
+    second = replace(one.model, model_id="a/b", derived_from="a/a")
+    models = {model.model_id: model for model in (first, second)}
+    kept, _ = fold([replace(one, model=first), replace(one, model=second)], models)
+    assert len(kept) >= 1
+
+
+def test_only_published_quantisations_are_offered(catalog):
+    model = catalog.models["LiquidAI/LFM2.5-8B-A1B"]
+    maker_only = replace(model, repos={"gguf": ("LiquidAI/LFM2.5-8B-A1B-GGUF",)})
+    assert set(quant_ids(maker_only)) <= set(maker_only.quants_seen)
+    assert quant_ids(replace(model, repos={"gguf": ("unsloth/x-GGUF",)})) == QUANT_IDS
+
+
+def test_the_repository_is_one_that_should_hold_the_quantisation(catalog):
+    model = catalog.models["Qwen/Qwen3.8-27B"]
+    assert repo_for(model, "Q8_0") == "ggml-org/Qwen3.8-27B-GGUF"
+    assert repo_for(model, "Q6_K") == "bartowski/Qwen3.8-27B-GGUF"
+    special = replace(model, repos={"gguf": ("unsloth/x-qat-GGUF", "unsloth/x-GGUF")})
+    assert repo_for(special, "Q4_K_M") == "unsloth/x-GGUF"
+    assert repo_for(replace(model, repos={}), "Q8_0") is None
+
+
+def test_a_coarser_quantisation_counts_for_less_than_its_middle_loses(catalog):
+    score = catalog.quality("Qwen/Qwen3.8-27B", Task.CHAT)
+    fine, coarse = (quality_after_loss(score, loss, 0.0) for loss in (0.0, 0.02))
+    assert conservative(coarse) < 0.98 * conservative(fine)
+    assert coarse.low == pytest.approx((1 - LOSS_DOUBT * 0.02) * score.low)
+    assert quality_after_loss(score, 0.9, 0.0).low == 0.0
+
+
+def test_usability_keeps_falling_beyond_what_is_usable():
+    profile = TASKS[Task.CODING]
+    speeds = [usability(speed, 30.0, profile) for speed in (40.0, 6.0, 3.0, 0.3)]
+    waits = [usability(10.0, wait, profile) for wait in (3.0, 60.0, 600.0, 6000.0)]
+    assert speeds == sorted(speeds, reverse=True)
+    assert waits == sorted(waits, reverse=True)
+    assert len(set(speeds)) == len(speeds)
+
+
+def test_the_context_has_room_for_the_turns_to_come():
+    for task in Task:
+        workload = make_workload(task)
+        assert workload.context_tokens >= workload.prompt_tokens + workload.output_tokens
+    assert make_workload(Task.CODING).context_tokens >= 32768
+    assert make_workload(Task.CHAT, context_tokens=2048).context_tokens == 2048
+
+
+def test_the_message_names_the_one_limit_to_relax_and_that_value_passes(catalog, gpu_machine):
+    limits = Limits(min_tokens_per_s=100.0, min_quality=78.0)
+    workload = make_workload(Task.CHAT)
+    with pytest.raises(NothingFitsError, match="relax one limit: --min-tps") as caught:
+        recommend(catalog, gpu_machine, Request(workload=workload, limits=limits), **STAMP)
+    value = float(str(caught.value).partition("relax one limit: --min-tps ")[2].split()[0])
+    eased = replace(limits, min_tokens_per_s=value)
+    assert recommend(catalog, gpu_machine, Request(workload=workload, limits=eased), **STAMP).ranked
+
+
+def test_weak_models_are_ranked_only_where_nothing_better_fits(catalog, machine):
+    device = replace(machine.devices[0], memory_available_bytes=900_000_000)
+    tiny = replace(machine, devices=(device,))
+    workload = make_workload(Task.CODING)
+    weak = recommend(catalog, tiny, Request(workload=workload), **STAMP).ranked
+    assert weak
+    assert max(choice.quality.mid for choice in weak) < TASKS[Task.CODING].least_quality
+    strong = recommend(catalog, machine, Request(workload=workload), **STAMP).ranked
+    assert min(catalog.quality(choice.estimate.model_id, Task.CODING).mid for choice in strong) >= 25
+
+
+@pytest.mark.parametrize(
+    "limits",
+    [
+        Limits(min_tokens_per_s=-1.0),
+        Limits(min_tokens_per_s=float("nan")),
+        Limits(max_first_token_s=0.0),
+        Limits(min_quality=101.0),
+        Limits(max_memory_bytes=0),
+    ],
+)
+def test_absurd_limits_are_refused(limits):
+    with pytest.raises(BadRequestError, match="out of range"):
+        check_limits(limits)
+
+
+@pytest.mark.parametrize(
+    ("value", "down", "text"), [(8.13, True, "8.1"), (0.0567, False, "0.057"), (1234.0, True, "1200"), (0.0, True, "0")]
+)
+def test_relaxed_values_stay_on_the_passing_side(value, down, text):
+    assert relaxed(value, down=down) == text
