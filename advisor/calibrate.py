@@ -18,12 +18,42 @@ from advisor.experiments import Experiment, Timing, work_of
 from advisor.roofline import ANY_TYPE
 from advisor.types import Basis, Rates
 from advisor.work import Work
+from catalog.ggml_types import TYPES
 from catalog.types import Role
 
 #: What the cost model leaves unexplained on shapes it has not seen, beside the noise of the samples:
 #: the scatter of ``accuracy --local`` over the default shapes.
-_DECODE_MODEL_SIGMA = 0.055
+_DECODE_MODEL_SIGMA = 0.045
 _PREFILL_MODEL_SIGMA = 0.075
+#: Types that no twin is made of, or that time ran out for, and the timed type whose unpacking is most like theirs:
+#: the same seconds per weight while decoding, and per flop in a prompt. Their intervals are wider.
+_RELATIVES = {
+    "F32": "BF16",
+    "IQ2_XXS": "IQ2_S",
+    "IQ2_XS": "IQ2_S",
+    "IQ1_S": "IQ2_S",
+    "IQ1_M": "IQ2_S",
+    "TQ1_0": "Q2_K",
+    "TQ2_0": "Q2_K",
+    "Q1_0": "Q2_K",
+    "Q2_0": "Q2_K",
+    "NVFP4": "MXFP4",
+    "Q8_1": "Q8_0",
+    "Q8_K": "Q8_0",
+    "F16": "BF16",
+    "BF16": "F16",
+    "IQ2_S": "IQ3_XXS",
+    "IQ3_XXS": "IQ3_S",
+    "IQ3_S": "IQ3_XXS",
+    "IQ4_XS": "IQ4_NL",
+    "IQ4_NL": "Q4_0",
+    "MXFP4": "IQ4_NL",
+    "Q5_0": "Q5_1",
+    "Q5_1": "Q5_0",
+    "Q4_1": "Q5_1",
+    "Q2_K": "Q3_K",
+    "Q3_K": "Q5_K",
+}
 _HALF_TOKENS_OPTIONS = (0.0, 2.0, 4.0, 8.0, 12.0, 16.0, 24.0, 32.0, 48.0, 64.0)
 _CACHED_BYTES_OPTIONS = tuple(size * 2.0 * 1024**2 for size in range(17))
 
@@ -302,12 +332,25 @@ def _role_factor(by_type: Mapping[str, float], prefix: str) -> float:
 
 
 def _with_any_type(rates: Rates) -> Rates:
-    """Types that were not timed get the slowest of the usual ones: never an optimistic guess."""
+    """Types that were not timed take after a timed relative; others get the slowest: never an optimistic guess."""
+    decode, prefill = dict(rates.decode_s_per_byte), dict(rates.prefill_s_per_flop)
+    related = {name: kin for name, kin in _RELATIVES.items() if name not in decode and kin in decode and kin in prefill}
+    fastest = min((value for name, value in decode.items() if name in TYPES and value > 0.0), default=0.0)
+    for name, kin in related.items():
+        alike = rates.decode_s_per_byte[kin] * _bytes_per_weight(kin) / _bytes_per_weight(name)
+        decode[name] = max(fastest, alike)  # bytes come no faster than the quickest type's
+        prefill[name] = rates.prefill_s_per_flop[kin]
     return replace(
         rates,
-        decode_s_per_byte={**rates.decode_s_per_byte, ANY_TYPE: _slowest_dense(rates.decode_s_per_byte)},
-        prefill_s_per_flop={**rates.prefill_s_per_flop, ANY_TYPE: _slowest_dense(rates.prefill_s_per_flop)},
+        decode_s_per_byte={**decode, ANY_TYPE: _slowest_dense(decode)},
+        prefill_s_per_flop={**prefill, ANY_TYPE: _slowest_dense(prefill)},
+        related_types=tuple(sorted(related)),
     )
+
+
+def _bytes_per_weight(tensor_type: str) -> float:
+    kind = TYPES[tensor_type]
+    return kind.block_bytes / kind.block_weights_count
 
 
 def _slowest_dense(by_type: Mapping[str, float]) -> float:

@@ -240,7 +240,7 @@ def experiments(types: Sequence[str] = TYPES) -> tuple[Experiment, ...]:
         for weight_type in _OUTPUT_TYPES
     ]
     mixtures = [
-        _experiment("experts", _mixture(2, 2048, 768, 24, 8), weight_type, architecture="qwen3moe")
+        _experiment("experts", _mixture(2, 2048, 768, 32, 4), weight_type, architecture="qwen3moe")
         for weight_type in types
         if weight_type in _EXPERT_TYPES
     ]

@@ -75,7 +75,8 @@ def _dot_rate(rates: Rates, weight: WeightWork) -> float:
 
 def knows_type(rates: Rates, tensor_type: str) -> bool:
     """Whether both phases have a coefficient fitted for this very type."""
-    return tensor_type in rates.decode_s_per_byte and tensor_type in rates.prefill_s_per_flop
+    timed = tensor_type not in rates.related_types
+    return timed and tensor_type in rates.decode_s_per_byte and tensor_type in rates.prefill_s_per_flop
 
 
 def _memory_floor_s(rates: Rates, work_bytes: float) -> float:

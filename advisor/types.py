@@ -825,6 +825,7 @@ class Rates:
     batch_half_tokens: float | None = None  # users at which a matrix kernel runs at half its rate; None: there is none
     experts_reread: bool = False  # matrix-vector kernels read an expert again for each user who wakes it
     decode_s_per_dot: Mapping[str, float] = field(default_factory=dict)  # row times token: "repacked" types, "*" others
+    related_types: tuple[str, ...] = ()  # types with rates of a like type, none of their own
     repacked_types: tuple[str, ...] = ()  # types the CPU multiplies several rows of at once
     expert_s_per_dot: float = 0.0  # row of an expert's matrix times a prompt token that wakes it
     expert_s_per_byte: float = 0.0  # expert fetched for a micro-batch, however few tokens wake it

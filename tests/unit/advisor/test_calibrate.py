@@ -1,4 +1,5 @@
 import random
+from dataclasses import replace
 
 import pytest
 
@@ -6,6 +7,7 @@ from advisor import roofline
 from advisor.calibrate import Observation, fit, observe
 from advisor.experiments import Timing, experiments, uniform_types, work_of
 from advisor.types import Basis, Rates
+from catalog.ggml_types import TYPES
 from catalog.tensors import list_tensors
 
 TRUE_RATES = Rates(
@@ -25,14 +27,14 @@ TRUE_RATES = Rates(
 )
 
 
-def observations(noise: float = 0.0, seed: int = 0) -> list[Observation]:
+def observations(noise: float = 0.0, seed: int = 0, rates: Rates = TRUE_RATES) -> list[Observation]:
     rng = random.Random(seed)
     made = []
     for experiment in experiments():
         for timing in experiment.timings:
             work = work_of(experiment, timing, threads_count=2)
             price = roofline.price_decode if timing.phase == "decode" else roofline.price_prefill
-            time_s = roofline.total_s(price(work, TRUE_RATES))
+            time_s = roofline.total_s(price(work, rates))
             samples = [time_s * rng.lognormvariate(0.0, noise) for _ in range(5)]
             made.append(observe(experiment, timing, samples, threads_count=2))
     return made
@@ -89,3 +91,39 @@ def test_observe_takes_the_best_and_the_spread():
 def test_uniform_types_leaves_norms_alone():
     tensors = list_tensors(experiments()[0].model)
     assert set(uniform_types(tensors, "Q5_K")) == {"F32", "Q5_K"}
+
+
+def test_types_that_were_not_timed_take_after_a_relative_and_say_so():
+    rates = fit(observations(), device_id="cpu", backend="cpu")
+    assert "IQ2_XXS" in rates.related_types
+    assert not roofline.knows_type(rates, "IQ2_XXS")
+    assert roofline.knows_type(rates, "Q4_K")
+    per_weight = {name: rates.decode_s_per_byte[name] * size for name, size in (("IQ2_XXS", 66), ("IQ2_S", 82))}
+    assert per_weight["IQ2_XXS"] == pytest.approx(per_weight["IQ2_S"])
+    assert rates.prefill_s_per_flop["IQ2_XXS"] == rates.prefill_s_per_flop["IQ2_S"]
+
+
+def test_every_type_a_model_may_be_stored_in_is_timed_or_has_a_relative():
+    rates = fit(observations(), device_id="cpu", backend="cpu")
+    stored = {name for name in TYPES if not name.startswith("I") or name.startswith("IQ")} - {"F64"}
+    assert stored <= set(rates.decode_s_per_byte)
+
+
+def test_rows_are_priced_apart_for_kernels_that_take_several_at_once():
+    true = replace(
+        TRUE_RATES,
+        decode_s_per_dot={"*": 12e-9, "repacked": 4e-9},
+        repacked_types=("Q4_K",),
+        cached_bytes=0.0,
+        decode_s_per_operation=0.0,
+    )
+    rates = fit(observations(rates=true), device_id="cpu", backend="cpu", repacked_types=("Q4_K",))
+    assert rates.decode_s_per_dot["*"] == pytest.approx(12e-9, rel=0.1)
+    assert rates.decode_s_per_dot["repacked"] == pytest.approx(4e-9, rel=0.2)
+
+
+def test_attention_far_back_is_priced_apart():
+    true = replace(TRUE_RATES, deep_attention_s_per_flop=4e-12, deep_decode_attention_s_per_flop=3e-11)
+    rates = fit(observations(rates=true), device_id="cpu", backend="cpu")
+    assert rates.deep_attention_s_per_flop == pytest.approx(4e-12, rel=0.05)
+    assert rates.deep_decode_attention_s_per_flop == pytest.approx(3e-11, rel=0.05)
