@@ -108,6 +108,7 @@ PARTS = {
     "experience": "Seen in validations here",
     "overhead": "Engine overhead",
     "link": "Transfers between devices",
+    "spill": "Fetching what does not fit",
 }
 
 _PROBES = {
