@@ -1,0 +1,62 @@
+"""``advisor plan`` and ``advisor compare`` as a user types them: documents, wrong requests, nothing that passes."""
+
+import json
+
+import pytest
+
+from advisor import codec
+from advisor.cli.main import main
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    monkeypatch.setenv("ADVISOR_HOME", str(tmp_path))
+    return tmp_path
+
+
+def run(capsys, *args):
+    with pytest.raises(SystemExit) as ended:
+        main(list(args))
+    said = capsys.readouterr()
+    return ended.value.code or 0, said.out, said.err
+
+
+def test_a_plan_is_a_document_with_every_class_and_upgrades(home, capsys):
+    code, out, _ = run(capsys, "plan", "qwen3-8b:Q4_K_M", "--hardware", "rtx 3060", "--electricity", "0.2", "--json")
+    assert code == 0
+    made = json.loads(out)
+    assert (made["kind"], made["schema_version"]) == ("plan", 1)
+    classes = {row["machine_class"] for row in made["rows"]}
+    assert {"gaming GPU in a PC", "unified-memory computer", "Apple silicon", "data-centre GPU"} <= classes
+    assert made["assumptions"]["electricity_usd_per_kwh"] == 0.2
+    assert made["here"]["quant_id"] == "Q4_K_M"
+    assert any(upgrade["name"] == "second RTX 3060" for upgrade in made["upgrades"])
+    assert codec.from_mapping(made).kind == "plan"
+
+
+@pytest.mark.parametrize(
+    ("args", "code", "said"),
+    [
+        (("plan", "qwen3-8b", "--electricity", "99"), 2, "--electricity 99"),
+        (("plan", "qwen3-8b", "--min-tps", "-1"), 2, "--min-tps -1"),
+        (("plan", "qwen3-8b", "--engine", "nope"), 2, "unknown engine"),
+        (("plan", "qwen3-8b:AWQ-4bit", "--engine", "llama.cpp"), 2, "does not load"),
+        (("plan", "qwen3-8b", "--license", "mit"), 3, "licence apache-2.0"),
+        (("compare", "h100", "--model", "qwen3-8b"), 2, "NVIDIA H100 SXM"),
+        (("compare", "rtx 5091"), 2, "nearest"),
+        (("estimate", "qwen3-8b", "--engine", "mlx", "--hardware", "rtx 4090"), 2, "use --engine llama.cpp"),
+        (("estimate", "qwen3-8b:Q4_K_M", "--engine", "vllm", "--hardware", "rtx 4090"), 2, "it loads"),
+    ],
+)
+def test_a_wrong_request_is_one_line(home, capsys, args, code, said):
+    exit_code, out, err = run(capsys, *args)
+    assert (exit_code, out) == (code, "")
+    line = [text for text in err.splitlines() if text.startswith("advisor:")]
+    assert len(line) == 1
+    assert said in line[0]
+
+
+def test_estimate_uses_the_engine_of_the_named_weights(home, capsys):
+    code, out, _ = run(capsys, "estimate", "qwen3-8b:AWQ-4bit", "--hardware", "rtx 4090", "--json")
+    assert code == 0
+    assert json.loads(out)["engine_id"] == "vllm"
