@@ -97,8 +97,10 @@ def find_weights(model: ModelSpec, quant_id: str) -> RemoteWeights:
     for repo in repos:
         try:
             info = api.model_info(repo, files_metadata=True, timeout=_TIMEOUT_S)
-        except Exception as error:  # noqa: BLE001 - the client raises its transport's own types too
+        except Exception as error:  # the client raises its transport's own types too
             problems.append(lookup_problem(repo, error))
+            if getattr(error, "response", None) is None:  # nobody answers: the next repository lies there, too
+                raise DownloadError(problems[-1]) from error
             continue
         found = _weights(repo, info, quant_id)
         if found is not None:
