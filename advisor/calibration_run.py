@@ -64,10 +64,11 @@ def calibrate(
     from advisor.calibrate import fit, observe
     from advisor.engines.llamacpp import open_worker
     from advisor.experiments import experiments
-    from advisor.rehearse import rehearse, scratch_dir
+    from advisor.rehearse import rehearse
+    from advisor.scratch import scratch_folder
 
     key = engine_key() or "llama.cpp"
-    with scratch_dir(store.cache_dir() / "twins") as directory, open_worker() as worker:
+    with scratch_folder(store.cache_dir() / "twins") as directory, open_worker() as worker:
         build = worker.build()
         memory_bytes = int(_MEMORY_SHARE * (profile.host.memory_available_bytes or _ASSUMED_FREE_BYTES))
         planned = experiments()

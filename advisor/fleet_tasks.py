@@ -23,14 +23,14 @@ def _bench(payload: Mapping[str, Any]) -> object:
 
     from advisor import __version__, bench, store
     from advisor.history import open_history
-    from advisor.rehearse import scratch_dir
     from advisor.run_environment import read_environment
+    from advisor.scratch import scratch_folder
     from advisor.suite import parse_suite
     from probes.scan import detect
 
     suite = parse_suite(payload["suite"], where="suite")
     environment = read_environment(detect(), bench.read_engine_build())
-    with scratch_dir(store.cache_dir() / "twins") as directory, tempfile.TemporaryDirectory() as journal_dir:
+    with scratch_folder(store.cache_dir() / "twins") as directory, tempfile.TemporaryDirectory() as journal_dir:
         plan = bench.plan_suite(
             suite,
             Path(journal_dir) / "fleet.partial",

@@ -18,7 +18,8 @@ from advisor.errors import AdvisorError, BadRequestError
 from advisor.estimate import estimate
 from advisor.experiments import Experiment, Timing, experiments
 from advisor.machine import CPU_DEVICE_ID, Machine, MachineDevice
-from advisor.rehearse import OnProgress, Rehearsed, rehearse, scratch_dir
+from advisor.rehearse import OnProgress, Rehearsed, rehearse
+from advisor.scratch import scratch_folder
 from advisor.types import (
     AccuracyRow,
     AccuracySummary,
@@ -173,7 +174,7 @@ def measure_accuracy(
 
     memory_bytes = int(_MEMORY_SHARE * (profile.host.memory_available_bytes or 0))
     planned, skipped = _that_fit(shapes, memory_bytes)
-    with scratch_dir(store.cache_dir() / "twins") as directory, open_worker() as worker:
+    with scratch_folder(store.cache_dir() / "twins") as directory, open_worker() as worker:
         results = rehearse(
             worker,
             [*experiments(), *planned],

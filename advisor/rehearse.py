@@ -5,10 +5,9 @@ each round times every model once. What the guard marks as disturbed is timed ag
 """
 
 import contextlib
-import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -27,7 +26,6 @@ _RESIDENT_COPIES = 1.15
 _WRITING_SHARE = 0.4
 #: Undisturbed repeats that make a timing trustworthy.
 _ENOUGH_COUNT = 3
-_STALE_S = 3600.0
 #: Rounds are repeated up to this many times over to replace windows that others disturbed.
 _ROUNDS_LIMIT = 4
 _LEAST_ROUNDS = 2
@@ -87,24 +85,6 @@ def write_experiment(experiment: Experiment, path: Path) -> None:
         for tensor, type_name in zip(list_tensors(model), experiment.tensor_types, strict=True)
     ]
     write_gguf(path, metadata, tensors)
-
-
-@contextmanager
-def scratch_dir(parent: Path) -> Iterator[Path]:
-    """A directory for twins that is gone afterwards; leftovers of a killed run are swept first."""
-    parent.mkdir(parents=True, exist_ok=True)
-    for stale in parent.glob("rehearse-*"):
-        _sweep(stale)
-    with tempfile.TemporaryDirectory(prefix="rehearse-", dir=parent, ignore_cleanup_errors=True) as name:
-        yield Path(name)
-
-
-def _sweep(directory: Path) -> None:
-    with contextlib.suppress(OSError):
-        if time.time() - directory.stat().st_mtime > _STALE_S:
-            for file in directory.iterdir():
-                file.unlink()
-            directory.rmdir()
 
 
 def rehearse(

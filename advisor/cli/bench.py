@@ -130,8 +130,8 @@ def _record(
 ) -> tuple["Run", ...]:
     from advisor import __version__, bench, store
     from advisor.cli._machine import this_profile
-    from advisor.rehearse import scratch_dir
     from advisor.run_environment import read_environment
+    from advisor.scratch import scratch_folder
     from probes.scan import detect
 
     builds = [_engine_build(arm.python) for arm in arms]
@@ -141,7 +141,7 @@ def _record(
     predictor = _predictor() if predict else None
     if predict:
         this_profile()
-    with scratch_dir(store.cache_dir() / "twins") as directory:
+    with scratch_folder(store.cache_dir() / "twins") as directory:
         plans = [
             bench.plan_suite(
                 suite,

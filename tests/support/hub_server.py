@@ -4,7 +4,7 @@ import hashlib
 import json
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -27,6 +27,8 @@ class FakeHub:
     stated_sha256: dict[str, str] = field(default_factory=dict)  # checksums that are not the files' own
     break_after_bytes: int | None = None  # every answer's body is cut off there
     ignores_ranges: bool = False
+    pause_after_bytes: int | None = None  # every answer's body halts there until `pause` is set
+    pause: threading.Event = field(default_factory=threading.Event)
     redirect: Callable[[str], str | None] = lambda path: None
 
     @staticmethod
@@ -85,6 +87,10 @@ class _Handler(BaseHTTPRequestHandler):
     def log_message(self, *args: object) -> None:
         pass
 
+    def finish(self) -> None:
+        with suppress(OSError):  # the other side was killed
+            super().finish()
+
     def do_HEAD(self) -> None:
         self._reply(body=False)
 
@@ -114,8 +120,17 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header("X-Error-Code", "GatedRepo")
         self.end_headers()
         if body:
-            self.wfile.write(data[: self.hub.break_after_bytes] if "/resolve/" in self.path else data)
+            self._write(data[: self.hub.break_after_bytes] if "/resolve/" in self.path else data)
             self.close_connection = True
+
+    def _write(self, data: bytes) -> None:
+        if self.hub.pause_after_bytes is None or "/resolve/" not in self.path:
+            self.wfile.write(data)
+            return
+        with suppress(OSError):
+            self.wfile.write(data[: self.hub.pause_after_bytes])
+            self.wfile.flush()
+        self.hub.pause.wait(60.0)
 
     def _send_elsewhere(self, address: str, path: str) -> None:
         self.send_response(302)

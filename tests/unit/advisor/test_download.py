@@ -1,13 +1,18 @@
 """Fetching weights from a server that speaks the Hub's API: whole, broken, damaged, refused, too large."""
 
 import errno
+import hashlib
 import os
 import shutil
+import subprocess
+import sys
+import threading
+import time
 from collections import namedtuple
 from pathlib import Path
 
 import pytest
-from hub_server import FakeHub, serve
+from hub_server import COMMIT, FakeHub, serve
 
 from advisor import download
 from advisor.download import Transfer, fetch, sweep_partials
@@ -220,3 +225,30 @@ def test_partial_files_nobody_came_back_for_are_swept(tmp_path):
 )  # fmt: skip
 def test_names_are_matched_to_quantisations(names, quant, chosen):
     assert choose_names(names, quant) == chosen
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such signal")
+def test_a_download_killed_outright_goes_on_from_its_last_byte(hub, tmp_path):
+    """A process that is killed leaves nothing running; what it had fetched is the next one's beginning."""
+    gate = threading.Event()
+    hub.pause_after_bytes, hub.pause = 2_000_000, gate
+    script = (
+        "import sys; from pathlib import Path; from advisor.download import Transfer, fetch;"
+        "from advisor.hub_files import RemoteFile, RemoteWeights;"
+        f"sha256 = '{hashlib.sha256(DATA).hexdigest()}';"
+        f"file = RemoteFile(name='Tiny-1B-Q4_K_M.gguf', size_bytes={len(DATA)}, sha256=sha256);"
+        f"fetch(RemoteWeights(repo='{REPO}', commit='{COMMIT}', files=(file,)), Transfer(cache_root=Path(sys.argv[1])))"
+    )
+    with subprocess.Popen([sys.executable, "-c", script, str(tmp_path)]) as child:
+        deadline = time.monotonic() + 60.0
+        while sum(path.stat().st_size for path in partial_files(tmp_path)) < 1_000_000 and time.monotonic() < deadline:
+            time.sleep(0.05)
+        child.kill()
+    gate.set()
+    hub.pause_after_bytes = None
+    (partial,) = partial_files(tmp_path)
+    had = partial.stat().st_size
+    assert 0 < had < len(DATA)
+    assert Path(fetch(find_weights(MODEL, "Q4_K_M"), Transfer(cache_root=tmp_path))).read_bytes() == DATA
+    assert hub.ranges[-1] == f"bytes={had}-"
+    assert not partial_files(tmp_path)

@@ -7,7 +7,7 @@ import pytest
 from advisor import rehearse as module
 from advisor.engines.base import EngineMissingError, ModelRefusedError, Window
 from advisor.experiments import Timing, experiments
-from advisor.rehearse import Rehearsed, rehearse, scratch_dir
+from advisor.rehearse import Rehearsed, rehearse
 from probes.types import Conditions
 
 FEW = experiments()[:3]
@@ -120,13 +120,6 @@ def test_twins_that_do_not_fit_together_are_timed_in_batches(tmp_path):
     items = run(worker, tmp_path, memory_bytes=round(1.2 * largest))
     assert [item.experiment for item in items] == list(FEW)
     assert all(session.closed for session in worker.sessions)
-
-
-def test_nothing_is_left_in_the_scratch_directory(tmp_path):
-    with scratch_dir(tmp_path) as folder:
-        run(FakeWorker(), folder)
-        assert list(folder.iterdir()) == []
-    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_window_of_decoding_counts_by_its_middle_token():
