@@ -1,6 +1,7 @@
 """How ``advisor catalog`` shows models, chips and checks: JSON rows and console tables."""
 
 import dataclasses
+import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -256,7 +257,9 @@ def print_audit(console: "Console", audit: Mapping[str, Any]) -> None:
             f"{models['with_geometry']} of exact shape, {models['with_gguf']} with GGUF files, "
             f"{models['added_by_user']} added here) of {models['owners']} owners, newest {models['newest']}",
             "parameters": _agreement_text(audit["parameters"], "computed from the shape, against the stated count"),
+            "without": _reasons_text(audit["parameters"]),
             "GGUF sizes": _agreement_text(audit["sizes"], "against published files"),
+            "left out": _reasons_text(audit["sizes"]),
             "quantisations": audit["quants_count"],
             "chips": f"{chips['count']} ({chips['aliases']} exact aliases, {chips['pci_ids']} PCI ids)",
             "load": None if load_s is None else f"{load_s * 1e3:.0f} ms, import and read",
@@ -281,6 +284,8 @@ def print_audit(console: "Console", audit: Mapping[str, Any]) -> None:
         console.print("every check holds")
 
 
+_BITS = re.compile(r"^[\d.]+ bits per weight contradict the label .*$")
+_FORK_TYPE = re.compile(r"^\S+ is a type")
 _KINDS_OF_FILES = {"vendor": "of Unsloth's dynamic mixes", "unnamed": "of an unnamed uploader, the nearest known mix"}
 
 
@@ -296,6 +301,15 @@ def _agreement_text(summary: Mapping[str, Any], what: str) -> str:
     if others:
         text = "; ".join([text, *others, f"{summary['all_within_frac']:.0%} of all {summary['all_count']}"])
     return f"{text}; {summary['skipped_count']} skipped"
+
+
+def _reasons_text(summary: Mapping[str, Any]) -> str:
+    """Why rows are skipped, the commonest reasons first."""
+    reasons: dict[str, int] = {}
+    for reason, count in summary["skipped"].items():
+        kind = _BITS.sub("its bits per weight contradict its label", _FORK_TYPE.sub("a type", reason))
+        reasons[kind] = reasons.get(kind, 0) + count
+    return "; ".join(f"{count}: {reason}" for reason, count in sorted(reasons.items(), key=lambda item: -item[1]))
 
 
 def local_row(found: "LocalModel") -> dict[str, Any]:

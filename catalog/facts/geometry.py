@@ -4,7 +4,8 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from catalog.types import Ffn, Geometry, Mixer
+from catalog.tensors import params_count
+from catalog.types import Ffn, Geometry, Mixer, ModelSpec
 
 _MIXER_BY_NAME = {
     "attn": Mixer.FULL,
@@ -84,6 +85,11 @@ _SHAPE_KEYS = frozenset(_COPIED.values()) | {
 _MISSING = object()
 _DEFAULTS = {field.name: field.default for field in dataclasses.fields(Geometry)}
 _LOST_EXPERTS_FRAC = 0.5
+# What must agree, where it is stated, for a shape to be another model's.
+_TELLING_KEYS = ("n_layers", "hidden_size", "vocab_size", "n_heads", "n_kv_heads", "head_dim", "intermediate_size")
+_PLAIN_KEYS = _TELLING_KEYS
+_PLAIN_ARCHITECTURES = frozenset({"bert", "modern-bert", "eurobert", "llama", "qwen2", "qwen3"})
+_POOLING_FRAC = 0.005  # BERTs store a pooling layer that no converter keeps
 
 _STATUS_NOTES = {
     "none": "its layers are not published in a form that was read",
@@ -97,7 +103,8 @@ def mend_geometry(raws: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Records whose shape was inherited without its experts get another donor's shape, or lose it.
 
     Such a record computes to less than half of its stored parameters. A donor has the same
-    architecture and exactly the stored parameter count.
+    architecture and exactly the stored parameter count. A record that only has some fields gets the shape
+    of a donor that agrees with all of them, or a plain transformer's where that comes to its stored count.
     """
     donors = {
         (raw.get("gguf_arch"), raw["params_total"]): raw
@@ -108,7 +115,11 @@ def mend_geometry(raws: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     for raw in raws:
         stored = raw.get("params_stored") or 0
         computed = raw["params_total"] + (raw.get("params_extra_stored") or 0)
-        if not raw["geometry_complete"] or computed >= _LOST_EXPERTS_FRAC * stored:
+        if not raw["geometry_complete"]:
+            alike = donors.get((raw.get("gguf_arch"), stored or raw["params_total"]))
+            mended.append(_completed(raw, alike))
+            continue
+        if computed >= _LOST_EXPERTS_FRAC * stored:
             mended.append(dict(raw))
             continue
         donor = donors.get((raw.get("gguf_arch"), stored))
@@ -120,6 +131,59 @@ def mend_geometry(raws: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
             status = "the shape it was given lacks its experts"
             mended.append({**bare, "geometry_complete": False, "geometry_status": status})
     return mended
+
+
+def _completed(raw: Mapping[str, Any], donor: Mapping[str, Any] | None) -> dict[str, Any]:
+    """A record that only has some fields with the rest of its shape, where that is certain; else unchanged."""
+    if donor and all(raw.get(key) in (None, donor.get(key)) for key in _TELLING_KEYS):
+        shape = {key: donor[key] for key in _SHAPE_KEYS - {"params_total", "params_active"} if key in donor}
+        counts = {"params_total": donor["params_total"], "params_active": donor.get("params_active")}
+        status = f"identical parameter count to {donor['hf_id']}"
+        return {**raw, **shape, **counts, "geometry_complete": True, "geometry_status": status}
+    return _as_plain_transformer(raw) or dict(raw)
+
+
+def _as_plain_transformer(raw: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The record as equal layers of full attention and one feed-forward, if that meets its stored count."""
+    stored, layers = raw.get("params_stored"), raw.get("n_layers")
+    if raw.get("gguf_arch") not in _PLAIN_ARCHITECTURES or not stored or not layers or raw.get("n_experts"):
+        return None
+    if any(not isinstance(raw.get(key), int) for key in _PLAIN_KEYS):
+        return None
+    for tied in (True, False):  # an encoder, which has no output matrix, counts as tied
+        shape = {
+            **{key: raw[key] for key in _PLAIN_KEYS},
+            "layer_mix": {"attn": layers},
+            "ffn_mix": {"dense": layers},
+            "tie_embeddings": tied,
+            "mlp_gated": raw["gguf_arch"] != "bert",
+            "kv_elems_per_token_full": 2 * layers * raw["n_kv_heads"] * raw["head_dim"],
+            "kv_elems_per_token_swa": 0,
+            "recurrent_state_elems": 0,
+        }
+        whole = {**raw, **shape, "params_total": stored, "params_active": stored, "geometry_complete": True}
+        error_frac = _computed_params(whole) / stored - 1
+        if abs(error_frac) <= (_POOLING_FRAC if raw["gguf_arch"] == "bert" else 0.0):
+            status = f"read as a plain transformer, which comes within {abs(error_frac):.2%} of its stored count"
+            return {**whole, "geometry_status": status if error_frac else "exact"}
+    return None
+
+
+def _computed_params(raw: Mapping[str, Any]) -> int:
+    fields = geometry_fields(raw)
+    geometry = Geometry(**fields) if fields else None
+    return params_count(
+        ModelSpec(
+            model_id=raw["hf_id"],
+            display_name=raw["hf_id"],
+            org=raw["org"],
+            official=False,
+            architecture=raw["gguf_arch"],
+            params_total_count=raw["params_total"],
+            geometry=geometry,
+            max_context_tokens=raw.get("context_length"),
+        )
+    )
 
 
 def geometry_fields(raw: Mapping[str, Any]) -> dict[str, Any] | None:

@@ -209,3 +209,61 @@ def test_a_name_shared_by_originals_goes_to_the_official_one_or_stays_ambiguous(
     copy = {"model_id": "c/Copy", "display_name": "Copy", "duplicate_of": "a/Same"}
     assert name_tiers([one, two, copy])[1] == {"same": [0], "copy": [0]}
     assert name_tiers([one | {"official": False}, two])[1]["same"] == [0, 1]
+
+
+def test_a_record_of_some_fields_gets_the_rest_of_its_shape_only_where_its_count_proves_it():
+    qwen3 = {
+        "hf_id": "lab/embedder",
+        "org": "lab",
+        "gguf_arch": "qwen3",
+        "params_stored": 596_049_920,
+        "params_total": 600_000_000,
+        "geometry_complete": False,
+        "geometry_status": "fields_only",
+        "n_layers": 28,
+        "hidden_size": 1024,
+        "n_heads": 16,
+        "n_kv_heads": 8,
+        "head_dim": 128,
+        "vocab_size": 151936,
+        "intermediate_size": 3072,
+        "context_length": 40960,
+    }
+    [plain] = mend_geometry([qwen3])
+    assert plain["geometry_complete"]
+    assert (plain["params_total"], plain["tie_embeddings"], plain["geometry_status"]) == (596_049_920, True, "exact")
+    for change in ({"params_stored": 596_049_921}, {"n_layers": None}, {"n_experts": 8}, {"gguf_arch": "falcon"}):
+        [record] = mend_geometry([{**qwen3, **change}])
+        assert not record["geometry_complete"], change
+
+    donor = {**plain, "hf_id": "lab/whole", "ffn_mix": {"dense": 28}}
+    fields = {key: qwen3[key] for key in ("org", "gguf_arch", "params_stored", "params_total", "n_layers")}
+    partial = {"hf_id": "lab/partial", "geometry_complete": False, "geometry_status": "none", **fields}
+    _, adopted = mend_geometry([donor, partial])
+    assert adopted["geometry_status"] == "identical parameter count to lab/whole"
+    assert (adopted["params_total"], adopted["hidden_size"]) == (596_049_920, 1024)
+    _, stranger = mend_geometry([donor, {**partial, "n_layers": 29}])
+    assert not stranger["geometry_complete"]
+
+
+def test_a_bert_may_store_a_pooling_layer_beyond_its_shape():
+    bert = {
+        "hf_id": "lab/bge",
+        "org": "lab",
+        "gguf_arch": "bert",
+        "params_stored": 335_142_400,
+        "params_total": 335_000_000,
+        "geometry_complete": False,
+        "geometry_status": "fields_only",
+        "n_layers": 24,
+        "hidden_size": 1024,
+        "n_heads": 16,
+        "n_kv_heads": 16,
+        "head_dim": 64,
+        "vocab_size": 30522,
+        "intermediate_size": 4096,
+        "context_length": 512,
+    }
+    [record] = mend_geometry([bert])
+    assert record["geometry_complete"]
+    assert "0.34% of its stored count" in geometry_note(record)
