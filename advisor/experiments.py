@@ -202,6 +202,7 @@ def experiments(types: Sequence[str] = TYPES) -> tuple[Experiment, ...]:
     """Everything a calibration times, most informative first."""
     shallow = (_DECODE, _PREFILL)
     near, deep = (*shallow, *_behind(_DEPTH_TOKENS)), (*shallow, *_behind(_DEPTH_TOKENS), *_behind(_DEEP_TOKENS))
+    both = (*shallow, _LONG_PREFILL)  # few and many tokens to an expert
     one = _REFERENCE_TYPE
     middle = replace(_DECODE, depth_tokens=_MIDDLE_TOKENS)
     shapes = [
@@ -214,15 +215,7 @@ def experiments(types: Sequence[str] = TYPES) -> tuple[Experiment, ...]:
         _experiment("full-heads", _shape(2, 1024, 1024, 8, 8), one, *deep),
         _experiment("small-heads", _shape(2, 1024, 1024, 16, 4, head_dim=64), one, *near),
         _experiment("large-heads", _shape(2, 1024, 1024, 4, 2, head_dim=256), one, *near),
-        _experiment(
-            "small-experts",
-            _mixture(3, 1024, 512, 64, 4),
-            one,
-            _DECODE,
-            _PREFILL,
-            _LONG_PREFILL,
-            architecture="qwen3moe",
-        ),
+        _experiment("small-experts", _mixture(3, 1024, 512, 64, 4), one, *both, architecture="qwen3moe"),
         _experiment("large-experts", _mixture(2, 2304, 2304, 8, 4), one, architecture="qwen3moe"),
         _experiment("recurrent", _recurrent(8, 1024, 3072, 16), one, architecture="qwen35"),
     ]
@@ -240,7 +233,7 @@ def experiments(types: Sequence[str] = TYPES) -> tuple[Experiment, ...]:
         for weight_type in _OUTPUT_TYPES
     ]
     mixtures = [
-        _experiment("experts", _mixture(2, 2048, 768, 32, 4), weight_type, architecture="qwen3moe")
+        _experiment("experts", _mixture(2, 2048, 768, 32, 4), weight_type, *both, architecture="qwen3moe")
         for weight_type in types
         if weight_type in _EXPERT_TYPES
     ]

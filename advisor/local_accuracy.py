@@ -162,7 +162,7 @@ def measure_accuracy(
     profile: HardwareProfile,
     *,
     threads_count: int | None,
-    budget_s: float = 150.0,
+    budget_s: float = 120.0,
     on_progress: OnProgress | None = None,
 ) -> Measured:
     """Calibrate, predict and measure in one interleaved run.

@@ -44,10 +44,13 @@ class Rehearsed:
     fault: str | None = None
 
     def seconds(self, timing: Timing) -> list[float]:
-        """Undisturbed repeats if there are at least three, else all: per token, or per prompt."""
+        """Seconds of every undisturbed repeat if there are at least three windows of them, else of all.
+
+        One value per decoded token, or per prompt.
+        """
         windows = self.windows.get(timing, [])
         clean = [window for window in windows if not window.polluted]
-        return [_window_s(window) for window in (clean if len(clean) >= _ENOUGH_COUNT else windows)]
+        return [time_s for window in (clean if len(clean) >= _ENOUGH_COUNT else windows) for time_s in _repeats(window)]
 
     def wanting(self, count: int) -> list[Timing]:
         """Timings that have not been had ``count`` times undisturbed."""
@@ -62,12 +65,9 @@ class Rehearsed:
         return sum(not window.polluted for window in self.windows.get(timing, [])) < _ENOUGH_COUNT
 
 
-def _window_s(window: Window) -> float:
-    """A prompt's time, or the middle token's time of a decode window."""
-    if window.phase == "prefill":
-        return window.total_s
-    ordered = sorted(window.elapsed_s)
-    return ordered[len(ordered) // 2]
+def _repeats(window: Window) -> tuple[float, ...]:
+    """Each token of a decode window, or a prompt's total."""
+    return (window.total_s,) if window.phase == "prefill" else window.elapsed_s
 
 
 def write_experiment(experiment: Experiment, path: Path) -> None:

@@ -73,6 +73,12 @@ def _dot_rate(rates: Rates, weight: WeightWork) -> float:
     return rates.decode_s_per_dot.get(REPACKED if weight.tensor_type in rates.repacked_types else ANY_TYPE, 0.0)
 
 
+def _fetch_rate(rates: Rates, weight: WeightWork) -> float:
+    """Seconds per byte to fetch and unpack an expert for a micro-batch, however few tokens wake it."""
+    by_type = rates.expert_s_per_byte
+    return by_type.get(weight.tensor_type, by_type.get(ANY_TYPE, 0.0))
+
+
 def knows_type(rates: Rates, tensor_type: str) -> bool:
     """Whether both phases have a coefficient fitted for this very type."""
     timed = tensor_type not in rates.related_types
@@ -176,7 +182,7 @@ def _prefill_weights(work: Work, rates: Rates, weight: WeightWork) -> Term:
     compute_s = weight.flop * per_flop * fill
     if weight.role == Role.EXPERT:
         compute_s += weight.dots_count * work.tokens_count * rates.expert_s_per_dot
-        compute_s += weight.bytes * work.passes_count * rates.expert_s_per_byte
+        compute_s += weight.bytes * work.passes_count * _fetch_rate(rates, weight)
     compute_s = max(compute_s, _compute_floor_s(rates, weight.flop))
     moved = weight.bytes * work.passes_count
     memory_s = _memory_floor_s(rates, moved)

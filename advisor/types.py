@@ -828,7 +828,7 @@ class Rates:
     related_types: tuple[str, ...] = ()  # types with rates of a like type, none of their own
     repacked_types: tuple[str, ...] = ()  # types the CPU multiplies several rows of at once
     expert_s_per_dot: float = 0.0  # row of an expert's matrix times a prompt token that wakes it
-    expert_s_per_byte: float = 0.0  # expert fetched for a micro-batch, however few tokens wake it
+    expert_s_per_byte: Mapping[str, float] = field(default_factory=dict)  # expert fetched for a micro-batch, by type
     deep_attention_s_per_flop: float = 0.0  # further cost of a prompt's attention to tokens far back
     deep_decode_attention_s_per_flop: float = 0.0  # the same for a decoded token
     attention_s_per_score: float = 0.0  # without flash attention the score matrix goes through memory

@@ -127,3 +127,10 @@ def test_attention_far_back_is_priced_apart():
     rates = fit(observations(rates=true), device_id="cpu", backend="cpu")
     assert rates.deep_attention_s_per_flop == pytest.approx(4e-12, rel=0.05)
     assert rates.deep_decode_attention_s_per_flop == pytest.approx(3e-11, rel=0.05)
+
+
+def test_fetching_an_expert_is_told_from_its_arithmetic():
+    true = replace(TRUE_RATES, expert_s_per_byte={"*": 5e-11, "Q6_K": 2e-10}, expert_s_per_dot=1e-9)
+    rates = fit(observations(rates=true), device_id="cpu", backend="cpu")
+    assert rates.expert_s_per_byte["Q6_K"] == pytest.approx(2e-10, rel=0.05)
+    assert rates.expert_s_per_byte["*"] == pytest.approx(5e-11, rel=0.05)

@@ -122,7 +122,10 @@ def test_twins_that_do_not_fit_together_are_timed_in_batches(tmp_path):
     assert all(session.closed for session in worker.sessions)
 
 
-def test_a_window_of_decoding_counts_by_its_middle_token():
-    window = Window(phase="decode", tokens_count=3, depth_tokens=0, started_s=0.0, elapsed_s=(0.9, 0.1, 0.2))
-    timing = Timing(phase="decode", tokens_count=3)
-    assert Rehearsed(FEW[0], {timing: [window]}).seconds(timing) == [0.2]
+def test_every_token_of_a_decode_window_counts_and_a_prompt_as_a_whole():
+    decode = Window(phase="decode", tokens_count=3, depth_tokens=0, started_s=0.0, elapsed_s=(0.9, 0.1, 0.2))
+    prompt = Window(phase="prefill", tokens_count=3, depth_tokens=0, started_s=0.0, elapsed_s=(0.9, 0.1))
+    timings = Timing(phase="decode", tokens_count=3), Timing(phase="prefill", tokens_count=3)
+    item = Rehearsed(FEW[0], {timings[0]: [decode], timings[1]: [prompt]})
+    assert item.seconds(timings[0]) == [0.9, 0.1, 0.2]
+    assert item.seconds(timings[1]) == [1.0]
