@@ -61,5 +61,13 @@ def machines_to_try(catalog: Catalog) -> Iterator[tuple[MachineClass, tuple[Hard
             )
 
 
+def sized_name(name: str, chip: ChipSpec) -> str:
+    """A machine's name with its memory, where the chip is sold with several sizes."""
+    if chip.memory_bytes is None or not chip.unified or chip.kind == "cpu":
+        return name
+    size = f"{chip.memory_bytes / GIB:.0f} GiB"
+    return name if size in name else f"{name}, {size}"
+
+
 def _host_memory(chip: ChipSpec) -> int | None:
     return None if chip.unified else HOST_MEMORY_BYTES

@@ -5,7 +5,7 @@ score likes best within the limits. Machines are ranked by what they cost; rente
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from advisor.costs import Costs, computer_power_w, electricity_usd_per_million, price_of, usd_per_million
 from advisor.eligibility import licensed
@@ -20,7 +20,7 @@ from advisor.engine_requirements import (
 from advisor.errors import BadRequestError, NothingFitsError
 from advisor.limits import misses
 from advisor.machine import Machine
-from advisor.machine_classes import ALWAYS_SHOWN, machines_to_try
+from advisor.machine_classes import ALWAYS_SHOWN, machines_to_try, sized_name
 from advisor.machines import default_backend, from_hardware
 from advisor.obtain import LAST_RESORT_QUANT_IDS
 from advisor.predict import candidates
@@ -199,6 +199,7 @@ def _check(question: Question) -> None:
 
 def _machine(catalog: Catalog, question: Question, spec: HardwareSpec) -> Machine | Miss:
     machine = from_hardware(spec, catalog, backend=default_backend(spec.chip))
+    machine = replace(machine, name=sized_name(machine.name, spec.chip))
     if question.engine_id == LLAMA_CPP:
         return machine
     platform = platform_of(machine, catalog)

@@ -115,7 +115,10 @@ def _candidate(
     """A machine as the engine would use it, or with the reason why it cannot."""
     from advisor.compare import Candidate
     from advisor.engine_requirements import NAMES, check_engine, platform_of, waiver, with_engine
+    from advisor.machine_classes import sized_name
 
+    if spec is not None:
+        machine = replace(machine, name=sized_name(machine.name, spec.chip))
     if engine_id is None:
         return Candidate(machine=machine, spec=spec)
     check_engine(engine_id)

@@ -31,8 +31,6 @@ __all__ = [
     "flags_in",
     "flags_of",
     "format_kind",
-    "llama_server_args",
-    "llama_server_command",
     "published_repo",
     "served_name",
     "shell_lines",
@@ -116,18 +114,3 @@ def command(
             sampling=sampling or sampling_for(model),
         )
     )
-
-
-def llama_server_args(
-    model: ModelSpec, deployment: Deployment, workload: Workload, *, local_path: str | None = None
-) -> tuple[str, ...]:
-    """Load-time arguments of llama.cpp's ``llama-server``, without its address and the model's alias."""
-    launch = command(model, deployment, workload, engine_id=llama_server.ENGINE_ID, path=local_path)
-    return launch.argv[1:-6]
-
-
-def llama_server_command(
-    model: ModelSpec, deployment: Deployment, workload: Workload, *, local_path: str | None = None
-) -> str:
-    """One line for a POSIX shell, every value quoted."""
-    return shell_text(command(model, deployment, workload, engine_id=llama_server.ENGINE_ID, path=local_path))
