@@ -13,10 +13,13 @@ from enum import Enum
 from functools import lru_cache
 
 from advisor.errors import BadRequestError
-from catalog.architectures.blocks import owns_indexer
+from catalog.architectures.blocks import find_architecture, owns_indexer
 from catalog.architectures.extras import block_indexer_dims
 from catalog.architectures.recurrent import conv_kernel, mamba1_dims
 from catalog.types import Ffn, Geometry, Mixer
+
+#: Encoders that llama.cpp runs with a cache all the same.
+_ENCODERS_WITH_CACHE = frozenset({"llama-embed"})
 
 LLAMA_CPP, VLLM = "llama.cpp", "vllm"
 LLAMA_CPP_ENGINES = frozenset({LLAMA_CPP, "ollama"})
@@ -310,7 +313,9 @@ def _row_bytes(elements_count: int, bytes_per_32: int) -> int:
 def kv_bytes_by_layer(
     geometry: Geometry, architecture: str | None, setup: CacheSetup, max_context_tokens: int | None = None
 ) -> tuple[int, ...]:
-    """Bytes of all caches of each layer, over all sequences."""
+    """Bytes of all caches of each layer, over all sequences; encoders see a whole text at once and keep none."""
+    if find_architecture(architecture).encoder and architecture not in _ENCODERS_WITH_CACHE:
+        return (0,) * geometry.layers_count
     layers = layer_caches(geometry, architecture, max_context_tokens)
     value_dim = None
     if not setup.flash_attention and setup.engine_id in LLAMA_CPP_ENGINES:

@@ -32,6 +32,8 @@ LAYOUTS = [
     ("tiiuae/Falcon-H1-1.5B-Base", "Q8_0", 2048, 512, "f16", 1),
     ("CohereLabs/c4ai-command-r7b-12-2024", "Q4_K_M", 8192, 512, "f16", 1),
     ("zai-org/GLM-4.5-Air", "Q4_K_M", 8192, 512, "f16", 1),
+    ("ibm-granite/granite-embedding-311m-multilingual-r2", "Q5_K_M", 512, 512, "f16", 2),
+    ("nvidia/llama-nemotron-embed-1b-v2", "Q8_0", 512, 512, "f16", 1),
 ]
 
 
