@@ -20,8 +20,11 @@ def reasons(model: ModelSpec, option: ScoredEstimate) -> tuple[str, ...]:
     made = option.estimate
     basis = "imputed from its family, size and age" if option.quality.imputed else "from published benchmarks"
     found = [f"{made.workload.task} quality {option.quality.mid:.0f} of 100, {basis}"]
-    found.append(f"decodes {made.decode_tokens_per_s.mid:.3g} tok/s ({_bottleneck(made)})")
-    found.append(_wait_reason(option))
+    if "embedding" in model.capabilities or "reranker" in model.capabilities:
+        found.append(_documents_reason(made))
+    else:
+        found.append(f"decodes {made.decode_tokens_per_s.mid:.3g} tok/s ({_bottleneck(made)})")
+        found.append(_wait_reason(option))
     found.append(_memory_reason(made))
     geometry = model.geometry
     if geometry is not None and geometry.expert_count:
@@ -38,6 +41,12 @@ def _bottleneck(made: Estimate) -> str:
     slowest = max(decode, key=lambda term: term.time_s)
     share = slowest.time_s / sum(term.time_s for term in decode)
     return f"{share:.0%} of a token's time is {slowest.name.removeprefix('decode.')}, {slowest.bound}-bound"
+
+
+def _documents_reason(made: Estimate) -> str:
+    """What counts for a model that reads and does not write: documents per second."""
+    each_s, tokens = made.first_token_s.mid, made.workload.prompt_tokens
+    return f"reads {1.0 / each_s:.3g} documents of {tokens} tokens per second, each in {each_s:.2g} s"
 
 
 def _wait_reason(option: ScoredEstimate) -> str:

@@ -5,7 +5,7 @@
 * *conservative quality* is the middle of the model's quality interval at the task, after the loss of
   the weight and KV quantisation, moved half-way to its lower end: a model whose score is only imputed
   must not outrank one that was measured by luck of a wide interval.
-* *usability* is 1 where speed no longer matters and falls with the logarithm of speed to
+* *usability* is 1 where speed no longer matters and falls with the logarithm of speed, ever faster, to
   `SLOWEST_USABILITY` at the slowest usable decode rate and the longest tolerable wait; beyond them it
   falls with the square root of speed, so that a model that takes hours never beats one that takes minutes.
 
@@ -24,6 +24,8 @@ from catalog.types import Score
 SLOWEST_USABILITY = 0.65
 #: Below this chance of being the better one, two picks are "about equal".
 ABOUT_EQUAL_CHANCE = 0.65
+#: The first doublings of speed above the slowest usable one earn the most.
+SATURATION = 1.5
 CAUTION = 0.5
 #: Divergence turns into lost answers by a factor that differs this much between tasks and models.
 LOSS_DOUBT = 3.0
@@ -55,11 +57,11 @@ def conservative(quality: Quality | Score) -> float:
 
 
 def _log_share(value: float, worst: float, best: float) -> float:
-    """0 at the worst value, 1 at the best, logarithmic between; works in both directions."""
+    """0 at the worst value, 1 at the best, between them in the logarithm, saturating; works in both directions."""
     if math.isinf(best) or worst <= 0.0:
         return 1.0
     share = math.log(value / worst) / math.log(best / worst)
-    return min(1.0, max(0.0, share))
+    return 1.0 - math.pow(1.0 - min(1.0, max(0.0, share)), SATURATION)
 
 
 def turn_wait_s(estimate: Estimate, profile: TaskProfile) -> float:
