@@ -13,6 +13,7 @@ from reports import wording
 
 Answer = dict[str, Any]
 _REASONS_COUNT = 6
+_CHANGES_COUNT = 4
 _MACHINES_PER_CLASS = 2
 _TEXT_CHARS = 300
 
@@ -112,34 +113,22 @@ def _slowest(terms: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     return sorted(decode, key=lambda term: -float(term["time_s"]))[:3]
 
 
-def standing(document: Mapping[str, Any], model_id: str) -> Answer:
-    """Where one model stands in a full ranking: its rank and reasons, or why it is not ranked and what would help."""
-    ranked = document["ranked"]
-    mine = next((choice for choice in ranked if choice["estimate"]["model_id"] == model_id), None)
-    answer: Answer = {"model": text(model_id), "task": document["task"], "machine": text(document["hardware"])}
-    if mine is not None:
-        answer |= {"ranked": True, "rank": mine["rank"], "of": len(ranked), "pick": pick(mine)}
-    else:
-        refused = next((item for item in document["rejected"] if item["model_id"] == model_id), None)
-        answer |= {"ranked": False, **_refusal(refused)}
-    if ranked and mine is not ranked[0]:
-        answer["first_pick_instead"] = pick(ranked[0])
-    return answer
-
-
-def _refusal(refused: Mapping[str, Any] | None) -> Answer:
-    if refused is None:
-        return {"reason": "it is not among those that can be ranked for this task", "what_would_help": None}
-    return {"reason": text(refused["reason"]), "what_would_help": text(refused["fix"]) if refused["fix"] else None}
-
-
-def why(found: Mapping[str, Any]) -> Answer:
-    """What a model lost on, and the smallest changes that would mend it."""
-    return {
+def standing(document: Mapping[str, Any]) -> Answer:
+    """Where the model that was asked about stands: its verdict, what it lost on, what would mend that, and the pick."""
+    found = document["why"]
+    answer: Answer = {
+        "task": document["task"],
+        "machine": text(document["hardware"]),
         "verdict": text(found["verdict"]),
+        "rank": found["rank"],
         "lost_on": texts(found["lost_on"]),
-        "changes_that_would_help": [f"{text(item['option'])}: {text(item['effect'])}" for item in found["changes"][:4]],
+        "changes_that_would_help": [
+            f"{text(change['option'])}: {text(change['effect'])}" for change in found["changes"][:_CHANGES_COUNT]
+        ],
     }
+    if document["ranked"] and found["rank"] != 1:
+        answer["first_pick_instead"] = pick(document["ranked"][0])
+    return answer
 
 
 def shopping(document: Mapping[str, Any], max_price_usd: float | None) -> Answer:

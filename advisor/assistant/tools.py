@@ -23,7 +23,6 @@ from catalog.units import UnitError, parse_duration
 
 _ANSWER_S = 300.0
 _MORE_S = 600.0  # beyond a validation's own budget: loading, twins, a first calibration
-_EVERY_PICK = "2000"
 
 Task = Literal["coding", "chat", "reasoning", "agentic", "rag", "embedding", "vision", "multilingual", "general"]
 YesNo = Literal["no", "yes"]
@@ -174,24 +173,14 @@ async def explain_fit(
     Gives its memory against what is there, its rank among all models or the reason it is not ranked, the
     smallest change that would help, and the pick that is better instead.
     """
-    machine = _machine(hardware)
-    shared = {"task": task, "context": context, **machine}
+    shared = {"task": task, "context": context, **_machine(hardware)}
     made = await _document(_args("estimate", (model,), shared))
-    ranking = _args("recommend", (), {**shared, "top": _EVERY_PICK, **_why_option(model)})
+    ranking = _args("recommend", (), {**shared, "top": "1", "why": model})
     outcome = await _outcome(ranking, _ANSWER_S, _beat(ctx, 15.0, "ranking models"))
     answer = {"prediction": answers.estimate(made)}
     if outcome.document is None:
-        return answer | {"ranked": False, "reason": outcome.message}
-    answer |= answers.standing(outcome.document, made["model_id"])
-    found = outcome.document.get("why")
-    return answer | ({"why": answers.why(found)} if found else {})
-
-
-def _why_option(model: str) -> dict[str, str]:
-    """``--why MODEL``, where this version of ``recommend`` has it."""
-    from advisor.cli.recommend import command
-
-    return {"why": model} if any("--why" in option.opts for option in command.params) else {}
+        return answer | {"verdict": outcome.message}
+    return answer | answers.standing(outcome.document)
 
 
 async def predict_speed_and_memory(

@@ -264,22 +264,20 @@ def measured(home, endpoint):
     return home
 
 
-def inspect(measured, *args, limit_s=300):
+@pytest.fixture(scope="module")
+def inspect(measured, tmp_path_factory):
+    """Ask the server through the Inspector's command line, with time enough for a validation."""
     program = need(HERE / "node_modules/@modelcontextprotocol/inspector/clients/launcher/build/index.js")
-    done = node(
-        program,
-        "--cli",
-        sys.executable,
-        "-m",
-        "advisor",
-        "mcp",
-        *args,
-        cwd=HERE,
-        limit_s=limit_s,
-        ADVISOR_HOME=measured,
-    )
-    assert done.stdout.strip().startswith("{"), done.stderr[-2000:] + done.stdout[-500:]
-    return json.loads(done.stdout)
+    server = {"type": "stdio", "command": sys.executable, "args": ["-m", "advisor", "mcp"], "requestTimeout": 400_000}
+    config = tmp_path_factory.mktemp("inspector") / "mcp.json"
+    config.write_text(json.dumps({"mcpServers": {"advisor": server | {"env": {"ADVISOR_HOME": measured}}}}))
+
+    def ask(*args):
+        done = node(program, "--cli", "--config", config, "--server", "advisor", *args, cwd=HERE, limit_s=400)
+        assert done.returncode == 0, done.stderr[-2000:] + done.stdout[-2000:]
+        return json.loads(done.stdout)
+
+    return ask
 
 
 CALLS = {
@@ -287,24 +285,25 @@ CALLS = {
     "explain_fit": {"model": "qwen3-32b", "task": "coding", "hardware": "rtx 3060 12GiB"},
     "predict_speed_and_memory": {"model": "qwen3-8b:Q4_K_M"},
     "what_to_buy": {"model": "qwen3-32b", "max_price_usd": "3000"},
-    "validate_pick": {"model": f"{MODEL}:Q4_1", "confirm": "yes", "seconds": "5s", "context": "1k"},
+    "validate_pick": {"model": f"{MODEL}:Q4_1", "confirm": "yes", "seconds": "5s", "context": "512"},
 }
 
 
-def test_the_inspector_lists_every_tool(measured):
-    assert [tool["name"] for tool in inspect(measured, "--method", "tools/list")["tools"]] == list(CALLS)
-    assert len(inspect(measured, "--method", "resources/list")["resources"]) == 2
-    assert len(inspect(measured, "--method", "prompts/list")["prompts"]) == 2
+def test_the_inspector_lists_every_tool_and_finds_no_fault(inspect):
+    listed = inspect("--method", "tools/list", "--strict")["tools"]
+    assert [tool["name"] for tool in listed] == list(CALLS)
+    assert len(inspect("--method", "resources/list")["resources"]) == 2
+    assert len(inspect("--method", "prompts/list")["prompts"]) == 2
 
 
 @pytest.mark.parametrize("name", CALLS)
-def test_the_inspector_calls_every_tool(measured, name):
+def test_the_inspector_calls_every_tool(inspect, name):
     args = [word for key, value in CALLS[name].items() for word in ("--tool-arg", f"{key}={value}")]
-    answer = inspect(measured, "--method", "tools/call", "--tool-name", name, *args)
+    answer = inspect("--method", "tools/call", "--tool-name", name, *args)
     assert not answer.get("isError"), answer
     assert answer["structuredContent"]
 
 
-def test_the_inspector_reads_the_machine(measured):
-    (content,) = inspect(measured, "--method", "resources/read", "--uri", "advisor://machine")["contents"]
+def test_the_inspector_reads_the_machine(inspect):
+    (content,) = inspect("--method", "resources/read", "--uri", "advisor://machine")["contents"]
     assert json.loads(content["text"])["cores"]

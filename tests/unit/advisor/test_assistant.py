@@ -185,17 +185,28 @@ def test_a_no_is_told_apart_from_an_error(home, ran):
 def test_a_model_that_is_not_ranked_says_why_and_what_instead(home, ran):
     made = codec.to_mapping(gguf_pick(model("acme/Other-2B")).estimate)
     full = dict(ranking().document)
-    full["rejected"] = [
-        {"model_id": "acme/Other-2B", "reason": f"too large {HOSTILE}", "fix": "more memory", "quant_id": None}
-    ]
+    change = {"kind": "memory", "option": "+8 GiB on cuda:0", "effect": f"it fits {HOSTILE}"}
+    full["why"] = {"verdict": f"too large {HOSTILE}", "rank": None, "lost_on": ["memory"], "changes": [change]}
     ran.outcomes = [Outcome(document=made, message=""), Outcome(document=full, message="")]
     result = call("explain_fit", {"model": "other-2b"})
     answer = result.structured_content
-    assert answer["ranked"] is False
-    assert answer["what_would_help"] == "more memory"
+    assert "--why=other-2b" in ran[1]
+    assert answer["rank"] is None
+    assert answer["changes_that_would_help"][0].startswith("+8 GiB on cuda:0: it fits")
     assert answer["first_pick_instead"]["rank"] == 1
     assert "\x1b" not in result.content[0].text
-    assert "\n" not in answer["reason"]
+    assert "\n" not in answer["verdict"]
+
+
+def test_a_no_to_every_model_still_brings_the_prediction(home, ran):
+    made = codec.to_mapping(gguf_pick().estimate)
+    ran.outcomes = [
+        Outcome(document=made, message=""),
+        Outcome(document=None, message="no model passes; relax --min-tps", no=True),
+    ]
+    answer = call("explain_fit", {"model": "tiny-chat-1b"}).structured_content
+    assert answer["prediction"]["fits"] is True
+    assert "no model passes" in answer["verdict"]
 
 
 def test_a_price_that_is_no_number_says_so(home, ran):
