@@ -57,7 +57,7 @@ def choose_names(names: Iterable[str], quant_id: str) -> tuple[str, ...]:
     Projectors, drafts and importance matrices are no weights; a publisher's own mix of types ("UD") is taken
     only where the plain one is missing.
     """
-    stated = re.compile(rf"(?i)(?<![a-z0-9_]){re.escape(quant_id)}(?![a-z0-9_])")
+    stated = re.compile(rf"(?i)(?<![a-z0-9_]){re.escape(quant_id.removesuffix('_MOE'))}(?:_moe)?(?![a-z0-9_])")
     fitting = [
         name
         for name in names

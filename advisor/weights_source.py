@@ -8,6 +8,7 @@ from advisor.errors import AdvisorError
 from advisor.truncate import StandIns, layer_kinds, plan_stand_ins
 from advisor.types import Estimate
 from catalog.types import ArtifactSpec, ModelSpec
+from catalog.units import GIB
 
 REAL, TWIN, TRUNCATED = "real", "twin", "truncated_twin"
 _DISK_SHARE = 0.5  # of the free space that temporary files may take
@@ -71,12 +72,14 @@ def choose_source(candidate: Candidate, room: Room, *, force_twin: bool = False)
     fits = needed <= room.memory_bytes * _MEMORY_SHARE
     if candidate.local_path is not None and fits and not force_twin:
         return Source(weights=REAL)
-    notes = [] if fits else [f"it needs {needed} bytes of memory, {room.memory_bytes} are available"]
+    notes = (
+        [] if fits else [f"it needs {needed / GIB:.1f} GiB of memory, {room.memory_bytes / GIB:.1f} GiB are available"]
+    )
     writable = min(room.disk_bytes * _DISK_SHARE, room.budget_s * _WRITE_SHARE * _WRITE_BYTES_PER_S)
     if fits and file_bytes <= writable:
         return Source(weights=TWIN)
     if file_bytes > writable:
-        notes.append(f"a twin of {file_bytes} bytes takes more disk or time than is allowed")
+        notes.append(f"a twin of {file_bytes / GIB:.1f} GiB takes more disk or time than is allowed")
     spare = min(writable, room.memory_bytes * _MEMORY_SHARE / 2)  # layers may be held twice, repacked
     stand_ins = _plan(candidate, spare)
     if stand_ins is None:

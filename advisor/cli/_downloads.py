@@ -38,7 +38,7 @@ def obtain(candidates: Sequence[Candidate], *, yes: bool, quiet: bool) -> Fetche
 
 
 def _is_published(candidate: Candidate) -> bool:
-    return candidate.estimate.deployment.file_format == "gguf" and bool(candidate.model.repos.get("gguf"))
+    return candidate.estimate.engine_id == "llama.cpp" and bool(candidate.model.repos.get("gguf"))
 
 
 def _agreed(missing: Sequence[Candidate]) -> bool:

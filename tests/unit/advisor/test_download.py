@@ -220,6 +220,9 @@ def test_partial_files_nobody_came_back_for_are_swept(tmp_path):
         (["a-q8_0-00002-of-00002.gguf"], "Q8_0", ()),
         (["Q8_0/a-Q8_0.gguf", "mmproj-a-Q8_0.gguf"], "Q8_0", ("Q8_0/a-Q8_0.gguf",)),
         (["a-BF16.gguf", "README.md"], "F16", ()),
+        (["gpt-oss-20b-mxfp4.gguf"], "MXFP4", ("gpt-oss-20b-mxfp4.gguf",)),
+        (["gpt-oss-20b-mxfp4.gguf"], "MXFP4_MOE", ("gpt-oss-20b-mxfp4.gguf",)),
+        (["a-MXFP4_MOE.gguf"], "MXFP4", ("a-MXFP4_MOE.gguf",)),
         ([], "Q4_0", ()),
     ],
 )  # fmt: skip
