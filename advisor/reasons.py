@@ -43,6 +43,13 @@ def _bottleneck(made: Estimate) -> str:
     return f"{share:.0%} of a token's time is {slowest.name.removeprefix('decode.')}, {slowest.bound}-bound"
 
 
+def _span(seconds: float) -> str:
+    """A duration in the unit people would say it in."""
+    if seconds >= 2 * 3600:
+        return f"{seconds / 3600:.1f} h"
+    return f"{seconds / 60:.0f} min" if seconds >= 120 else f"{seconds:.2g} s"
+
+
 def _documents_reason(made: Estimate) -> str:
     """What counts for a model that reads and does not write: documents per second."""
     each_s, tokens = made.first_token_s.mid, made.workload.prompt_tokens
@@ -51,9 +58,9 @@ def _documents_reason(made: Estimate) -> str:
 
 def _wait_reason(option: ScoredEstimate) -> str:
     made = option.estimate
-    cold = f"first token after {made.first_token_s.mid:.3g} s for a new {made.workload.prompt_tokens}-token prompt"
+    cold = f"first token after {_span(made.first_token_s.mid)} for a new {made.workload.prompt_tokens}-token prompt"
     if option.turn_wait_s < 0.99 * made.first_token_s.mid:
-        return f"{cold}, about {option.turn_wait_s:.2g} s with the prompt cache"
+        return f"{cold}, about {_span(option.turn_wait_s)} with the prompt cache"
     return cold
 
 
