@@ -120,6 +120,7 @@ class AttentionShape:
     sliding_heads_count: int = 0
 
 
+@lru_cache(maxsize=4096)
 def attention_shape(geometry: Geometry) -> AttentionShape:
     """Flop of one query against one cached token, summed over layers (score and weighted sum)."""
     full = sliding = 0.0
@@ -157,6 +158,7 @@ def experts_touched_frac(geometry: Geometry, tokens_count: float) -> float:
     return float(1.0 - idle_frac ** (tokens_count**_ROUTING_EXPONENT))
 
 
+@lru_cache(maxsize=4096)
 def moe_layers_count(geometry: Geometry) -> int:
     """Layers with routed experts."""
     return sum(ffn in (Ffn.MOE, Ffn.DENSE_AND_MOE) for ffn in geometry.ffns)
