@@ -61,6 +61,8 @@ def record_of(candidate: Candidate, timed: Timed, context: Context) -> Validatio
     """Prediction beside measurement."""
     estimate, cold = candidate.estimate, bool(timed.cold_loads_s)
     whole = _whole(candidate, timed)
+    if not _adds_up(candidate, timed, whole):
+        return _unusable(candidate, timed, context)
     observed = _observed(candidate, timed, whole)
     excess = verdict.above_physics(candidate, observed, context.roof)
     broken = _fault(timed)
@@ -88,6 +90,34 @@ def record_of(candidate: Candidate, timed: Timed, context: Context) -> Validatio
         energy=_energy(timed, context),
         quality=text_quality.summarize(timed.scored, timed.text_name) if timed.scored else None,
         failure_kind=(GARBAGE if broken else "ImpossibleSpeedError") if fault else None,
+    )
+
+
+def _adds_up(candidate: Candidate, timed: Timed, whole: Figures) -> bool:
+    """Whether the whole takes at least as long as the stand-in that it contains; noise can say otherwise."""
+    if timed.source.stand_ins is None:
+        return True
+    base = figures.figures(timed.runs[0], _chunk_tokens(candidate))
+    chunks = all(w.elapsed_s >= b.elapsed_s for w, b in zip(whole.chunks, base.chunks, strict=True))
+    pairs = ((whole.shallow, base.shallow), (whole.deep, base.deep))
+    return chunks and all(w is None or b is None or w.s_per_token >= b.s_per_token for w, b in pairs)
+
+
+def _unusable(candidate: Candidate, timed: Timed, context: Context) -> ValidationRecord:
+    """The record of stand-ins whose times were disturbed beyond use: raw readings, no figures."""
+    return ValidationRecord(
+        estimate=candidate.estimate,
+        engine=timed.build,
+        weights=timed.source.weights,
+        status=ValidationStatus.FAILED,
+        observed=Observed(),
+        polluted=True,
+        reason="the times of its stand-ins do not add up: the machine was too busy; close other programs and try again",
+        samples=_samples(timed),
+        profile_id=context.profile_id,
+        created_at=context.created_at,
+        notes=timed.source.notes,
+        failure_kind="DisturbedError",
     )
 
 

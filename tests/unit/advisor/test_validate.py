@@ -513,3 +513,20 @@ def test_a_file_deleted_after_it_was_timed_costs_nothing_but_further_loads(model
     assert record.status is ValidationStatus.OK
     assert record.observed.decode_tokens_per_s == pytest.approx(100.0)
     assert any("could not be loaded again" in note and "no such file" in note for note in record.notes)
+
+
+def test_stand_ins_whose_times_do_not_add_up_give_no_figures(model, tmp_path: Path, monkeypatch):
+    """Noise can make more layers look faster than fewer; extrapolated, that would be a speed below zero."""
+    from catalog.gguf import read_gguf
+
+    def speeds(path: str) -> Speeds:
+        layers = read_gguf(path)[0].geometry.layers_count
+        return Speeds(decode_s_per_token=0.1 / layers)
+
+    monkeypatch.setattr(validate, "measure_room", lambda *_: replace(ROOM, memory_bytes=10**6))
+    record = validate_one(candidate_of(model, total_bytes=10**8), setting_of(tmp_path, FakeEngine(speeds=speeds)))
+    assert record.status is ValidationStatus.FAILED
+    assert record.observed == Observed()
+    assert record.polluted
+    assert "do not add up" in record.reason
+    assert record.samples["decode_s"]
