@@ -177,7 +177,7 @@ def measure_accuracy(
     with scratch_folder(store.cache_dir() / "twins") as directory, open_worker() as worker:
         results = rehearse(
             worker,
-            [*experiments(), *planned],
+            [*experiments(), *(shape_experiment(shape) for shape in planned.values())],
             directory,
             threads_count=threads_count,
             memory_bytes=memory_bytes,
@@ -190,7 +190,7 @@ def measure_accuracy(
         [
             observe(item.experiment, timing, item.seconds(timing), threads_count=threads_count)
             for item in results
-            if item.experiment not in planned
+            if item.experiment.experiment_id not in planned
             for timing in item.windows
         ],
         device_id=CPU_DEVICE_ID,
@@ -203,7 +203,7 @@ def measure_accuracy(
     rows: list[LocalRow] = []
     notes: list[str] = []
     for item in results:
-        shape = planned.get(item.experiment)
+        shape = planned.get(item.experiment.experiment_id)
         if shape is None:
             continue
         if item.fault is not None:
@@ -215,9 +215,9 @@ def measure_accuracy(
     return Measured(rows=tuple(rows), skipped=tuple(skipped), notes=tuple(notes))
 
 
-def _that_fit(shapes: Sequence[Shape], memory_bytes: int) -> tuple[dict[Experiment, Shape], list[SkippedRow]]:
-    """The experiments of shapes that this machine's memory holds, and the shapes it does not."""
-    planned: dict[Experiment, Shape] = {}
+def _that_fit(shapes: Sequence[Shape], memory_bytes: int) -> tuple[dict[str, Shape], list[SkippedRow]]:
+    """Shapes that this machine's memory holds, by the name of their twin, and those it does not."""
+    planned: dict[str, Shape] = {}
     skipped = []
     for shape in shapes:
         experiment = shape_experiment(shape)
@@ -225,7 +225,7 @@ def _that_fit(shapes: Sequence[Shape], memory_bytes: int) -> tuple[dict[Experime
             sizes = f"{experiment.weights_bytes / GIB:.1f} GiB of weights, {memory_bytes / GIB:.1f} GiB may be used"
             skipped.append(_skipped_shape(shape, f"too large to measure here whole: {sizes}"))
         else:
-            planned[experiment] = shape
+            planned[experiment.experiment_id] = shape
     return planned, skipped
 
 

@@ -1,20 +1,34 @@
 """Accuracy measured here: what a file of shapes may hold, and how rows are summed up."""
 
 import json
+from dataclasses import replace
 
 import pytest
 import report_examples
 from click.testing import CliRunner
 
-from advisor import local_accuracy
+from advisor import local_accuracy, roofline
 from advisor.cli import _local_accuracy
 from advisor.cli.accuracy import command
 from advisor.engines.base import Window
 from advisor.errors import AdvisorError, BadRequestError
+from advisor.experiments import work_of
 from advisor.local_accuracy import Measured, default_shapes, read_shapes, shape_experiment, summarise
 from advisor.rehearse import Rehearsed
+from advisor.types import Basis, Rates
 from catalog.load import load_catalog
 
+TRUE_RATES = Rates(
+    device_id="cpu",
+    backend="cpu",
+    basis=Basis.CALIBRATED,
+    decode_s_per_byte={"*": 3e-11},
+    prefill_s_per_flop={"*": 2e-12},
+    kv_s_per_byte=4e-11,
+    attention_s_per_flop=8e-12,
+    decode_s_per_operation=3e-6,
+    prefill_s_per_activation=1e-8,
+)
 LLAMA = {
     "model_type": "llama",
     "hidden_size": 1024,
@@ -168,3 +182,50 @@ def test_nothing_measured_is_an_error_with_the_reasons(monkeypatch, tmp_path):
 def test_reasons_stay_within_a_line():
     many = tuple(local_accuracy.SkippedRow(row={"name": "x" * 70}, reason="y" * 70) for _ in range(20))
     assert len(_local_accuracy._reasons(many)) <= 400
+
+
+class FakeWorker:
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exc):
+        return None
+
+
+def test_calibrating_predicting_and_measuring_in_one_run(monkeypatch, tmp_path):
+    monkeypatch.setenv("ADVISOR_HOME", str(tmp_path))
+    monkeypatch.setattr("advisor.engines.llamacpp.open_worker", FakeWorker)
+
+    def rehearse(worker, planned, directory, **options):
+        made = []
+        for experiment in planned:
+            if experiment.experiment_id.startswith("shape.refused"):
+                made.append(Rehearsed(experiment, fault="llama.cpp cannot load it"))
+                continue
+            windows = {}
+            for timing in experiment.timings:
+                work = work_of(experiment, timing, threads_count=2)
+                price = roofline.price_decode if timing.phase == "decode" else roofline.price_prefill
+                time_s = roofline.total_s(price(work, TRUE_RATES))
+                windows[timing] = [
+                    Window(
+                        phase=timing.phase,
+                        tokens_count=timing.tokens_count,
+                        depth_tokens=timing.depth_tokens,
+                        started_s=0.0,
+                        elapsed_s=(time_s,) * (timing.tokens_count if timing.phase == "decode" else 1),
+                    )
+                ]
+            made.append(Rehearsed(experiment, windows))
+        return tuple(made)
+
+    monkeypatch.setattr(local_accuracy, "rehearse", rehearse)
+    shapes, _ = read(GOOD, {**GOOD, "name": "other", "quant": "Q6_K"}, {**GOOD, "name": "refused"})
+    profile = report_examples.profile()
+    host = replace(profile.host, memory_available_bytes=32 << 30)
+    measured = local_accuracy.measure_accuracy(
+        shapes, replace(profile, host=host, outcomes=()), threads_count=2, on_progress=None
+    )
+    assert [row.row.model_id for row in measured.rows] == ["mine", "mine", "other", "other"]
+    assert [(one.row["name"], one.reason) for one in measured.skipped] == [("refused", "llama.cpp cannot load it")]
+    assert max(abs(row.row.error_frac) for row in measured.rows) < 0.1
