@@ -25,6 +25,7 @@ import install
 pytestmark = pytest.mark.client
 HERE = Path(__file__).parent
 MODEL = "smollm2-135m-instruct"
+INSPECTOR_TOOL_ERROR = 5  # its exit code where a tool's answer is an error
 HOSTILE = "/models/a 'b' \"c\" $(touch pwned) ${HOME} %h {{x}} #d.gguf"
 #: opencode's own instructions and tools are longer than this model's whole context: a bare agent, for the test alone.
 TINY_AGENT = {"mode": "primary", "prompt": "Answer briefly.", "tools": {"*": False}}
@@ -266,15 +267,15 @@ def measured(home, endpoint):
 
 @pytest.fixture(scope="module")
 def inspect(measured, tmp_path_factory):
-    """Ask the server through the Inspector's command line, with time enough for a validation."""
+    """Ask the server through the Inspector's command line."""
     program = need(HERE / "node_modules/@modelcontextprotocol/inspector/clients/launcher/build/index.js")
-    server = {"type": "stdio", "command": sys.executable, "args": ["-m", "advisor", "mcp"], "requestTimeout": 400_000}
+    server = {"type": "stdio", "command": sys.executable, "args": ["-m", "advisor", "mcp"]}
     config = tmp_path_factory.mktemp("inspector") / "mcp.json"
     config.write_text(json.dumps({"mcpServers": {"advisor": server | {"env": {"ADVISOR_HOME": measured}}}}))
 
     def ask(*args):
         done = node(program, "--cli", "--config", config, "--server", "advisor", *args, cwd=HERE, limit_s=400)
-        assert done.returncode == 0, done.stderr[-2000:] + done.stdout[-2000:]
+        assert done.returncode in (0, INSPECTOR_TOOL_ERROR), done.stderr[-2000:] + done.stdout[-2000:]
         return json.loads(done.stdout)
 
     return ask
@@ -285,7 +286,7 @@ CALLS = {
     "explain_fit": {"model": "qwen3-32b", "task": "coding", "hardware": "rtx 3060 12GiB"},
     "predict_speed_and_memory": {"model": "qwen3-8b:Q4_K_M"},
     "what_to_buy": {"model": "qwen3-32b", "max_price_usd": "3000"},
-    "validate_pick": {"model": f"{MODEL}:Q4_1", "confirm": "yes", "seconds": "5s", "context": "512"},
+    "validate_pick": {"model": MODEL},
 }
 
 
@@ -300,8 +301,39 @@ def test_the_inspector_lists_every_tool_and_finds_no_fault(inspect):
 def test_the_inspector_calls_every_tool(inspect, name):
     args = [word for key, value in CALLS[name].items() for word in ("--tool-arg", f"{key}={value}")]
     answer = inspect("--method", "tools/call", "--tool-name", name, *args)
+    if name == "validate_pick":  # without the user's word it says what it would do, and does nothing
+        assert answer["isError"]
+        assert "confirm='yes'" in answer["content"][0]["text"]
+        return
     assert not answer.get("isError"), answer
     assert answer["structuredContent"]
+
+
+def test_the_sdks_client_validates_with_progress(measured):
+    """Through the SDK's own client: the Inspector's command line gives up after a minute, whatever is reported."""
+    import anyio
+    from mcp.client.client import Client
+    from mcp.client.stdio import StdioServerParameters, stdio_client
+
+    seen = []
+
+    async def progress(done, total, message):
+        seen.append((done, message))
+
+    async def talk():
+        environment = os.environ | {"ADVISOR_HOME": measured}
+        server = StdioServerParameters(command=sys.executable, args=["-m", "advisor", "mcp"], env=environment)
+        given = {"model": f"{MODEL}:Q4_1", "confirm": "yes", "seconds": "5s", "context": "512"}
+        async with Client(stdio_client(server), read_timeout_seconds=500) as client:
+            return await client.call_tool("validate_pick", given, progress_callback=progress)
+
+    result = anyio.run(talk)
+    assert not result.is_error, result.content
+    (record,) = result.structured_content["records"]
+    assert record["weights"] == "real"
+    assert record["measured"]["tokens_per_second"] > 0
+    assert len(seen) > 3
+    assert MODEL in seen[0][1]
 
 
 def test_the_inspector_reads_the_machine(inspect):
