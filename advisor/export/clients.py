@@ -73,10 +73,8 @@ def opencode(stack: Stack, endpoint: Endpoint, caveats: tuple[str, ...]) -> Expo
 
 
 def _small_context(pick: Pick) -> str:
-    return (
-        f"opencode's instructions and tools take thousands of tokens and {pick.name} has {pick.workload.context_tokens}: "
-        "plan with --context 32k or more"
-    )
+    has = f"{pick.name} has {pick.workload.context_tokens}"
+    return f"opencode's instructions and tools take thousands of tokens and {has}: plan with --context 32k or more"
 
 
 def _opencode_model(pick: Pick) -> dict[str, Any]:
