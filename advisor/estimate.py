@@ -50,6 +50,14 @@ _UNRECORDED_LAUNCH_S = 2.5e-6
 _SPILL_SIGMA = 0.5
 _NEGLIGIBLE_FRAC = 1e-9
 _STREAMING_BACKENDS = frozenset({"cuda"})
+#: Tokens of a micro-batch from which llama.cpp works on the accelerator with weights that the CPU holds
+#: (``GGML_OP_OFFLOAD_MIN_BATCH``); a product with routed experts counts the tokens, not the experts' rows.
+_STREAMED_FROM_TOKENS = 32
+#: Rate of copies out of a mapped file relative to page-locked memory, which a link's rate is measured with: locking
+#: those pages was worth 21 % of a prompt's speed (llama.cpp issue 25859). Without a mapped file they are locked.
+_MAPPED_COPY_FRAC = 0.8
+#: Log standard deviation of a link nobody measured: cards sit in slots of 4 to 16 lanes.
+_LINK_SIGMA = 0.35
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,6 +212,7 @@ def _prefill(
     shares: tuple[tuple[str, Share], ...],
 ) -> _Phase:
     parts = []
+    working = []  # where the arithmetic is done: nothing is handed to a CPU whose weights are copied away
     for device_id, share in shares:
         work = prefill_work(
             artifact,
@@ -213,9 +222,11 @@ def _prefill(
             share=share,
         )
         device = machine.device(device_id)
-        own = _Phase(roofline.price_prefill(work, device.rates), device.rates.prefill_sigma)
-        streamed = _streamed_prefill(work, machine, device, shares)
-        parts.append(own if streamed is None or own.time_s <= streamed.time_s else streamed)
+        streamed = _streamed_prefill(work, machine, device, deployment, shares)
+        own = streamed or _Phase(roofline.price_prefill(work, device.rates), device.rates.prefill_sigma)
+        parts.append(own)
+        if streamed is None:
+            working.append((device_id, share))
     joined = _join(parts, parallel=deployment.split_mode == "row")
     passes_count = math.ceil(workload.prompt_tokens / deployment.ubatch_tokens)
     links = _link_terms(
@@ -223,7 +234,7 @@ def _prefill(
         model,
         machine,
         deployment,
-        shares,
+        tuple(working),
         tokens=workload.prompt_tokens,
         passes_count=passes_count,
     )
@@ -231,32 +242,34 @@ def _prefill(
 
 
 def _streamed_prefill(
-    work: Work, machine: Machine, device: MachineDevice, shares: tuple[tuple[str, Share], ...]
+    work: Work, machine: Machine, device: MachineDevice, deployment: Deployment, shares: tuple[tuple[str, Share], ...]
 ) -> _Phase | None:
-    """llama.cpp copies layers held by the CPU to the accelerator for each micro-batch of a long prompt.
+    """Weights held by the CPU, copied to the accelerator for each micro-batch of a long prompt; None: they are not.
 
-    Published runs show it for whole layers on CUDA, also where every layer is on the CPU; with experts on the
-    CPU, and on ROCm, prompts ran at the CPU's speed (``benchmarks/offload.py``).
+    It holds for whole layers and for experts alike, whether it pays or not: llama.cpp looks at the tokens of a
+    micro-batch only, and copies the experts that those wake. Published runs on ROCm kept the CPU's speed
+    (``benchmarks/offload.py``).
     """
     if device.device_id != CPU_DEVICE_ID or device.backend == machine.devices[0].backend:
         return None
-    if any(share.experts_frac > share.layers_frac + _NEGLIGIBLE_FRAC for _, share in shares):
-        return None
     accelerator_id = next((name for name, _ in shares if name != CPU_DEVICE_ID), machine.devices[0].device_id)
-    if machine.device(accelerator_id).backend not in _STREAMING_BACKENDS:
+    streams = machine.device(accelerator_id).backend in _STREAMING_BACKENDS
+    if not streams or work.tokens_per_pass < _STREAMED_FROM_TOKENS:
         return None
     rates = machine.device(accelerator_id).rates
     moved = work.weight_bytes * work.passes_count
     link = machine.link_bytes_per_s.get(accelerator_id)
+    rate = (link or ASSUMED_LINK_BYTES_PER_S) * (_MAPPED_COPY_FRAC if deployment.mmap else 1.0)
     term = Term(
         name="prefill.link",
         device_id=accelerator_id,
         bytes=moved,
-        time_s=moved / (link or ASSUMED_LINK_BYTES_PER_S),
+        time_s=moved / rate,
         bound=Bound.LINK,
         basis=Basis.MEASURED if link else Basis.ASSUMED,
     )
-    return _Phase((*roofline.price_prefill(work, rates), term), rates.prefill_sigma)
+    sigma = rates.prefill_sigma if link else math.hypot(rates.prefill_sigma, _LINK_SIGMA)
+    return _Phase((*roofline.price_prefill(work, rates), term), sigma)
 
 
 def _join(parts: list[_Phase], *, parallel: bool) -> _Phase:

@@ -14,6 +14,7 @@ from catalog.weights import weigh
 
 WORKLOAD = Workload(prompt_tokens=1024, output_tokens=128, context_tokens=4096)
 DENSE = "Qwen/Qwen3-8B"
+MOE = "Qwen/Qwen3-30B-A3B-Instruct-2507"
 MIXTURE = "Qwen/Qwen3-30B-A3B-Instruct-2507"
 LEADING_DENSE = "deepseek-ai/DeepSeek-V2-Lite-Chat"  # its first of 27 layers has no experts
 
@@ -140,6 +141,23 @@ def test_prompts_stream_weights_on_the_cpu_to_a_cuda_card_but_not_to_others(cata
     other = replace(gpu, backend="rocm", device_id="rocm:0", rates=replace(gpu.rates, device_id="rocm:0"))
     rocm = replace(gpu_machine, devices=(other, cpu))
     assert not terms(made_on(rocm, catalog, DENSE, {"cpu": 36}, backend="rocm"), "prefill.link")
+
+
+def test_experts_on_the_cpu_stream_like_whole_layers(catalog, gpu_machine):
+    """The same bytes over the same link, so keeping the rest on the card never reads prompts slower."""
+    layers = catalog.model(MOE).geometry.layers_count
+    on_cpu = made_on(gpu_machine, catalog, MOE, {"cpu": layers})
+    moved = made_on(gpu_machine, catalog, MOE, {"cuda:0": layers}, experts_on_cpu_layers_count=layers)
+    link, own_link = (max(terms(made, "prefill.link"), key=lambda term: term.bytes) for made in (on_cpu, moved))
+    assert 0.8 * link.bytes < own_link.bytes < link.bytes
+    assert moved.prefill_tokens_per_s.mid > on_cpu.prefill_tokens_per_s.mid
+
+
+def test_page_locked_weights_are_copied_faster_and_short_prompts_not_at_all(catalog, gpu_machine):
+    mapped, locked = (made_on(gpu_machine, catalog, DENSE, {"cpu": 36}, mmap=mmap) for mmap in (True, False))
+    assert locked.prefill_tokens_per_s.mid > mapped.prefill_tokens_per_s.mid
+    few = replace(WORKLOAD, prompt_tokens=31)
+    assert not terms(made_on(gpu_machine, catalog, DENSE, {"cpu": 36}, workload=few), "prefill.link")
 
 
 def test_an_accelerator_in_the_computers_own_memory_leaves_room_for_the_rest(catalog, gpu_machine):
