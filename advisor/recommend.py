@@ -18,7 +18,7 @@ from advisor.machine import Machine
 from advisor.reasons import alternative, reasons
 from advisor.request import Candidate, LocalFile, Request, preference
 from advisor.score import ABOUT_EQUAL_CHANCE, ScoredEstimate, chance_better, conservative
-from advisor.search import Found, search_all
+from advisor.search import Found, in_best_setting, search_all
 from advisor.types import Choice, Recommendation, Rejection
 from advisor.whatif import with_whatif
 from catalog.load import Catalog
@@ -29,6 +29,8 @@ from catalog.weights import weigh
 __all__ = ["LocalFile", "Request", "recommend"]
 
 REJECTIONS_COUNT = 400
+#: Picks whose load-time settings are compared; those after them keep the engine's usual ones.
+TUNED_COUNT = 10
 #: Picks for which every engine is judged.
 ENGINES_COUNT = 10
 
@@ -51,6 +53,7 @@ def recommend(
     check_limits(request.limits)
     found = search_all(catalog, machine, request, on_progress)
     ranked, left_out = rank(found.candidates, request, catalog.models)
+    ranked = _tuned(ranked, catalog, machine, request)
     if not ranked:
         raise NothingFitsError(_nothing_passes(found, machine, request))
     return Recommendation(
@@ -67,6 +70,15 @@ def recommend(
         considered_count=len(catalog.models),
         calibration_id=machine.calibration_id,
     )
+
+
+def _tuned(ranked: Sequence[Candidate], catalog: Catalog, machine: Machine, request: Request) -> list[Candidate]:
+    """The candidates, the first of them in the best of their load-time settings."""
+    count = min(request.top_count, TUNED_COUNT)
+    first = [
+        replace(each, best=in_best_setting(catalog, machine, each.model, request, each.best)) for each in ranked[:count]
+    ]
+    return [*first, *ranked[count:]]
 
 
 def rank(

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from advisor.score import ScoredEstimate
+from advisor.settings import NOTHING_FIXED, LoadSettings
 from advisor.types import Limits, Workload
 from catalog.types import ArtifactSpec, ModelSpec
 
@@ -24,6 +25,7 @@ class Request:
     limits: Limits = field(default_factory=Limits)
     top_count: int = 10
     kv_quant_id: str | None = None
+    settings: LoadSettings = NOTHING_FIXED
     local_files: tuple[LocalFile, ...] = ()
     whatif_count: int = 0  # picks that carry a what-if table: for documents that are kept
 

@@ -6,7 +6,7 @@ The catalog is searched most promising model first, and only until no model left
 import heapq
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from advisor.eligibility import reject
 from advisor.engine_requirements import GGUF_ENGINES, loadable_quant_ids, platform_of
@@ -24,6 +24,7 @@ from advisor.score import (
     score_estimate,
     usability,
 )
+from advisor.settings import tuned
 from advisor.types import Estimate, EstimateWarning, Limits, Rejection
 from advisor.workloads import TASKS
 from catalog.load import Catalog
@@ -301,7 +302,15 @@ def _settings(
     kv_quant_id = request.kv_quant_id
 
     def placed(kv: str | None) -> list[Estimate]:
-        return candidates(model, artifact, machine, request.workload, kv_quant_id=kv, available_bytes=available)
+        return candidates(
+            model,
+            artifact,
+            machine,
+            request.workload,
+            kv_quant_id=kv,
+            available_bytes=available,
+            settings=request.settings,
+        )
 
     found = placed(kv_quant_id)
     has_accelerator = machine.devices[0].device_id != CPU_DEVICE_ID
@@ -341,6 +350,27 @@ def score(catalog: Catalog, model: ModelSpec, made: Estimate) -> ScoredEstimate:
     weight_loss = catalog.quant_loss_frac(made.quant_id, model.params_total_count, task)
     kv_loss = catalog.kv_quant_loss_frac(made.deployment.kv_quant_id, model)
     return score_estimate(made, quality_after_loss(catalog.quality(model.model_id, task), weight_loss, kv_loss))
+
+
+def in_best_setting(
+    catalog: Catalog, machine: Machine, model: ModelSpec, request: Request, option: ScoredEstimate
+) -> ScoredEstimate:
+    """A found option in the best of its load-time settings, as far as they keep it within the limits.
+
+    It keeps its score: models are ranked by the engine's usual settings, all alike.
+    """
+    made = option.estimate
+    found = tuned(
+        made,
+        model,
+        weigh(model, made.quant_id),
+        machine,
+        request.workload,
+        fixed=request.settings,
+        available_bytes=limited_memory(machine, request.limits),
+    )
+    scored = replace(score(catalog, model, found), score=option.score, usable=option.usable)
+    return scored if passes(scored, request.limits) else option
 
 
 def too_large(model: ModelSpec, smallest: ArtifactSpec | None, machine: Machine, request: Request) -> Rejection:

@@ -185,6 +185,17 @@ class Extreme:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ComparedSetting:
+    """One combination of load-time settings that was tried for an estimate."""
+
+    setting: str  # in words
+    decode_tokens_per_s: float
+    prefill_tokens_per_s: float
+    memory_total_bytes: int
+    chosen: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Estimate:
     """A prediction with its working.
 
@@ -208,6 +219,7 @@ class Estimate:
     provenance: Mapping[str, str] = field(default_factory=dict)
     whatif: Mapping[str, tuple[float, ...]] = field(default_factory=dict)  # see advisor.whatif
     extremes: tuple[Extreme, ...] = ()  # answers to inverse questions, where they were asked
+    settings: tuple[ComparedSetting, ...] = ()  # load-time settings that were compared
     schema_version: int = SCHEMA_VERSION
     kind: str = "estimate"
 

@@ -14,7 +14,7 @@ from advisor.machine import CPU_DEVICE_ID, Machine
 from advisor.obtain import quant_ids
 from advisor.request import Candidate, Preference, Request, preference
 from advisor.score import ScoredEstimate, parts
-from advisor.search import least_quality, search_all, search_model
+from advisor.search import in_best_setting, least_quality, search_all, search_model
 from advisor.types import Change, EstimateWarning, Limits, Rejection, Task, Why
 from advisor.workloads import TASKS
 from catalog.load import Catalog
@@ -95,6 +95,8 @@ def _preferred(candidate: Candidate, limits: Limits) -> ScoredEstimate:
 
 
 def _why(case: _Case, option: ScoredEstimate | None, verdict: str, **found: object) -> Why:
+    if option is not None:
+        option = in_best_setting(case.catalog, case.machine, case.model, case.request, option)
     quant_id = option.estimate.quant_id if option else (case.quants or (None,))[0]
     return Why(
         model_id=case.model.model_id,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from advisor.types import (
     Accuracy,
     Choice,
+    ComparedSetting,
     Estimate,
     Interval,
     MemoryPlan,
@@ -84,7 +85,9 @@ def _picks_table(choices: Sequence[Choice], *, wide: bool) -> "Table":
             _rank(choice),
             terminal.text(phrases.choice_name(choice), "bold" if choice.rank == 1 else ""),
             terminal.text(estimate.quant_id),
-            terminal.text(phrases.quality(choice.quality)),
+            terminal.text(
+                phrases.quality(choice.quality) if wide or not asked else phrases.quality_mid(choice.quality)
+            ),
             terminal.text(fmt.interval(estimate.decode_tokens_per_s)),
             terminal.text(fmt.duration(estimate.first_token_s.mid)),
             _memory_cell(estimate.memory),
@@ -126,7 +129,7 @@ def _print_first_pick(console: "Console", choice: Choice) -> None:
     terminal.bullets(console, [wording.estimate_warning(warning) for warning in estimate.warnings], "yellow")
     terminal.bullets(console, choice.alternatives, "dim")
     if choice.relatives:
-        terminal.bullets(console, [f"Stands also for {', '.join(choice.relatives)}"], "dim")
+        terminal.bullets(console, [f"Stands also for {phrases.listed(choice.relatives)}"], "dim")
     terminal.bullets(
         console, [f"{answers.extreme_name(each)}: {answers.extreme_text(each)}" for each in estimate.extremes]
     )
@@ -183,6 +186,9 @@ def print_estimate(estimate: Estimate, explain: bool, console: "Console") -> Non
         terminal.section(console, "How far it stretches")
         rows = [(answers.extreme_name(each), answers.extreme_text(each)) for each in estimate.extremes]
         terminal.facts(console, rows)
+    if explain and estimate.settings:
+        terminal.section(console, "Settings compared")
+        console.print(_settings_table(estimate.settings))
     if explain:
         _print_terms(console, estimate)
     console.print()
@@ -206,6 +212,19 @@ def _memory_table(memory: MemoryPlan) -> "Table":
             device.available_bytes,
         )
         table.add_row(terminal.text(device.device_id), *(terminal.text(fmt.gib(size)) for size in sizes))
+    return table
+
+
+def _settings_table(settings: Sequence[ComparedSetting]) -> "Table":
+    table = terminal.table("Setting", "Generation", "Prompt", "Memory", right=range(1, 4), folds=(0,))
+    for each in settings:
+        cells = (
+            f"{each.setting} (chosen)" if each.chosen else each.setting,
+            fmt.rate(each.decode_tokens_per_s),
+            fmt.rate(each.prefill_tokens_per_s),
+            fmt.gib(each.memory_total_bytes),
+        )
+        table.add_row(*(terminal.text(cell) for cell in cells))
     return table
 
 

@@ -2,7 +2,8 @@
 
 import sys
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeVar
+from functools import wraps
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 
@@ -56,6 +57,41 @@ def workload_options(function: F) -> F:
     )
 
 
+def setting_options(function: F) -> F:
+    """``--threads --batch --ubatch --flash-attention --mmap/--no-mmap``, handed over as one ``settings``."""
+
+    @wraps(function)
+    def with_settings(
+        *args: Any,
+        threads_count: int | None,
+        batch_tokens: int | None,
+        ubatch_tokens: int | None,
+        flash_attention: str | None,
+        mmap: bool | None,
+        **rest: Any,
+    ) -> Any:
+        from advisor.settings import LoadSettings
+
+        settings = LoadSettings(
+            threads_count=threads_count,
+            batch_tokens=batch_tokens,
+            ubatch_tokens=ubatch_tokens,
+            flash_attention=None if flash_attention is None else flash_attention == "on",
+            mmap=mmap,
+        )
+        settings.check()
+        return function(*args, settings=settings, **rest)
+
+    options: list[Callable[[F], F]] = [
+        click.option("--threads", "threads_count", type=int, help="CPU threads, instead of the calibrated number."),
+        click.option("--batch", "batch_tokens", type=int, help="Prompt tokens per batch, instead of 2048."),
+        click.option("--ubatch", "ubatch_tokens", type=int, help="Micro-batch, instead of the best one found."),
+        click.option("--flash-attention", type=click.Choice(("on", "off")), help="Instead of on."),
+        click.option("--mmap/--no-mmap", "mmap", default=None, help="Map the file or read it, instead of the better."),
+    ]
+    return _stack(cast("F", with_settings), options)
+
+
 def limit_options(function: F) -> F:
     """``--min-tps --max-ttft --min-quality --max-memory --license``."""
     return _stack(
@@ -79,7 +115,9 @@ def machine_options(function: F) -> F:
             click.option("--hardware", help='What if: "rtx 5090", "rtx 3090*2+64GiB", "m4 max 64GiB".'),
             click.option("--backend", help="cuda, metal, rocm, vulkan, sycl or cpu."),
             click.option("--engine", "engine_id", help="llama.cpp, vllm, mlx, tensorrt-llm or ollama."),
-            click.option("--no-calibrate", is_flag=True, help="Do not measure the engine; use what is known."),
+            click.option(
+                "--no-calibrate", is_flag=True, help="Run no calibration; use one saved here, or data sheets."
+            ),
         ],
     )
 

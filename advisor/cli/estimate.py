@@ -11,6 +11,7 @@ from advisor.cli import _questions, _shared
 if TYPE_CHECKING:
     from advisor.cli._subject import Subject
     from advisor.machine import Machine
+    from advisor.settings import LoadSettings
     from catalog.load import Catalog
     from catalog.types import ArtifactSpec
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 @click.argument("model_text", metavar="MODEL[:QUANT]")
 @click.option("--task", default="general", show_default=True, help="Sets the default workload.")
 @_shared.workload_options
+@_shared.setting_options
 @_shared.machine_options
 @_questions.extreme_options
 @_questions.speed_limit_options
@@ -39,6 +41,7 @@ def command(
     backend: str | None,
     engine_id: str | None,
     no_calibrate: bool,
+    settings: "LoadSettings",
     ask_context: bool,
     ask_users: bool,
     min_tokens_per_s: float | None,
@@ -99,7 +102,7 @@ def command(
             kv_quant_ids=(kv_quant_id,) if kv_quant_id else kv_quant_ids(machine.engine_id),
         )
     else:
-        result = predict(subject.model, artifacts, machine, workload, kv_quant_id=kv_quant_id)
+        result = predict(subject.model, artifacts, machine, workload, kv_quant_id=kv_quant_id, settings=settings)
     _questions.deliver(result, partial(print_estimate, result, explain), output_path, as_json=as_json, as_csv=as_csv)
     return _questions.verdict(result, limits, asked=ask_context or ask_users)
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from advisor.cli._validation import Request as ProofRequest
     from advisor.machine import Machine
     from advisor.recommend import LocalFile
+    from advisor.settings import LoadSettings
     from advisor.types import Recommendation, Validation, Workload
     from catalog.load import Catalog
 
@@ -32,6 +33,7 @@ _WHATIF_COUNT = 12
     help="coding, chat, reasoning, agentic, rag, ...; several, as in chat,embedding, are planned to share memory.",
 )
 @_shared.workload_options
+@_shared.setting_options
 @_shared.limit_options
 @_shared.machine_options
 @click.option("--top", "top_count", type=click.IntRange(1, 2000), default=10, show_default=True, help="Picks to rank.")
@@ -62,6 +64,7 @@ def command(
     backend: str | None,
     engine_id: str | None,
     no_calibrate: bool,
+    settings: "LoadSettings",
     top_count: int,
     why_text: str | None,
     ask_context: bool,
@@ -82,9 +85,13 @@ def command(
     Several tasks (any of them, completion and reranker) are planned as models that live together.
     """
     _questions.check_output(as_json=as_json, as_csv=as_csv)
-    _check(validate_count, budget_s, elsewhere=bool(hardware or profile_file), extras=download or quality)
+    _check(
+        validate_count,
+        budget_s,
+        elsewhere=bool(hardware or profile_file),
+        extras=download or quality or text_file is not None,
+    )
     from advisor.cli._machine import resolve_machine
-    from advisor.cli._validation import DEFAULT_BUDGET_S, read_request
     from advisor.clock import utc_now
     from advisor.recommend import Request, recommend
     from advisor.types import Limits
@@ -99,15 +106,9 @@ def command(
             extremes=ask_context or ask_users,
             engine_id=engine_id,
         )
-    proof = read_request(
-        budget_s=budget_s or DEFAULT_BUDGET_S,
-        force_twin=False,
-        download=download,
-        quality=quality,
-        text_file=text_file,
-        memory_bytes=None,
-        quiet=as_json,
-    )
+    proof = None
+    if validate_count or budget_s:
+        proof = _proof(budget_s, download=download, quality=quality, text_file=text_file, quiet=as_json)
     catalog = load_catalog()
     sizes = {
         "prompt_tokens": prompt_tokens,
@@ -142,6 +143,7 @@ def command(
         limits=limits,
         top_count=top_count,
         kv_quant_id=kv_quant_id,
+        settings=settings,
         local_files=_local_files(catalog) if hardware is None else (),
         whatif_count=_WHATIF_COUNT if output_path else 0,
     )
@@ -163,13 +165,13 @@ def command(
         from advisor.store import save_recommendation
 
         save_recommendation(result)
-    if budget_s and not validate_count:
-        proven = _settle(catalog, machine, result, proof)
-    elif validate_count:
-        proven = replace(result, validation=_validate(catalog, machine, result, validate_count, proof))
-    else:
+    if proof is None:
         _questions.deliver(result, partial(print_recommendation, result), output_path, as_json=as_json, as_csv=as_csv)
         return
+    if validate_count:
+        proven = replace(result, validation=_validate(catalog, machine, result, validate_count, proof))
+    else:
+        proven = _settle(catalog, machine, result, proof)
     _questions.deliver(proven, partial(_show_proven, proven), output_path, as_json=as_json, as_csv=as_csv)
 
 
@@ -179,11 +181,28 @@ def _workload(task: str, sizes: dict[str, int | None]) -> "Workload":
     return make_workload(parse_task(task), **sizes)
 
 
+def _proof(
+    budget_s: float | None, *, download: bool, quality: bool, text_file: str | None, quiet: bool
+) -> "ProofRequest":
+    """How the picks are to be timed; engines and their records are imported only for that."""
+    from advisor.cli._validation import DEFAULT_BUDGET_S, read_request
+
+    return read_request(
+        budget_s=budget_s or DEFAULT_BUDGET_S,
+        force_twin=False,
+        download=download,
+        quality=quality,
+        text_file=text_file,
+        memory_bytes=None,
+        quiet=quiet,
+    )
+
+
 def _check(validate_count: int, budget_s: float | None, *, elsewhere: bool, extras: bool) -> None:
     if (validate_count or budget_s) and elsewhere:
         raise BadRequestError("--validate and --budget time models on this machine; leave out --hardware and --profile")
     if extras and not validate_count:
-        raise BadRequestError("--yes and --quality say how to validate; add --validate N")
+        raise BadRequestError("--yes, --quality and --text say how to validate; add --validate N")
 
 
 def _settle(

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from advisor.cli._subject import Subject
     from advisor.cli._validation import Request
     from advisor.machine import Machine
+    from advisor.settings import LoadSettings
     from advisor.types import Recommendation, Validation, Workload
     from advisor.weights_source import Candidate
     from catalog.load import Catalog
@@ -46,6 +47,7 @@ _JUDGED = ("prefill_tokens_per_s", "decode_tokens_per_s", "first_token_s")
 @click.option("--memory-limit", "memory_bytes", type=_shared.BYTES, help="Stop the engine beyond this.")
 @click.option("--task", default="general", show_default=True, help="Sets the default workload.")
 @_shared.workload_options
+@_shared.setting_options
 @_shared.machine_options
 @_shared.output_option
 @_shared.json_option
@@ -74,6 +76,7 @@ def command(
     backend: str | None,
     engine_id: str | None,
     no_calibrate: bool,
+    settings: "LoadSettings",
     output_path: str | None,
     as_json: bool,
 ) -> None:
@@ -126,7 +129,7 @@ def command(
         _picks(catalog, recommendation_file, top_count or 1)
         if recommendation_file
         else [
-            _candidate(catalog, machine, workload, name, config_file, quant_text, kv_quant_id)
+            _candidate(catalog, machine, workload, name, config_file, quant_text, kv_quant_id, settings)
             for name in names or (None,)
         ]
     )
@@ -199,6 +202,7 @@ def _candidate(
     config_file: str | None,
     quant_text: str | None,
     kv_quant_id: str | None,
+    settings: "LoadSettings",
 ) -> "Candidate":
     from advisor.cli._subject import Subject, resolve_subject
     from advisor.predict import predict
@@ -216,7 +220,7 @@ def _candidate(
     here = () if subject.path else _local_artifacts(catalog, subject)
     wanted = {artifact.quant_id for artifact in subject.artifact_choices()}
     choices = tuple(artifact for artifact in here if artifact.quant_id in wanted) or subject.artifact_choices()
-    estimate = predict(subject.model, choices, machine, workload, kv_quant_id=kv_quant_id)
+    estimate = predict(subject.model, choices, machine, workload, kv_quant_id=kv_quant_id, settings=settings)
     artifact = next(artifact for artifact in choices if artifact.quant_id == estimate.quant_id)
     path = subject.path or artifact.local_path
     return Candidate(estimate=estimate, model=subject.model, artifact=artifact, local_path=path)

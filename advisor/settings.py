@@ -1,0 +1,163 @@
+"""Load-time settings: fixed by the user, or the best of those compared.
+
+A search places every model with the engine's usual settings; `tuned` then tries the others on what it found, where
+the model of speed and memory tells them apart: the micro-batch of prompts longer than it (placed anew, for its
+buffers take room from layers), a mapped file or none, and what memory flash attention saves.
+"""
+
+from dataclasses import dataclass, replace
+
+from advisor.errors import BadRequestError
+from advisor.kv_cache import LLAMA_CPP
+from advisor.machine import CPU_DEVICE_ID, Machine
+from advisor.types import ComparedSetting, Deployment, Estimate, Workload
+from catalog.types import ArtifactSpec, ModelSpec
+
+#: Micro-batches worth comparing; the engine's own is 512.
+UBATCH_TOKENS = (512, 1024, 2048)
+_MOST_THREADS_COUNT = 4096
+_MOST_BATCH_TOKENS = 1 << 20
+#: A setting is left for another that is this much faster over a whole turn, or as fast and this much smaller.
+_GAIN_FRAC = 0.03
+_EQUAL_FRAC = 0.005
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadSettings:
+    """What the user fixed; None leaves it to the advisor."""
+
+    threads_count: int | None = None
+    batch_tokens: int | None = None
+    ubatch_tokens: int | None = None
+    flash_attention: bool | None = None
+    mmap: bool | None = None
+
+    def check(self) -> None:
+        """Refuse settings that no engine takes.
+
+        Raises:
+            BadRequestError: if a number is out of its range, or a micro-batch larger than its batch.
+        """
+        for option, value, most in (
+            ("--threads", self.threads_count, _MOST_THREADS_COUNT),
+            ("--batch", self.batch_tokens, _MOST_BATCH_TOKENS),
+            ("--ubatch", self.ubatch_tokens, _MOST_BATCH_TOKENS),
+        ):
+            if value is not None and not 1 <= value <= most:
+                raise BadRequestError(f"{option} {value} is out of range; give 1 to {most}")
+        if self.batch_tokens and self.ubatch_tokens and self.ubatch_tokens > self.batch_tokens:
+            raise BadRequestError(
+                f"--ubatch {self.ubatch_tokens} is larger than --batch {self.batch_tokens}; "
+                f"give --batch {self.ubatch_tokens} or more"
+            )
+
+    def applied(self, base: Deployment) -> Deployment:
+        """A deployment with what was fixed; a batch holds its micro-batch."""
+        batch = self.batch_tokens or max(base.batch_tokens, self.ubatch_tokens or 0)
+        return replace(
+            base,
+            threads_count=self.threads_count or base.threads_count,
+            batch_tokens=batch,
+            ubatch_tokens=min(batch, self.ubatch_tokens or base.ubatch_tokens),
+            flash_attention=base.flash_attention if self.flash_attention is None else self.flash_attention,
+            mmap=base.mmap if self.mmap is None else self.mmap,
+        )
+
+
+NOTHING_FIXED = LoadSettings()
+
+
+def tuned(
+    made: Estimate,
+    model: ModelSpec,
+    artifact: ArtifactSpec,
+    machine: Machine,
+    workload: Workload,
+    *,
+    fixed: LoadSettings = NOTHING_FIXED,
+    available_bytes: dict[str, int] | None = None,
+) -> Estimate:
+    """The best of the settings beside an estimate's own, with the comparison in ``settings``.
+
+    Args:
+        made: the estimate of a placement with the usual settings; returned as it is where there is nothing to try.
+        model: the model.
+        artifact: the weights it was made for.
+        machine: the machine.
+        workload: what is asked of it.
+        fixed: what the user fixed, which is not varied.
+        available_bytes: memory by device where it is limited to less than is free.
+    """
+    if machine.engine_id != LLAMA_CPP or not made.memory.fits:
+        return made
+    from advisor.predict import candidates  # it uses this module's settings
+
+    def tried(settings: LoadSettings) -> Estimate | None:
+        found = candidates(
+            model,
+            artifact,
+            machine,
+            workload,
+            kv_quant_id=made.deployment.kv_quant_id,
+            available_bytes=available_bytes,
+            settings=settings,
+        )
+        return min(found, key=_turn_s, default=None)
+
+    best, own, rows = made, fixed, [(_name(made), made)]
+    for step in _steps(made, fixed, workload):
+        settings = replace(own, **step)  # type: ignore[arg-type]
+        option = tried(settings)
+        if option is None or option.deployment in [row.deployment for _, row in rows]:
+            continue
+        rows.append((_name(option), option))
+        if "flash_attention" not in step and _is_better(option, best):
+            best, own = option, settings
+    if len(rows) == 1:
+        return made
+    return replace(best, settings=tuple(_row(name, option, option is best) for name, option in rows))
+
+
+def _steps(made: Estimate, fixed: LoadSettings, workload: Workload) -> list[dict[str, int | bool]]:
+    """One setting changed at a time, those that can matter: on the CPU alone larger micro-batches do not."""
+    accelerated = any(device_id != CPU_DEVICE_ID for device_id in made.deployment.layers_by_device)
+    streams = made.deployment.backend != "cpu"
+    steps: list[dict[str, int | bool]] = []
+    if fixed.ubatch_tokens is None and (accelerated or streams):
+        usual = made.deployment.ubatch_tokens
+        most = made.deployment.batch_tokens
+        sizes = [size for size in UBATCH_TOKENS if usual < size <= most and workload.prompt_tokens > size // 2]
+        steps += [{"ubatch_tokens": size} for size in sizes]
+    on_cpu = CPU_DEVICE_ID in made.deployment.layers_by_device or made.deployment.experts_on_cpu_layers_count > 0
+    if fixed.mmap is None and on_cpu and made.deployment.mmap:
+        steps.append({"mmap": False})
+    if fixed.flash_attention is None and made.deployment.kv_quant_id == "f16":
+        steps.append({"flash_attention": False})
+    return steps
+
+
+def _turn_s(made: Estimate) -> float:
+    """Seconds of a whole turn: the prompt and its answer."""
+    return made.first_token_s.mid + made.workload.output_tokens / made.decode_tokens_per_s.mid
+
+
+def _is_better(option: Estimate, best: Estimate) -> bool:
+    faster = _turn_s(option) < (1.0 - _GAIN_FRAC) * _turn_s(best)
+    equal = _turn_s(option) <= (1.0 + _EQUAL_FRAC) * _turn_s(best)
+    return faster or (equal and option.memory.total_bytes < (1.0 - _GAIN_FRAC) * best.memory.total_bytes)
+
+
+def _name(made: Estimate) -> str:
+    how = made.deployment
+    parts = [f"micro-batch {how.ubatch_tokens}", "mapped file" if how.mmap else "no mapped file"]
+    return ", ".join([*parts, *([] if how.flash_attention else ["no flash attention (only its memory is told apart)"])])
+
+
+def _row(name: str, made: Estimate, chosen: bool) -> ComparedSetting:
+    return ComparedSetting(
+        setting=name,
+        decode_tokens_per_s=made.decode_tokens_per_s.mid,
+        prefill_tokens_per_s=made.prefill_tokens_per_s.mid,
+        memory_total_bytes=made.memory.total_bytes,
+        chosen=chosen,
+    )
