@@ -14,6 +14,7 @@ from advisor.estimate import estimate
 from advisor.machine import Machine
 from advisor.predict import candidates
 from advisor.search import limited_memory
+from advisor.spans import span
 from advisor.types import Estimate, EstimateWarning, Extreme, Limits, Workload
 from advisor.workloads import MAX_CONCURRENCY, TASKS
 from catalog.types import ArtifactSpec, ModelSpec
@@ -145,7 +146,7 @@ def _within_limits(made: Estimate, limits: Limits, when: str) -> _Answer:
         return _Answer(limited_by="speed", reason=f"{when} it decodes {decode:.3g} tok/s")
     if limits.max_first_token_s is not None and first > limits.max_first_token_s:
         prompt = made.workload.prompt_tokens
-        return _Answer(limited_by="wait", reason=f"first token after {first:.3g} s for a prompt of {prompt} tokens")
+        return _Answer(limited_by="wait", reason=f"first token after {span(first)} for a prompt of {prompt} tokens")
     return _Answer(made)
 
 

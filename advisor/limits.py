@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 from advisor.errors import BadRequestError
 from advisor.score import ScoredEstimate
+from advisor.spans import span
 from advisor.types import Estimate, Limits
 from catalog.units import GIB
 
@@ -85,7 +86,7 @@ def _missed_by(made: Estimate, limits: Limits) -> list[Miss]:
         text = f"decodes {decode:.3g} tok/s, below --min-tps {slowest:g}"
         found.append(Miss(field="min_tokens_per_s", flag="--min-tps", have=decode, want=slowest, text=text))
     if longest is not None and first > longest:
-        text = f"first token after {first:.3g} s, above --max-ttft {longest:g}"
+        text = f"first token after {span(first)}, above --max-ttft {longest:g}"
         found.append(Miss(field="max_first_token_s", flag="--max-ttft", have=first, want=longest, text=text))
     return found
 

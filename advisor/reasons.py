@@ -1,6 +1,7 @@
 """Why a pick is where it is, in words."""
 
 from advisor.score import ScoredEstimate
+from advisor.spans import span
 from advisor.types import Estimate, EstimateWarning
 from catalog.types import ModelSpec
 from catalog.units import GIB
@@ -43,24 +44,17 @@ def _bottleneck(made: Estimate) -> str:
     return f"{share:.0%} of a token's time is {slowest.name.removeprefix('decode.')}, {slowest.bound}-bound"
 
 
-def _span(seconds: float) -> str:
-    """A duration in the unit people would say it in."""
-    if seconds >= 2 * 3600:
-        return f"{seconds / 3600:.1f} h"
-    return f"{seconds / 60:.0f} min" if seconds >= 120 else f"{seconds:.2g} s"
-
-
 def _documents_reason(made: Estimate) -> str:
     """What counts for a model that reads and does not write: documents per second."""
     each_s, tokens = made.first_token_s.mid, made.workload.prompt_tokens
-    return f"reads {1.0 / each_s:.3g} documents of {tokens} tokens per second, each in {each_s:.2g} s"
+    return f"reads {1.0 / each_s:.3g} documents of {tokens} tokens per second, each in {span(each_s)}"
 
 
 def _wait_reason(option: ScoredEstimate) -> str:
     made = option.estimate
-    cold = f"first token after {_span(made.first_token_s.mid)} for a new {made.workload.prompt_tokens}-token prompt"
+    cold = f"first token after {span(made.first_token_s.mid)} for a new {made.workload.prompt_tokens}-token prompt"
     if option.turn_wait_s < 0.99 * made.first_token_s.mid:
-        return f"{cold}, about {_span(option.turn_wait_s)} with the prompt cache"
+        return f"{cold}, about {span(option.turn_wait_s)} with the prompt cache"
     return cold
 
 

@@ -15,6 +15,7 @@ from advisor.obtain import quant_ids
 from advisor.request import Candidate, Preference, Request, preference
 from advisor.score import ScoredEstimate, parts
 from advisor.search import in_best_setting, least_quality, search_all, search_model
+from advisor.spans import span
 from advisor.types import Change, EstimateWarning, Limits, Rejection, Task, Why
 from advisor.workloads import TASKS
 from catalog.load import Catalog
@@ -201,7 +202,7 @@ def _too_slow(option: ScoredEstimate) -> str:
         found.append(f"{speed:.3g} tok/s where {profile.usable_tokens_per_s:g} are usable")
     if option.turn_wait_s > profile.patience_s:
         found.append(
-            f"{option.turn_wait_s:.3g} s to the first token of a turn where {profile.patience_s:g} are bearable"
+            f"{span(option.turn_wait_s)} to the first token of a turn where {span(profile.patience_s)} is bearable"
         )
     return " and ".join(found)
 
@@ -215,7 +216,7 @@ def shortfalls(option: ScoredEstimate, first: Candidate) -> list[str]:
         "quality": f"quality {option.quality.mid:.0f} against {first.best.quality.mid:.0f} of {name}",
         "decode": f"decodes {made.decode_tokens_per_s.mid:.3g} tok/s against {other.decode_tokens_per_s.mid:.3g}"
         f" of {name}",
-        "wait": f"first token after {option.turn_wait_s:.3g} s a turn against {first.best.turn_wait_s:.3g} s of {name}",
+        "wait": f"first token after {span(option.turn_wait_s)} a turn against {span(first.best.turn_wait_s)} of {name}",
     }
     losses = {key: 1.0 - own[key] / best[key] for key in texts if best[key] > 0.0}
     found = [key for key in sorted(losses, key=lambda key: -losses[key]) if losses[key] > _SMALL_SHARE]

@@ -26,6 +26,9 @@ TASKS = ("coding", "chat", "reasoning", "agentic", "rag", "embedding", "vision",
 
 _DATA_DIR = Path(__file__).resolve().parent / "data"  # importlib.resources would cost 10 ms of imports
 
+#: Quantisations that a message offers where a name resembles none.
+_USUAL_QUANT_IDS = ("Q4_K_M", "Q5_K_M", "Q6_K", "Q8_0")
+
 T = TypeVar("T")
 
 
@@ -75,6 +78,13 @@ class Catalog:
         exact = self.models.get(text)
         return exact or self.models[resolve("model", text, self._model_tiers, self.models)]
 
+    def known_model(self, text: str) -> ModelSpec | None:
+        """As `model`, but None for an unknown or ambiguous name, without looking for similar ones."""
+        try:
+            return self.models.get(text) or self.models[resolve("model", text, self._model_tiers, ())]
+        except UnknownNameError:
+            return None
+
     def quant(self, text: str) -> QuantSpec:
         """The quantisation of a name such as ``q4_k_m``.
 
@@ -82,7 +92,13 @@ class Catalog:
             UnknownNameError: if there is none.
         """
         tier = {fold(quant_id): [quant_id] for quant_id in self.quants}
-        return self.quants[resolve("quantisation", text, [tier], self.quants)]
+        try:
+            return self.quants[resolve("quantisation", text, [tier], self.quants)]
+        except UnknownNameError as error:
+            if error.nearest or error.candidates:
+                raise
+            usual = tuple(quant_id for quant_id in _USUAL_QUANT_IDS if quant_id in self.quants)
+            raise UnknownNameError("quantisation", text, nearest=usual) from None
 
     def chip(self, text: str, memory_bytes: int | None = None) -> ChipSpec:
         """The chip of a name or PCI id; a memory size picks the variant.

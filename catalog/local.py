@@ -183,9 +183,8 @@ def _matched(found: Found, model: ModelSpec, artifact: ArtifactSpec, catalog: Ca
 
 def _record_of(found: Found, model: ModelSpec, catalog: Catalog) -> ModelSpec | None:
     for name in _names(found, model):
-        try:
-            record = catalog.model(name)
-        except CatalogError:
+        record = catalog.known_model(name)
+        if record is None:
             continue
         if record.geometry is not None and model.geometry is not None and _alike(record.geometry, model.geometry):
             return record

@@ -7,6 +7,8 @@ from probes.types import Check, Conditions, Device, EngineDevice, EngineReport, 
 from reports import format as fmt
 from reports.text import plain
 
+_NAMES_SHOWN = 4
+
 _MEASURED_UNITS = {
     "bytes_per_s": fmt.bandwidth,
     "flop_per_s": fmt.compute,
@@ -50,6 +52,18 @@ def limits(hard: Limits) -> str:
 def quality(score: Quality) -> str:
     """A quality interval; a star marks one that was imputed."""
     return fmt.score_interval(score.low, score.mid, score.high) + ("*" if score.imputed else "")
+
+
+def quality_mid(score: Quality) -> str:
+    """A quality without its interval, for a table that has no room; a star marks one that was imputed."""
+    return fmt.points(score.mid) + ("*" if score.imputed else "")
+
+
+def listed(names: Sequence[str]) -> str:
+    """The first names of a list, and how many more there are."""
+    shown = ", ".join(map(plain, names[:_NAMES_SHOWN]))
+    rest = len(names) - _NAMES_SHOWN
+    return f"{shown} and {rest} more" if rest > 0 else shown
 
 
 def choice_name(choice: Choice) -> str:

@@ -26,10 +26,10 @@ def this_profile(*, quiet: bool = False) -> HardwareProfile:
     return profile
 
 
-def this_calibration(profile: HardwareProfile, *, quiet: bool = False) -> Calibration | None:
-    """The calibration of this machine's engine; made now if there is none; None without an engine."""
+def this_calibration(profile: HardwareProfile, *, run: bool = True, quiet: bool = False) -> Calibration | None:
+    """The saved calibration of this machine's engine; made now if there is none and ``run`` allows it."""
     found = find_calibration(profile.profile_id)
-    if found is not None or engine_key() is None:
+    if found is not None or not run or engine_key() is None:
         return found
     from advisor.engines.base import EngineError
 
@@ -120,7 +120,7 @@ def _machine(
         calibration = find_calibration(profile.profile_id)
         return from_profile(profile, calibration, catalog, backend=backend), profile.host.os
     profile = this_profile(quiet=quiet)
-    calibration = None if no_calibrate else this_calibration(profile, quiet=quiet)
+    calibration = this_calibration(profile, run=not no_calibrate, quiet=quiet)
     has_engine = engine_key() is not None
     machine = from_profile(profile, calibration, catalog, backend=backend, engine_available=has_engine)
     return machine, profile.host.os

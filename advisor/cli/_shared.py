@@ -115,9 +115,7 @@ def machine_options(function: F) -> F:
             click.option("--hardware", help='What if: "rtx 5090", "rtx 3090*2+64GiB", "m4 max 64GiB".'),
             click.option("--backend", help="cuda, metal, rocm, vulkan, sycl or cpu."),
             click.option("--engine", "engine_id", help="llama.cpp, vllm, mlx, tensorrt-llm or ollama."),
-            click.option(
-                "--no-calibrate", is_flag=True, help="Run no calibration; use one saved here, or data sheets."
-            ),
+            click.option("--no-calibrate", is_flag=True, help="Run no calibration: use a saved one, or data sheets."),
         ],
     )
 

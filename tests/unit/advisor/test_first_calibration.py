@@ -27,3 +27,14 @@ def test_a_damaged_history_does_not_cost_the_calibration(tmp_path: Path, capsys:
     (tmp_path / "history.sqlite3").write_text("these are my notes, not a database " * 40)
     assert _machine.this_calibration(report_examples.profile(), quiet=True) == report_examples.calibration()
     assert "not added to the history" in capsys.readouterr().err
+
+
+def test_no_calibrate_uses_a_saved_calibration_and_runs_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_args: object, **_options: object) -> None:
+        raise AssertionError("a calibration was run")
+
+    monkeypatch.setattr(_machine, "calibrate", refuse)
+    monkeypatch.setattr(_machine, "engine_key", lambda: "llama.cpp-test")
+    for saved in (None, report_examples.calibration()):
+        monkeypatch.setattr(_machine, "find_calibration", lambda _profile_id, saved=saved: saved)
+        assert _machine.this_calibration(report_examples.profile(), run=False) == saved
