@@ -378,10 +378,14 @@ def too_large(model: ModelSpec, smallest: ArtifactSpec | None, machine: Machine,
     if smallest is None:
         return Rejection(model_id=model.model_id, reason="no quantisation of it is known")
     needed_gib = smallest.file_bytes / GIB
-    free_gib = sum(limited_memory(machine, request.limits).values()) / GIB
+    free, where = limited_memory(machine, request.limits), ""
+    if machine.engine_id not in GGUF_ENGINES and len(free) > 1:  # other engines keep a model off the CPU
+        free, where = {device: size for device, size in free.items() if device != CPU_DEVICE_ID}, " on accelerators"
+    free_gib = sum(free.values()) / GIB
     return Rejection(
         model_id=model.model_id,
         quant_id=smallest.quant_id,
-        reason=f"needs {needed_gib:.1f} GiB for weights alone at {smallest.quant_id}, {free_gib:.1f} GiB is free",
-        fix=f"a machine with {needed_gib * 1.1 + 1:.0f} GiB free",
+        reason=f"needs {needed_gib:.1f} GiB for weights alone at {smallest.quant_id}, "
+        f"{free_gib:.1f} GiB is free{where}",
+        fix=f"a machine with {needed_gib * 1.1 + 1:.0f} GiB free{where}",
     )

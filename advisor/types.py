@@ -59,14 +59,12 @@ class EstimateWarning(StrEnum):
     """Caveats an estimate carries; worded by ``reports``."""
 
     GEOMETRY_APPROXIMATE = "geometry_approximate"
-    CONTEXT_CLIPPED = "context_clipped"
     UNCALIBRATED_TYPE = "uncalibrated_type"
     SPILLS_TO_CPU = "spills_to_cpu"
     OVERFULL = "overfull"
     CALIBRATION_POLLUTED = "calibration_polluted"
     NO_ENGINE = "no_engine"
     UNKNOWN_CHIP_RATES = "unknown_chip_rates"
-    EXTRAPOLATED = "extrapolated"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

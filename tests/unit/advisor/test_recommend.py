@@ -4,10 +4,13 @@ import pytest
 
 from advisor.eligibility import reject
 from advisor.errors import NothingFitsError
+from advisor.machines import from_hardware
 from advisor.recommend import LocalFile, Request, recommend
+from advisor.search import too_large
 from advisor.types import Limits, Task
 from advisor.workloads import TASKS, make_workload
 from catalog.units import GIB
+from catalog.weights import weigh
 
 STAMP = {"created_at": "2026-01-01T00:00:00Z", "tool_version": "0"}
 
@@ -111,3 +114,13 @@ def test_rules_give_their_reason(catalog):
     assert "made for vision" in reject(chat, make_workload(Task.VISION), Limits()).reason
     assert "shape" in reject(replace(chat, geometry=None), workload, Limits()).reason
     assert "GGUF" in reject(replace(chat, repos={}), workload, Limits()).reason
+
+
+def test_engines_that_keep_off_the_cpu_count_no_ram_as_free(catalog):
+    here = replace(from_hardware(catalog.hardware("rtx 4090"), catalog), engine_id="vllm")
+    request = Request(workload=make_workload(Task.CHAT))
+    model = catalog.model("Qwen/Qwen3-32B")
+    refusal = too_large(model, weigh(model, "BF16"), here, request)
+    assert refusal.reason.endswith("24.0 GiB is free on accelerators")
+    both = too_large(model, weigh(model, "BF16"), replace(here, engine_id="llama.cpp"), request)
+    assert both.reason.endswith("54.0 GiB is free")
