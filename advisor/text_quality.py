@@ -7,6 +7,7 @@ harder than another: a few hundred tokens tell a loss of one per cent. Pure but 
 import math
 import statistics
 from collections.abc import Sequence
+from importlib import resources
 from pathlib import Path
 
 from advisor.engines.base import ScoredText
@@ -22,7 +23,7 @@ _MIN_TOKENS = 16
 
 def bundled_text() -> str:
     """The text that comes along: written for this purpose, so no model has learnt it by heart; public domain."""
-    return (Path(__file__).parent / "data" / "quality_text.txt").read_text(encoding="utf-8")
+    return resources.files("advisor").joinpath("data", "quality_text.txt").read_text(encoding="utf-8")
 
 
 def read_text(path: str) -> str:

@@ -28,7 +28,11 @@ HEAVY = ("torch", "llama_cpp", "pandas", "matplotlib", "pydantic", "jinja2", "nu
 
 def dataclasses_of(module_name):
     module = importlib.import_module(module_name)
-    return [item for item in vars(module).values() if dataclasses.is_dataclass(item) and item.__module__ == module_name]
+    return [
+        item
+        for item in vars(module).values()
+        if dataclasses.is_dataclass(item) and item.__module__.startswith(module_name)
+    ]
 
 
 @pytest.mark.parametrize("module_name", FIELD_MODULES)

@@ -57,7 +57,7 @@ def every_launch() -> list[tuple[str, launch.Launch]]:
         backend="metal", quant_id="MLX-4bit", file_format="mlx", layers_by_device={"metal:0": 36}, kv_quant_id="q8_0"
     )
     cases: list[tuple[str, Deployment, ModelSpec]] = [
-        *((engine_id, made, MODEL) for engine_id in launch.GGUF_ENGINE_IDS for made in gguf),
+        *((engine_id, made, MODEL) for engine_id in sorted(launch.GGUF_ENGINE_IDS) for made in gguf),
         *((engine_id, made, MODEL) for engine_id in ("vllm", "tensorrt-llm") for made in dense),
         ("mlx", mlx, MODEL),
         ("llama.cpp", deployment(), EMBEDDER),

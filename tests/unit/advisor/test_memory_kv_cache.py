@@ -194,4 +194,8 @@ def test_what_the_engine_would_refuse_is_known_beforehand(shape, kv_quant_id, fl
 def test_encoders_keep_no_cache_except_the_one_that_does():
     shape = geometry("A" * 4)
     assert kv_cache_bytes(shape, "modern-bert", context_tokens=512) == 0
-    assert kv_cache_bytes(shape, "llama-embed", context_tokens=512) == kv_cache_bytes(shape, "llama", context_tokens=512) > 0
+    assert (
+        kv_cache_bytes(shape, "llama-embed", context_tokens=512)
+        == kv_cache_bytes(shape, "llama", context_tokens=512)
+        > 0
+    )
