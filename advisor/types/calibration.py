@@ -1,0 +1,75 @@
+"""The rates of a machine, and the calibration they came from."""
+
+from advisor.types.prediction import Basis, SCHEMA_VERSION
+from advisor.types.validation import EngineBuild
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rates:
+    """What one device achieves with one engine backend: the coefficients of the cost model.
+
+    Per weight type: seconds per weight byte while decoding one token, and seconds per flop
+    while working through a prompt. ``*_sigma`` is the standard deviation of the logarithm of the
+    whole phase's time around the prediction.
+    """
+
+    device_id: str
+    backend: str
+    basis: Basis
+    decode_s_per_byte: Mapping[str, float]  # by tensor type, with "*" for every other type
+    prefill_s_per_flop: Mapping[str, float]
+    kv_s_per_byte: float
+    attention_s_per_flop: float
+    decode_s_per_layer: float = 0.0
+    decode_s_per_moe_layer: float = 0.0
+    cached_bytes: float = 0.0  # weights that stay in the last-level cache from one token to the next
+    decode_s_per_operation: float = 0.0  # graph node: a launch on a GPU, a barrier on a CPU
+    decode_s_per_token: float = 0.0
+    decode_s_per_flop: float = 0.0
+    decode_expert_factor: float = 1.0  # time of a routed-expert byte relative to a dense one
+    output_factor: float = 1.0  # time of an output-layer byte relative to one of the layers
+    decode_attention_s_per_flop: float = 0.0
+    state_s_per_byte: float = 0.0  # recurrent state, decoding
+    state_s_per_flop: float = 0.0  # recurrent state, per prompt token
+    prefill_s_per_activation: float = 0.0  # per token, layer and hidden dimension
+    prefill_s_per_routed_activation: float = 0.0  # per token, chosen expert and value it takes in or works on
+    prefill_s_per_layer: float = 0.0  # per micro-batch
+    prefill_moe_factor: float = 1.0  # time of routed-expert flop relative to dense flop
+    ubatch_half_tokens: float = 0.0  # micro-batch at which prefill runs at half its full rate
+    expert_half_tokens: float = 0.0  # the same for the tokens that reach one expert
+    prefill_s_per_byte: float = 0.0  # weights swept once per micro-batch
+    prefill_s_per_moe_layer: float = 0.0  # per micro-batch
+    batch_matvec_factor: float = 1.0  # time of a further user's flop in a matrix-vector kernel, relative to prefill's
+    batch_half_tokens: float | None = None  # users at which a matrix kernel runs at half its rate; None: there is none
+    experts_reread: bool = False  # matrix-vector kernels read an expert again for each user who wakes it
+    decode_s_per_dot: Mapping[str, float] = field(default_factory=dict)  # row times token: "repacked" types, "*" others
+    related_types: tuple[str, ...] = ()  # types with rates of a like type, none of their own
+    repacked_types: tuple[str, ...] = ()  # types the CPU multiplies several rows of at once
+    expert_s_per_dot: float = 0.0  # row of an expert's matrix times a prompt token that wakes it
+    expert_s_per_byte: Mapping[str, float] = field(default_factory=dict)  # expert fetched for a micro-batch, by type
+    deep_attention_s_per_flop: float = 0.0  # further cost of a prompt's attention to tokens far back
+    deep_decode_attention_s_per_flop: float = 0.0  # the same for a decoded token
+    attention_s_per_score: float = 0.0  # without flash attention the score matrix goes through memory
+    decode_sigma: float = 0.3
+    prefill_sigma: float = 0.4
+    threads_count: int | None = None
+    memory_bytes_per_s: float | None = None  # the roof no estimate may pass
+    flop_per_s: float | None = None
+    source: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Calibration:
+    """Rates measured through the engine on this machine, and the samples they were fitted from."""
+
+    calibration_id: str
+    profile_id: str
+    engine: EngineBuild
+    created_at: str
+    rates: tuple[Rates, ...]
+    samples: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    polluted: bool = False
+    schema_version: int = SCHEMA_VERSION
+    kind: str = "calibration"
