@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from advisor import roofline
 from advisor.errors import BadRequestError
-from advisor.kv_cache import LLAMA_CPP, SERVING_ENGINES, kv_cache_bytes
+from advisor.memory.kv_cache import LLAMA_CPP, SERVING_ENGINES, kv_cache_bytes
 from advisor.types import Rates
 from advisor.work import decode_work
 from catalog.types import ArtifactSpec, Geometry

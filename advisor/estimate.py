@@ -7,10 +7,9 @@ Everything that predicts (``estimate``, ``recommend``, ``plan``, ``validate``, `
 import math
 from dataclasses import dataclass, replace
 
-from advisor import memory, roofline
+from advisor import roofline
 from advisor.errors import BadRequestError
 from advisor.experience import Subject, corrected, subject_of
-from advisor.kv_cache import LLAMA_CPP_ENGINES, bytes_per_element
 from advisor.machine import (
     ASSUMED_DISK_BYTES_PER_S,
     ASSUMED_LINK_BYTES_PER_S,
@@ -18,6 +17,8 @@ from advisor.machine import (
     Machine,
     MachineDevice,
 )
+from advisor.memory import plan as memory
+from advisor.memory.kv_cache import LLAMA_CPP_ENGINES, bytes_per_element
 from advisor.types import (
     Basis,
     Bound,

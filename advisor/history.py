@@ -15,8 +15,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from advisor import codec, series
+from advisor import codec
 from advisor.errors import AdvisorError
+from advisor.regression import series
 from advisor.types import (
     Calibration,
     HistoryEntry,

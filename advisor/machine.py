@@ -7,9 +7,9 @@ A `Machine` is built from this computer's profile and calibration, or from data 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from advisor.cpu_repack import COMMON
 from advisor.errors import BadRequestError
 from advisor.experience import Experience
+from advisor.memory.cpu_repack import COMMON
 from advisor.types import Rates
 
 CPU_DEVICE_ID = "cpu"

@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from advisor import cpu_repack
+from advisor.datasheets.traits import is_arm
 from advisor.errors import BadRequestError
 from advisor.machine import CPU_DEVICE_ID, Machine, MachineDevice
-from advisor.traits import is_arm
+from advisor.memory import cpu_repack
 from advisor.types import Calibration, Rates
 from catalog.chips import HardwareSpec
 from catalog.errors import UnknownNameError
@@ -64,7 +64,7 @@ def from_profile(
 
 def _datasheet_rates(chip: ChipSpec, backend: str, *, device_id: str, threads_count: int | None = None) -> Rates:
     # the fitted effects are read from a file: only where something was not calibrated
-    from advisor.datasheet import rates_for_chip
+    from advisor.datasheets.datasheet import rates_for_chip
 
     return rates_for_chip(chip, backend, device_id=device_id, threads_count=threads_count)
 

@@ -8,9 +8,9 @@ experts) with routed experts of the first layers on the CPU, then with whole lay
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from advisor.cpu_repack import COMMON
-from advisor.kv_cache import LLAMA_CPP_ENGINES, SERVING_ENGINES, unusable_reason
-from advisor.memory import CPU, Footprint, arrange, footprint_of, shares_memory
+from advisor.memory.cpu_repack import COMMON
+from advisor.memory.kv_cache import LLAMA_CPP_ENGINES, SERVING_ENGINES, unusable_reason
+from advisor.memory.plan import CPU, Footprint, arrange, footprint_of, shares_memory
 from advisor.types import Deployment, MemoryPlan, Workload
 from catalog.types import ArtifactSpec, ModelSpec
 
@@ -39,7 +39,7 @@ def place(
         devices: available bytes by device (None: unknown), accelerators in order of preference.
         base: everything about the deployment that is not placement.
         shared: accelerators whose memory is the computer's own; Metal devices always are.
-        repacked_types: what this machine's engine rearranges (see ``advisor.cpu_repack``).
+        repacked_types: what this machine's engine rearranges (see ``advisor.memory.cpu_repack``).
 
     Raises:
         BadRequestError: if the KV type is unknown.

@@ -6,8 +6,8 @@ from dataclasses import replace
 from advisor import placement
 from advisor.errors import BadRequestError
 from advisor.estimate import estimate
-from advisor.kv_cache import SERVING_ENGINES, unusable_reason
 from advisor.machine import Machine
+from advisor.memory.kv_cache import SERVING_ENGINES, unusable_reason
 from advisor.settings import NOTHING_FIXED, LoadSettings, tuned
 from advisor.types import Deployment, Estimate, Workload
 from catalog.types import ArtifactSpec, ModelSpec

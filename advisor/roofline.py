@@ -1,7 +1,7 @@
 """Seconds from work: the cost model, and the only place where it is written down.
 
 A step's time is a sum of terms, each linear in one coefficient of `Rates`, so the same formula
-predicts, explains itself line by line, and is fitted by linear least squares (``advisor.calibrate``
+predicts, explains itself line by line, and is fitted by linear least squares (``advisor.calibration.calibrate``
 on this machine, the data-sheet fit on published runs)::
 
     decode  = Σ_type bytes·s_per_byte + flop·s_per_flop + dots·s_per_dot

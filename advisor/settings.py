@@ -8,8 +8,8 @@ buffers take room from layers), a mapped file or none, and what memory flash att
 from dataclasses import dataclass, replace
 
 from advisor.errors import BadRequestError
-from advisor.kv_cache import LLAMA_CPP
 from advisor.machine import CPU_DEVICE_ID, Machine
+from advisor.memory.kv_cache import LLAMA_CPP
 from advisor.types import ComparedSetting, Deployment, Estimate, Workload
 from catalog.types import ArtifactSpec, ModelSpec
 

@@ -11,7 +11,7 @@ import batched_decode
 import offload
 from fit_datasheet import OUTPUT, ROOT, fit_all
 
-from advisor.coefficients import load_coefficients, to_document
+from advisor.datasheets.coefficients import load_coefficients, to_document
 from catalog.load import load_catalog
 
 DOCUMENT = ROOT / "advisor" / "docs" / "accuracy.md"

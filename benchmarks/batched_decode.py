@@ -12,8 +12,8 @@ from collections import defaultdict
 from fit_datasheet import BATCHED_BACKENDS, BATCHED_MODELS, read_rows
 
 from advisor.concurrency import batch_speeds
-from advisor.datasheet import rates_for_chip
-from advisor.published import artifact_of
+from advisor.datasheets.datasheet import rates_for_chip
+from advisor.datasheets.published import artifact_of
 from catalog.load import load_catalog
 
 

@@ -9,12 +9,12 @@ from collections.abc import Iterator
 
 from advisor.machine import Machine
 from advisor.machines import default_backend, from_hardware
-from advisor.recommend import rank
-from advisor.request import Candidate, Request
-from advisor.score import ABOUT_EQUAL_CHANCE, chance_better
-from advisor.search import search_all
+from advisor.recommendation.recommend import rank
+from advisor.recommendation.request import Candidate, Request
+from advisor.recommendation.score import ABOUT_EQUAL_CHANCE, chance_better
+from advisor.recommendation.search import search_all
+from advisor.recommendation.why import shortfalls
 from advisor.types import EstimateWarning, Task
-from advisor.why import shortfalls
 from advisor.workloads import make_workload
 from catalog.load import Catalog, load_catalog
 from catalog.units import GIB

@@ -19,12 +19,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from advisor.accuracy import rival_speeds
-from advisor.coefficients import Coefficients, to_document
-from advisor.datasheet_fit import PHASES, PhaseFit, Sample, spread_of_residuals
-from advisor.posynomial import Floats
-from advisor.published import RowError, parse_row, price_row
-from advisor.traits import traits_of
+from advisor.datasheets.accuracy import rival_speeds
+from advisor.datasheets.coefficients import Coefficients, to_document
+from advisor.datasheets.datasheet_fit import PHASES, PhaseFit, Sample, spread_of_residuals
+from advisor.datasheets.posynomial import Floats
+from advisor.datasheets.published import RowError, parse_row, price_row
+from advisor.datasheets.traits import traits_of
 from catalog.load import Catalog, load_catalog
 from catalog.units import GIB
 

@@ -15,8 +15,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from advisor.kv_cache import kv_cache_bytes
-from advisor.memory import plan_memory
+from advisor.memory.kv_cache import kv_cache_bytes
+from advisor.memory.plan import plan_memory
 from advisor.types import Deployment, MemoryPlan, Workload
 from catalog.errors import CatalogError
 from catalog.load import load_catalog

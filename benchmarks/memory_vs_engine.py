@@ -19,9 +19,9 @@ from pathlib import Path
 
 from advisor.engines.base import EngineError, LoadOptions
 from advisor.engines.llamacpp import Worker, open_worker
-from advisor.kv_cache import unusable_reason
-from advisor.memory import plan_memory
-from advisor.twin import TwinError, write_twin
+from advisor.memory.kv_cache import unusable_reason
+from advisor.memory.plan import plan_memory
+from advisor.twins.twin import TwinError, write_twin
 from advisor.types import Deployment, DeviceMemory, Workload
 from catalog.errors import CatalogError
 from catalog.load import Catalog, load_catalog

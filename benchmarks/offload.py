@@ -14,10 +14,10 @@ from collections.abc import Iterator
 
 from fit_datasheet import read_rows
 
-from advisor.datasheet import rates_for_chip
+from advisor.datasheets.datasheet import rates_for_chip
+from advisor.datasheets.published import RowError, artifact_of
 from advisor.estimate import estimate
 from advisor.machine import CPU_DEVICE_ID, Machine, MachineDevice
-from advisor.published import RowError, artifact_of
 from advisor.types import Deployment, Estimate, Workload
 from catalog.errors import CatalogError
 from catalog.load import Catalog, load_catalog

@@ -1,7 +1,7 @@
 """How often ``regress`` raises a false alarm, and how often it catches a real slowdown, on simulated noise.
 
 Every trial simulates two recordings of a suite (10 rounds of 3 windows per case, cases taking turns) on a
-machine with one kind of noise and passes them through ``advisor.regress``. Noise is shared by all cases of
+machine with one kind of noise and passes them through ``advisor.regression.regress``. Noise is shared by all cases of
 a suite, as it is on a real machine. Run: python benchmarks/regress_power.py [--trials N] [--seed N]
 """
 
@@ -12,8 +12,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from advisor import comparison, regress
-from advisor.thresholds import Gate
+from advisor.regression import comparison, regress
+from advisor.regression.thresholds import Gate
 from advisor.types import MetricSeries, Run, RunCase, RunEnvironment, ValidationStatus, Verdict
 
 Floats = NDArray[np.float64]

@@ -28,13 +28,14 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from advisor import bench, codec
-from advisor.comparison import between_runs
+from advisor import codec
 from advisor.engines.base import options_for
 from advisor.engines.llamacpp import open_worker
-from advisor.regress import regress
-from advisor.run_environment import read_environment
-from advisor.suite import Suite, parse_suite
+from advisor.regression import bench
+from advisor.regression.comparison import between_runs
+from advisor.regression.regress import regress
+from advisor.regression.run_environment import read_environment
+from advisor.regression.suite import Suite, parse_suite
 from advisor.types import Deployment, Finding, Run, Verdict
 from probes.scan import detect
 

@@ -10,13 +10,13 @@ from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from advisor import figures
 from advisor.engines.base import LoadOptions
 from advisor.engines.llamacpp import open_worker
-from advisor.measure import Subject, take_turns
-from advisor.truncate import layer_kinds, plan_stand_ins
-from advisor.twin import write_twin
+from advisor.twins.truncate import layer_kinds, plan_stand_ins
+from advisor.twins.twin import write_twin
 from advisor.types import Workload
+from advisor.validation import figures
+from advisor.validation.measure import Subject, take_turns
 from catalog.load import load_catalog
 from catalog.types import ModelSpec
 from catalog.weights import weigh

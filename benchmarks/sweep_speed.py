@@ -17,8 +17,8 @@ from time import perf_counter
 from advisor.estimate import estimate
 from advisor.machines import from_hardware
 from advisor.predict import base_deployment, candidates
-from advisor.request import Request
-from advisor.search import search_all
+from advisor.recommendation.request import Request
+from advisor.recommendation.search import search_all
 from advisor.types import Task
 from advisor.workloads import make_workload
 from catalog.load import load_catalog

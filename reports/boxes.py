@@ -1,6 +1,6 @@
 """Which box of a fleet runs what, and how fast: shared by the terminal, the page and its chart."""
 
-from advisor.series import typical
+from advisor.regression.series import typical
 from advisor.types import Fleet, FleetNode
 from reports import phrases
 from reports.text import plain

@@ -15,7 +15,8 @@ from collections.abc import Sequence
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
-from advisor import codec, score, workloads
+from advisor import codec, workloads
+from advisor.recommendation import score
 from advisor.types import Recommendation
 from reports import wording
 from reports.blocks import Block, Bullets, Command, Page, Stats, Tone

@@ -7,7 +7,7 @@ import click
 
 from advisor.cli._shared import Progress, say
 from advisor.errors import AdvisorError
-from advisor.weights_source import Candidate
+from advisor.validation.weights_source import Candidate
 from catalog.units import GIB
 
 #: Per model and quantisation: the path of its first file, or why it could not be had.
@@ -42,7 +42,7 @@ def _is_published(candidate: Candidate) -> bool:
 
 
 def _agreed(missing: Sequence[Candidate]) -> bool:
-    from advisor.hub_files import DownloadError, find_weights
+    from advisor.validation.hub_files import DownloadError, find_weights
 
     found = []
     for candidate in missing:
@@ -58,8 +58,8 @@ def _agreed(missing: Sequence[Candidate]) -> bool:
 
 def _fetch(missing: Sequence[Candidate], *, quiet: bool) -> Fetched:
     """Every candidate's file, or its error: one that cannot be had does not keep the next from being fetched."""
-    from advisor.download import Transfer, fetch, hub_cache
-    from advisor.hub_files import find_weights
+    from advisor.validation.download import Transfer, fetch, hub_cache
+    from advisor.validation.hub_files import find_weights
 
     found: dict[tuple[str, str], str | AdvisorError] = {}
     for candidate in missing:

@@ -16,10 +16,10 @@ def measure(shapes_path: str | None, *, quiet: bool, created_at: str, tool_versi
     Raises:
         AdvisorError: if the shapes cannot be read or the engine cannot run.
     """
-    from advisor.calibration_run import engine_key, thread_counts
+    from advisor.calibration.calibration_run import engine_key, thread_counts
+    from advisor.calibration.local_accuracy import default_shapes, measure_accuracy, read_shapes, summarise
     from advisor.cli._machine import this_profile
     from advisor.cli._shared import Progress
-    from advisor.local_accuracy import default_shapes, measure_accuracy, read_shapes, summarise
     from catalog.load import load_catalog
 
     entries = None if shapes_path is None else _read_json(shapes_path)

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from advisor import store
-from advisor.calibration_run import calibrate, engine_key, engine_version, find_calibration
+from advisor.calibration.calibration_run import calibrate, engine_key, engine_version, find_calibration
 from advisor.cli._shared import Progress, say
 from advisor.errors import BadRequestError
 from advisor.machine import Machine
@@ -69,7 +69,7 @@ def resolve_machine(
     Raises:
         BadRequestError: if both a profile and a what-if are named, or a name is unknown.
     """
-    from advisor.engine_requirements import check_engine, platform_of, with_engine
+    from advisor.engines.requirements import check_engine, platform_of, with_engine
 
     if engine_id is not None:
         check_engine(engine_id)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from advisor.machine import Machine
-    from advisor.request import Request
+    from advisor.recommendation.request import Request
     from advisor.types import Estimate, Limits, Recommendation, StackPlan, Why, Workload
     from catalog.load import Catalog
     from catalog.types import ArtifactSpec, ModelSpec
@@ -80,7 +80,7 @@ def verdict(made: "Estimate", limits: "Limits", *, asked: bool) -> int:
             _shared.say(f"advisor: {made.model_id} {made.quant_id}: not even the least is allowed; {short[0].reason}")
             return EXIT_NO
         return 0
-    from advisor.limits import broken_by
+    from advisor.recommendation.limits import broken_by
 
     broken = broken_by(made, limits)
     if broken is None:
@@ -112,7 +112,7 @@ def explain(catalog: "Catalog", machine: "Machine", request: "Request", text: st
         BadRequestError: for a file: only models of the catalog have a known quality.
     """
     from advisor.cli._subject import resolve_subject
-    from advisor.why import explain as explain_model
+    from advisor.recommendation.why import explain as explain_model
 
     if text.lower().endswith(".gguf"):
         raise BadRequestError(f"--why {text[:60]}: name a model of the catalog; advisor catalog add adds a file to it")
@@ -159,7 +159,7 @@ def with_extremes(
     kv_quant_ids: tuple[str, ...],
 ) -> "Estimate":
     """An estimate with the longest context and the most users that memory and limits allow."""
-    from advisor.inverse import Subject, longest_context, most_users
+    from advisor.recommendation.inverse import Subject, longest_context, most_users
 
     found = []
     for kv in kv_quant_ids:
@@ -245,7 +245,7 @@ def ranked_with_extremes(
 
 def asks_for_stack(task: str) -> bool:
     """Whether ``--task`` names several tasks, or a job that only makes sense beside a model."""
-    from advisor.jobs import COMPLETION, RERANKER
+    from advisor.stacks.jobs import COMPLETION, RERANKER
 
     return "," in task or task.strip().lower() in {COMPLETION, RERANKER}
 
@@ -276,9 +276,9 @@ def plan_stack(
     concurrency_count: int | None,
 ) -> "StackPlan":
     """The stack of ``--task A,B,C``."""
-    from advisor import stack
     from advisor.clock import utc_now
-    from advisor.jobs import make_job, parse_jobs
+    from advisor.stacks import stack
+    from advisor.stacks.jobs import make_job, parse_jobs
 
     jobs = [
         make_job(

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from advisor.errors import AdvisorError
-from advisor.obtain import quant_ids
+from advisor.recommendation.obtain import quant_ids
 from catalog.load import Catalog
 from catalog.types import ArtifactSpec, ModelSpec
 from catalog.weights import weigh

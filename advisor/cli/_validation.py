@@ -15,9 +15,9 @@ from advisor.engines.base import Engine
 from advisor.errors import AdvisorError, BadRequestError
 from advisor.machine import Machine
 from advisor.types import Choice, Estimate, Recommendation, Validation, ValidationRecord
-from advisor.validate import Setting, Text, validations
-from advisor.verdict import Roof
-from advisor.weights_source import Candidate
+from advisor.validation.validate import Setting, Text, validations
+from advisor.validation.verdict import Roof
+from advisor.validation.weights_source import Candidate
 from catalog.errors import CatalogError
 from catalog.load import Catalog
 from probes.types import HardwareProfile
@@ -102,7 +102,7 @@ def read_request(
         BadRequestError: if --text comes without --quality, or --yes with --twin.
         AdvisorError: if the text cannot be read.
     """
-    from advisor import text_quality
+    from advisor.validation import text_quality
 
     if text_file is not None and not quality:
         raise BadRequestError("--text is what --quality reads; add --quality")
@@ -214,8 +214,8 @@ def settle_ranking(
     request: Request,
 ) -> Recommendation:
     """Spend the budget on the runs that settle the ranking; the result says what changed."""
-    from advisor.rerank import settle
-    from advisor.validate import validate_one
+    from advisor.validation.rerank import settle
+    from advisor.validation.validate import validate_one
 
     records: list[ValidationRecord] = []
     with Progress("settling the ranking", quiet=request.quiet) as progress:
@@ -249,8 +249,8 @@ def run_endpoint(
     quiet: bool,
 ) -> Validation:
     """Time a model behind a server, and remember it."""
-    from advisor import endpoint
     from advisor.engines.openai_http import Endpoint
+    from advisor.validation import endpoint
 
     served = Endpoint(url=url, model=served_name)
     setting = endpoint.Setting(budget_s=budget_s, profile_id=profile.profile_id)
@@ -263,7 +263,7 @@ def run_endpoint(
 
 def make_document(records: Sequence[ValidationRecord], machine: Machine, profile: HardwareProfile) -> Validation:
     """Records of one machine, with what they say about each other."""
-    from advisor.text_quality import deltas
+    from advisor.validation.text_quality import deltas
 
     return Validation(
         records=tuple(records),

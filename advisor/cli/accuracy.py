@@ -48,7 +48,7 @@ def command(
         raise click.UsageError("--shapes goes with --local")
     now = utc_now()
     if published_path is not None:
-        from advisor.accuracy import score_published
+        from advisor.datasheets.accuracy import score_published
         from catalog.load import load_catalog
 
         document = score_published(read_rows(published_path), load_catalog(), created_at=now, tool_version=__version__)
@@ -66,7 +66,7 @@ def read_rows(path: str) -> list[Mapping[str, str | None]]:
         AdvisorError: if the file cannot be read.
         BadRequestError: if it is no such table.
     """
-    from advisor.published import COLUMNS
+    from advisor.datasheets.published import COLUMNS
 
     text = _decoded(_read_bytes(path), path)
     reader = csv.DictReader(io.StringIO(text, newline=""))

@@ -12,8 +12,8 @@ from advisor.cli import _shared
 from advisor.errors import AdvisorError, BadRequestError
 
 if TYPE_CHECKING:
-    from advisor.bench import Plan, Predict, Weights
-    from advisor.suite import Suite, SuiteCase
+    from advisor.regression.bench import Plan, Predict, Weights
+    from advisor.regression.suite import Suite, SuiteCase
     from advisor.types import EngineBuild, Estimate, Run
 
 DEFAULT_OUTPUT_DIR = "advisor-out"
@@ -74,7 +74,7 @@ def _read_suite(path: str, rounds_count: int | None) -> "Suite":
     from dataclasses import replace
 
     from advisor.cli._tables import read_table
-    from advisor.suite import parse_suite
+    from advisor.regression.suite import parse_suite
 
     suite = parse_suite(read_table(path), where=path)
     return suite if rounds_count is None else replace(suite, rounds_count=rounds_count)
@@ -114,8 +114,8 @@ def _base_output(output: Path) -> Path:
 
 
 def _engine_build(python: str | None) -> "EngineBuild":
-    from advisor import bench
     from advisor.engines.base import EngineError
+    from advisor.regression import bench
 
     if python is None:
         return bench.read_engine_build()
@@ -128,10 +128,11 @@ def _engine_build(python: str | None) -> "EngineBuild":
 def _record(
     suite: "Suite", base_dir: Path, arms: Sequence[_Arm], *, restart: bool, finish: bool, predict: bool
 ) -> tuple["Run", ...]:
-    from advisor import __version__, bench, store
+    from advisor import __version__, store
     from advisor.cli._machine import this_profile
-    from advisor.run_environment import read_environment
-    from advisor.scratch import scratch_folder
+    from advisor.regression import bench
+    from advisor.regression.run_environment import read_environment
+    from advisor.twins.scratch import scratch_folder
     from probes.scan import detect
 
     builds = [_engine_build(arm.python) for arm in arms]
@@ -159,7 +160,7 @@ def _record(
 
 
 def _fill(plans: "Sequence[Plan]", *, restart: bool) -> tuple["Run", ...]:
-    from advisor import bench
+    from advisor.regression import bench
 
     kept = ", ".join(str(plan.journal_path) for plan in plans)
     if not restart and any(plan.journal_path.exists() for plan in plans):

@@ -10,8 +10,8 @@ from advisor import __version__
 from advisor.cli import _shared
 
 if TYPE_CHECKING:
-    from advisor.compare import Candidate
     from advisor.machine import Machine
+    from advisor.purchase.compare import Candidate
     from catalog.chips import HardwareSpec
     from catalog.load import Catalog
 
@@ -55,9 +55,9 @@ def command(
     """
     from advisor.cli._machine import resolve_machine
     from advisor.clock import utc_now
-    from advisor.compare import compare_for_model, compare_for_task
-    from advisor.costs import Costs, check_costs
-    from advisor.limits import check_limits
+    from advisor.purchase.compare import compare_for_model, compare_for_task
+    from advisor.purchase.costs import Costs, check_costs
+    from advisor.recommendation.limits import check_limits
     from advisor.types import Limits
     from advisor.workloads import make_workload, parse_task
     from catalog.load import load_catalog
@@ -113,9 +113,9 @@ def _candidate(
     catalog: "Catalog", machine: "Machine", spec: "HardwareSpec | None", engine_id: str | None
 ) -> "Candidate":
     """A machine as the engine would use it, or with the reason why it cannot."""
-    from advisor.compare import Candidate
-    from advisor.engine_requirements import NAMES, check_engine, platform_of, waiver, with_engine
-    from advisor.machine_classes import sized_name
+    from advisor.engines.requirements import NAMES, check_engine, platform_of, waiver, with_engine
+    from advisor.purchase.compare import Candidate
+    from advisor.purchase.machine_classes import sized_name
 
     if spec is not None:
         machine = replace(machine, name=sized_name(machine.name, spec.chip))

@@ -60,8 +60,8 @@ def command(
     _questions.check_output(as_json=as_json, as_csv=as_csv)
     from advisor.cli._machine import resolve_machine
     from advisor.cli._subject import resolve_subject
-    from advisor.limits import check_limits
     from advisor.predict import kv_quant_ids, predict
+    from advisor.recommendation.limits import check_limits
     from advisor.types import Limits
     from advisor.workloads import make_workload, parse_task
     from catalog.load import load_catalog
@@ -109,7 +109,7 @@ def command(
 
 def _usual_engine(subject: "Subject") -> str | None:
     """The engine that the named weights are for, where it is not llama.cpp."""
-    from advisor.engine_requirements import LLAMA_CPP, usual_engine
+    from advisor.engines.requirements import LLAMA_CPP, usual_engine
 
     if subject.artifact is None:
         return None
@@ -119,7 +119,7 @@ def _usual_engine(subject: "Subject") -> str | None:
 
 def _artifacts(catalog: "Catalog", subject: "Subject", machine: "Machine") -> "Sequence[ArtifactSpec]":
     """The weights that were named, or those that the machine's engine loads, finest first."""
-    from advisor.engine_requirements import LLAMA_CPP, check_loadable, engine_artifacts
+    from advisor.engines.requirements import LLAMA_CPP, check_loadable, engine_artifacts
 
     named = subject.artifact
     if named is not None:

@@ -51,7 +51,7 @@ def scan(address: str, limit_s: float, quick: bool, output_path: str | None, as_
 def bench(address: str, limit_s: float, suite_file: str, output_path: str | None, as_json: bool) -> None:
     """Record a suite on every node."""
     from advisor.cli._tables import read_table
-    from advisor.suite import parse_suite
+    from advisor.regression.suite import parse_suite
 
     table = read_table(suite_file)
     parse_suite(table, where=suite_file)  # a mistake in the suite costs no node any time
@@ -71,8 +71,8 @@ def _run(
 def _collect(action: str, payload: Mapping[str, Any], address: str, limit_s: float) -> "Fleet":
     from advisor import __version__
     from advisor.clock import utc_now
-    from advisor.fleet import collect
-    from advisor.fleet_ray import RayCluster
+    from advisor.fleet.collect import collect
+    from advisor.fleet.ray_cluster import RayCluster
 
     with RayCluster(address) as cluster, _Board() as board:
         return collect(

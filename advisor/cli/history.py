@@ -71,8 +71,8 @@ def command(
 
 def _document(past: "History", kind: str | None, machine_id: str | None, subject: str | None) -> "HistoryDocument":
     from advisor import __version__
-    from advisor.changepoints import with_change_points
     from advisor.clock import utc_now
+    from advisor.regression.changepoints import with_change_points
     from advisor.types import HistoryDocument
 
     return HistoryDocument(

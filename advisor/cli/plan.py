@@ -10,9 +10,9 @@ from advisor import __version__
 from advisor.cli import _shared
 
 if TYPE_CHECKING:
-    from advisor.plan import Question
+    from advisor.purchase.plan import Question
+    from advisor.purchase.upgrades import Base
     from advisor.types import Limits, Plan, Workload
-    from advisor.upgrades import Base
     from catalog.load import Catalog
 
 #: Asked for where no limit is given: as fast as people read.
@@ -59,9 +59,9 @@ def command(
     out for this machine once it was scanned, or for --hardware CHIP.
     """
     from advisor.clock import utc_now
-    from advisor.costs import Costs, check_costs
-    from advisor.limits import check_limits
-    from advisor.plan import plan
+    from advisor.purchase.costs import Costs, check_costs
+    from advisor.purchase.plan import plan
+    from advisor.recommendation.limits import check_limits
     from advisor.types import Limits
     from advisor.workloads import make_workload, parse_task
     from catalog.load import load_catalog
@@ -111,8 +111,8 @@ def make_question(
 ) -> "Question":
     """The model, or its named weights, with the engine that loads them."""
     from advisor.cli._subject import resolve_subject
-    from advisor.engine_requirements import LLAMA_CPP, check_engine, check_loadable, usual_engine
-    from advisor.plan import Question
+    from advisor.engines.requirements import LLAMA_CPP, check_engine, check_loadable, usual_engine
+    from advisor.purchase.plan import Question
 
     subject = resolve_subject(catalog, model_text)
     named = subject.artifact
@@ -143,7 +143,7 @@ def _base(
     """The machine to upgrade: the one that is named, or this one if it was ever scanned."""
     from advisor import codec, store
     from advisor.cli._machine import resolve_machine
-    from advisor.upgrades import Base
+    from advisor.purchase.upgrades import Base
 
     profile = codec.load(profile_file, kind="profile") if profile_file else None
     if not (profile_file or hardware):
@@ -168,9 +168,9 @@ def _base(
 
 
 def _with_upgrades(catalog: "Catalog", question: "Question", made: "Plan", base: "Base") -> "Plan":
-    from advisor.plan import best_setting
+    from advisor.purchase.plan import best_setting
+    from advisor.purchase.upgrades import top_pick, upgrades
     from advisor.types import Estimate
-    from advisor.upgrades import top_pick, upgrades
 
     found = best_setting(catalog, question, base.machine)
     here = found if isinstance(found, Estimate) else None

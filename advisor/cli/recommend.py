@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from advisor.cli._validation import Request as ProofRequest
     from advisor.machine import Machine
-    from advisor.recommend import LocalFile
+    from advisor.recommendation.recommend import LocalFile
     from advisor.settings import LoadSettings
     from advisor.types import Recommendation, Validation, Workload
     from catalog.load import Catalog
@@ -93,7 +93,7 @@ def command(
     )
     from advisor.cli._machine import resolve_machine
     from advisor.clock import utc_now
-    from advisor.recommend import Request, recommend
+    from advisor.recommendation.recommend import Request, recommend
     from advisor.types import Limits
     from catalog.load import load_catalog
     from reports.console import print_recommendation
@@ -234,7 +234,7 @@ def _show_proven(result: "Recommendation", console: "Console") -> None:
 
 
 def _local_files(catalog: "Catalog") -> tuple["LocalFile", ...]:
-    from advisor.recommend import LocalFile
+    from advisor.recommendation.recommend import LocalFile
     from catalog.local import find_local_models
 
     return tuple(

@@ -10,7 +10,7 @@ from advisor.cli import _shared
 from advisor.errors import AdvisorError, BadRequestError
 
 if TYPE_CHECKING:
-    from advisor.thresholds import Gate
+    from advisor.regression.thresholds import Gate
     from advisor.types import Regression, Run
 
 EXIT_REGRESSED = 3
@@ -81,13 +81,13 @@ def command(
 
 def _read_gate(path: str | None) -> "Gate":
     from advisor.cli._tables import read_table
-    from advisor.thresholds import Gate, parse_gate
+    from advisor.regression.thresholds import Gate, parse_gate
 
     return Gate() if path is None else parse_gate(read_table(path), where=path)
 
 
 def _as_run(document: Any, where: str) -> "Run":
-    from advisor.series import require_sound, run_from_validation
+    from advisor.regression.series import require_sound, run_from_validation
     from advisor.types import Run, Validation
 
     if isinstance(document, Validation):
@@ -132,8 +132,8 @@ def _past_runs(run: "Run") -> tuple["Run", ...]:
 def _compare(baseline: "Run", current: "Run", gate: "Gate", allow: tuple[str, ...], *, learn: bool) -> "Regression":
     from advisor import __version__
     from advisor.clock import utc_now
-    from advisor.comparison import between_runs
-    from advisor.regress import regress
+    from advisor.regression.comparison import between_runs
+    from advisor.regression.regress import regress
 
     times = (baseline.created_at, current.created_at)
     past = [run for run in _past_runs(current) if run.created_at not in times] if learn else []
@@ -172,7 +172,7 @@ def _require_something(regression: "Regression") -> None:
 def _self_test(documents: tuple[str, ...], gate: "Gate", *, output_path: str | None, as_json: bool) -> int:
     from advisor import __version__
     from advisor.clock import utc_now
-    from advisor.selftest import selftest
+    from advisor.regression.selftest import selftest
     from reports.console_runs import print_selftest
 
     runs = [_load_run(source, None) for source in documents] or list(_newest_suite())
@@ -185,8 +185,8 @@ def _self_test(documents: tuple[str, ...], gate: "Gate", *, output_path: str | N
 
 def _newest_suite() -> tuple["Run", ...]:
     """Every remembered run that is like the newest one recorded here."""
-    from advisor.environment import like
     from advisor.history import open_history
+    from advisor.regression.environment import like
 
     with open_history() as past:
         entries = [entry for entry in past.entries("run") if entry.origin == "here"]

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from advisor.machine import Machine
     from advisor.settings import LoadSettings
     from advisor.types import Recommendation, Validation, Workload
-    from advisor.weights_source import Candidate
+    from advisor.validation.weights_source import Candidate
     from catalog.load import Catalog
     from catalog.types import ArtifactSpec
     from probes.types import HardwareProfile
@@ -206,7 +206,7 @@ def _candidate(
 ) -> "Candidate":
     from advisor.cli._subject import Subject, resolve_subject
     from advisor.predict import predict
-    from advisor.weights_source import Candidate
+    from advisor.validation.weights_source import Candidate
     from catalog.hf import read_config
     from catalog.weights import weigh
 

@@ -10,7 +10,7 @@ from catalog.units import GIB
 
 ENGINE_ID = "vllm"
 PORT = 8000
-#: Share of a device's memory it may take: what the memory plan counts on (see ``advisor.memory``).
+#: Share of a device's memory it may take: what the memory plan counts on (see ``advisor.memory.plan``).
 MEMORY_FRAC = 0.9
 #: What its cache types are called: it has 16-bit and 8-bit floats.
 _CACHE_TYPES: Mapping[str, str] = {

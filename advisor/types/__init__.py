@@ -4,22 +4,91 @@ Every type is a frozen value and serialises as is (see ``advisor.codec``). A fie
 unit; ``None`` means unknown, never zero. The JSON keys of the command contract are these field names.
 """
 
-from advisor.types.prediction import ALL_LAYERS_COUNT, BASIS_ORDER, Basis, Bound, ComparedSetting, Deployment, DeviceMemory, Estimate, EstimateWarning, Extreme, FractionInterval, Interval, MemoryPlan, SCHEMA_VERSION, Task, Term, Workload, weakest
-from advisor.types.recommendation import Change, Choice, EngineOption, Limits, Quality, Recommendation, Rejection, StackMember, StackMode, StackPlan, Why
-from advisor.types.purchase import ClassMiss, ComparisonColumn, MachineClass, MachineComparison, Plan, PlanRow, PriceTag, TopPick, Upgrade
-from advisor.types.validation import DepthSpeed, EnergyUse, EngineBuild, Observed, QualityDelta, RankChange, Reranking, Stages, TextQuality, ThreadsSpeed, Trial, Validation, ValidationRecord, ValidationStatus
 from advisor.types.accuracy import Accuracy, AccuracyRow, AccuracySummary, SkippedRow
 from advisor.types.calibration import Calibration, Rates
-from advisor.types.regression import EnvironmentChange, Finding, MetricSeries, Regression, Resolution, Run, RunCase, RunEnvironment, RunReference, SelfTest, Verdict
-from advisor.types.history import ChangePoint, HistoryDocument, HistoryEntry, Trend, TrendPoint
 from advisor.types.fleet import Fleet, FleetNode, NodeStatus
+from advisor.types.history import ChangePoint, HistoryDocument, HistoryEntry, Trend, TrendPoint
+from advisor.types.prediction import (
+    ALL_LAYERS_COUNT,
+    BASIS_ORDER,
+    SCHEMA_VERSION,
+    Basis,
+    Bound,
+    ComparedSetting,
+    Deployment,
+    DeviceMemory,
+    Estimate,
+    EstimateWarning,
+    Extreme,
+    FractionInterval,
+    Interval,
+    MemoryPlan,
+    Task,
+    Term,
+    Workload,
+    weakest,
+)
+from advisor.types.purchase import (
+    ClassMiss,
+    ComparisonColumn,
+    MachineClass,
+    MachineComparison,
+    Plan,
+    PlanRow,
+    PriceTag,
+    TopPick,
+    Upgrade,
+)
+from advisor.types.recommendation import (
+    Change,
+    Choice,
+    EngineOption,
+    Limits,
+    Quality,
+    Recommendation,
+    Rejection,
+    StackMember,
+    StackMode,
+    StackPlan,
+    Why,
+)
+from advisor.types.regression import (
+    EnvironmentChange,
+    Finding,
+    MetricSeries,
+    Regression,
+    Resolution,
+    Run,
+    RunCase,
+    RunEnvironment,
+    RunReference,
+    SelfTest,
+    Verdict,
+)
+from advisor.types.validation import (
+    DepthSpeed,
+    EnergyUse,
+    EngineBuild,
+    Observed,
+    QualityDelta,
+    RankChange,
+    Reranking,
+    Stages,
+    TextQuality,
+    ThreadsSpeed,
+    Trial,
+    Validation,
+    ValidationRecord,
+    ValidationStatus,
+)
 
 __all__ = [
     "ALL_LAYERS_COUNT",
+    "BASIS_ORDER",
+    "SCHEMA_VERSION",
     "Accuracy",
     "AccuracyRow",
     "AccuracySummary",
-    "BASIS_ORDER",
     "Basis",
     "Bound",
     "Calibration",
@@ -69,7 +138,6 @@ __all__ = [
     "RunCase",
     "RunEnvironment",
     "RunReference",
-    "SCHEMA_VERSION",
     "SelfTest",
     "SkippedRow",
     "StackMember",

@@ -1,8 +1,9 @@
 """How far predictions were off, row by row and in sum."""
 
-from advisor.types.prediction import Interval, SCHEMA_VERSION
 from collections.abc import Mapping
 from dataclasses import dataclass
+
+from advisor.types.prediction import SCHEMA_VERSION, Interval
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

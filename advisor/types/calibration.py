@@ -1,9 +1,10 @@
 """The rates of a machine, and the calibration they came from."""
 
-from advisor.types.prediction import Basis, SCHEMA_VERSION
-from advisor.types.validation import EngineBuild
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+
+from advisor.types.prediction import SCHEMA_VERSION, Basis
+from advisor.types.validation import EngineBuild
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

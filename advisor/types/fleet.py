@@ -1,9 +1,10 @@
 """Many machines at once."""
 
-from advisor.types.prediction import SCHEMA_VERSION
-from advisor.types.regression import Run
 from dataclasses import dataclass
 from enum import StrEnum
+
+from advisor.types.prediction import SCHEMA_VERSION
+from advisor.types.regression import Run
 from probes.types import HardwareProfile
 
 

@@ -1,7 +1,8 @@
 """What was measured on a machine over time."""
 
-from advisor.types.prediction import SCHEMA_VERSION
 from dataclasses import dataclass
+
+from advisor.types.prediction import SCHEMA_VERSION
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

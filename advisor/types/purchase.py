@@ -1,10 +1,11 @@
 """Machines to buy or rent: plans, prices, upgrades and comparisons."""
 
-from advisor.types.prediction import Estimate, SCHEMA_VERSION, Workload
-from advisor.types.recommendation import Choice, Limits, Quality, Rejection
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+
+from advisor.types.prediction import SCHEMA_VERSION, Estimate, Workload
+from advisor.types.recommendation import Choice, Limits, Quality, Rejection
 
 
 class MachineClass(StrEnum):

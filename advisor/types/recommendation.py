@@ -1,9 +1,10 @@
 """Ranked picks, the reasons for and against them, and stacks of models that live together."""
 
-from advisor.types.prediction import DeviceMemory, Estimate, SCHEMA_VERSION, Task, Workload
-from advisor.types.validation import Reranking, Validation
 from dataclasses import dataclass
 from enum import StrEnum
+
+from advisor.types.prediction import SCHEMA_VERSION, DeviceMemory, Estimate, Task, Workload
+from advisor.types.validation import Reranking, Validation
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,10 +1,11 @@
 """Recorded runs of a suite, and what a comparison of two finds."""
 
-from advisor.types.prediction import Deployment, Estimate, FractionInterval, SCHEMA_VERSION, Workload
-from advisor.types.validation import EngineBuild, ValidationStatus
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+
+from advisor.types.prediction import SCHEMA_VERSION, Deployment, Estimate, FractionInterval, Workload
+from advisor.types.validation import EngineBuild, ValidationStatus
 
 
 class Verdict(StrEnum):

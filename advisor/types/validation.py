@@ -1,9 +1,10 @@
 """What running a model yielded, beside what was predicted."""
 
-from advisor.types.prediction import Estimate, FractionInterval, SCHEMA_VERSION
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+
+from advisor.types.prediction import SCHEMA_VERSION, Estimate, FractionInterval
 
 
 class ValidationStatus(StrEnum):
@@ -166,7 +167,7 @@ class Reranking:
     """What a time budget bought: the runs, and what they changed in the ranking.
 
     *Doubt* is the expected number of wrongly ordered pairs, each divided by its better rank
-    (see ``advisor.experiment_choice``).
+    (see ``advisor.validation.experiment_choice``).
     """
 
     budget_s: float

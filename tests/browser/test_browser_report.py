@@ -15,7 +15,7 @@ import report_examples as examples
 
 import reports
 from advisor import codec
-from advisor.score import score_estimate
+from advisor.recommendation.score import score_estimate
 from advisor.types import Workload
 from reports import format as fmt
 

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from advisor import bench, codec, history
+from advisor import codec, history
 from advisor.cli.main import main
-from advisor.recording import Sample, Visit
+from advisor.regression import bench
+from advisor.regression.recording import Sample, Visit
 from advisor.types import EngineBuild, Run
 
 REAL_ENGINE_BUILD = bench.read_engine_build

@@ -25,7 +25,9 @@ def engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeEngine:
     monkeypatch.setattr(_machine, "this_profile", lambda **_: profile)
     monkeypatch.setattr(_validation, "local_engine", lambda *_, **__: pretended)
     monkeypatch.setattr("catalog.local.find_local_models", lambda *_, **__: ())
-    monkeypatch.setattr("advisor.validate.write_twin", lambda _model, _quant, path, **_: path.write_bytes(b"GGUF"))
+    monkeypatch.setattr(
+        "advisor.validation.validate.write_twin", lambda _model, _quant, path, **_: path.write_bytes(b"GGUF")
+    )
     return pretended
 
 

@@ -98,7 +98,7 @@ def test_results_are_remembered_and_written(capsys):
 
 
 def test_a_file_is_run_as_it_is(tmp_path: Path, capsys):
-    from advisor.twin import write_twin
+    from advisor.twins.twin import write_twin
 
     write_twin(load_catalog().model("SmolLM2-135M-Instruct"), "Q8_0", tmp_path / "mine.gguf", hollow=True)
     advisor("mine.gguf", "--budget", "5s", "--json")
@@ -220,7 +220,7 @@ def error_lines(capsys) -> list[str]:
 
 
 def test_without_consent_a_twin_stands_in_and_one_line_says_so(capsys, monkeypatch):
-    monkeypatch.setattr("advisor.hub_files.find_weights", lambda *_: pytest.fail("nothing may be looked up"))
+    monkeypatch.setattr("advisor.validation.hub_files.find_weights", lambda *_: pytest.fail("nothing may be looked up"))
     assert advisor(MODEL, "--budget", "5s") in (0, 3)
     lines = [line for line in error_lines(capsys) if "--yes" in line]
     assert len(lines) == 1
@@ -232,13 +232,13 @@ def hub(tmp_path: Path, monkeypatch):
     pytest.importorskip("huggingface_hub")
     from hub_server import FakeHub, serve
 
-    from advisor.twin import write_twin
+    from advisor.twins.twin import write_twin
 
     model = load_catalog().model("SmolLM2-135M-Instruct")
     write_twin(model, "Q8_0", tmp_path / "hub.gguf", hollow=True)
     fake = FakeHub()
     fake.add(model.repos["gguf"][0], files={"SmolLM2-135M-Instruct-Q8_0.gguf": (tmp_path / "hub.gguf").read_bytes()})
-    monkeypatch.setattr("advisor.download.hub_cache", lambda: tmp_path / "hub")
+    monkeypatch.setattr("advisor.validation.download.hub_cache", lambda: tmp_path / "hub")
     monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
     with serve(fake) as served:
         monkeypatch.setenv("HF_ENDPOINT", served.url)
@@ -288,7 +288,7 @@ def test_weights_that_cannot_be_had_are_a_failed_record(hub, capsys, monkeypatch
 
 
 def test_two_quantisations_are_compared_on_a_text(tmp_path: Path, capsys, engine):
-    from advisor.twin import write_twin
+    from advisor.twins.twin import write_twin
 
     for quant in ("Q8_0", "Q4_0"):
         write_twin(load_catalog().model("SmolLM2-135M-Instruct"), quant, tmp_path / f"{quant}.gguf", hollow=True)

@@ -19,7 +19,7 @@ def engine_and_file(request, tmp_path: Path):
     if request.param == "fake":
         return FakeEngine(), "model.gguf"
     from advisor.engines.llamacpp import LlamaCppEngine
-    from advisor.twin import TwinTensor, write_gguf
+    from advisor.twins.twin import TwinTensor, write_gguf
 
     path = tmp_path / "tiny.gguf"
     metadata, tensors = tiny_llama()

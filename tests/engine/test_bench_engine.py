@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from advisor import bench, codec
-from advisor.run_environment import read_environment
-from advisor.suite import parse_suite
+from advisor import codec
+from advisor.regression import bench
+from advisor.regression.run_environment import read_environment
+from advisor.regression.suite import parse_suite
 from advisor.types import EngineBuild, ValidationStatus
 from probes.scan import detect
 

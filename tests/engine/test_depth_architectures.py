@@ -4,8 +4,8 @@ import pytest
 
 from advisor.engines.base import LoadOptions
 from advisor.engines.llamacpp import open_worker
-from advisor.truncate import layer_kinds
-from advisor.twin import write_twin
+from advisor.twins.truncate import layer_kinds
+from advisor.twins.twin import write_twin
 from catalog.load import load_catalog
 
 pytestmark = pytest.mark.engine

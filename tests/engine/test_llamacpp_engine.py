@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from advisor import sanity
 from advisor.engines._process import Limits
 from advisor.engines.base import EngineError, LoadOptions, ModelRefusedError, OutOfMemoryError
 from advisor.engines.llamacpp import open_worker
-from advisor.twin import write_twin
+from advisor.twins.twin import write_twin
+from advisor.validation import sanity
 from catalog.load import load_catalog
 
 pytestmark = pytest.mark.engine

@@ -4,8 +4,8 @@ import pytest
 
 from advisor.engines.base import LoadOptions
 from advisor.engines.llamacpp import open_worker
-from advisor.memory import plan_memory
-from advisor.twin import write_twin
+from advisor.memory.plan import plan_memory
+from advisor.twins.twin import write_twin
 from advisor.types import Deployment, Workload
 from catalog.load import load_catalog
 from catalog.weights import weigh

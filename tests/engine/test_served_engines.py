@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 from served_engines import NAMES, python_of, python_with_torch, served
 
-from advisor import endpoint as timing
 from advisor.engines.base import EngineError
 from advisor.engines.openai_http import Endpoint, ask, count_prompt_tokens, list_models
+from advisor.validation import endpoint as timing
 
 pytestmark = pytest.mark.server
 KEY = "sk-secret-of-this-test"

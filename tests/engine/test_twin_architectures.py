@@ -4,7 +4,7 @@ import pytest
 
 from advisor.engines.base import LoadOptions
 from advisor.engines.llamacpp import open_worker
-from advisor.twin import write_twin
+from advisor.twins.twin import write_twin
 from catalog.load import load_catalog
 from catalog.tensors import gguf_architecture
 

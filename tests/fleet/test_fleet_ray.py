@@ -63,7 +63,7 @@ def test_every_node_is_benched_with_twins(cluster: Any, tmp_path: Path) -> None:
 
 
 def test_tasks_run_on_their_own_node_and_alone(cluster: Any) -> None:
-    from advisor.fleet_ray import RayCluster
+    from advisor.fleet.ray_cluster import RayCluster
 
     with RayCluster(cluster.address) as fleet:
         machines = fleet.nodes()
@@ -79,8 +79,8 @@ def test_tasks_run_on_their_own_node_and_alone(cluster: Any) -> None:
 
 
 def test_a_lost_node_is_told_and_the_others_answer(cluster: Any) -> None:
-    from advisor.fleet import collect
-    from advisor.fleet_ray import RayCluster
+    from advisor.fleet.collect import collect
+    from advisor.fleet.ray_cluster import RayCluster
 
     doomed = cluster.add_node(num_cpus=1)
     cluster.wait_for_nodes()

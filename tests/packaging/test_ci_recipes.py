@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from advisor.run_environment import parse_microcode
-from advisor.suite import parse_suite
-from advisor.thresholds import parse_gate
+from advisor.regression.run_environment import parse_microcode
+from advisor.regression.suite import parse_suite
+from advisor.regression.thresholds import parse_gate
 
 ROOT = Path(__file__).parents[2]
 posix = pytest.mark.skipif(sys.platform == "win32" or shutil.which("bash") is None, reason="a bash script")

@@ -73,13 +73,13 @@ def test_importing_a_package_imports_nothing_heavy(package):
 PURE = (
     "roofline",
     "work",
-    "memory",
-    "kv_cache",
+    "memory.plan",
+    "memory.kv_cache",
     "placement",
-    "score",
-    "eligibility",
+    "recommendation.score",
+    "recommendation.eligibility",
     "estimate",
-    "calibrate",
+    "calibration.calibrate",
     "workloads",
 )
 IMPURE_IMPORTS = {"os", "io", "pathlib", "subprocess", "socket", "time", "json", "click", "pydantic"}

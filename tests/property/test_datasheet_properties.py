@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from advisor import roofline
-from advisor.datasheet import TODAY, rates_for_chip
-from advisor.factors import Setting
+from advisor.datasheets.datasheet import TODAY, rates_for_chip
+from advisor.datasheets.factors import Setting
 from advisor.work import decode_work, prefill_work
 from catalog.load import load_catalog
 from catalog.weights import weigh

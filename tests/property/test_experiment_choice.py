@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from advisor.experiment_choice import Contender, doubt, gain, next_experiment, settled, wrong_order_chance
+from advisor.validation.experiment_choice import Contender, doubt, gain, next_experiment, settled, wrong_order_chance
 
 SCORE = st.floats(0.0, 100.0)
 SIGMA = st.floats(0.0, 20.0)

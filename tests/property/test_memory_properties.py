@@ -3,8 +3,8 @@
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from advisor.kv_cache import kv_cache_bytes
-from advisor.memory import plan_memory
+from advisor.memory.kv_cache import kv_cache_bytes
+from advisor.memory.plan import plan_memory
 from advisor.placement import place
 from advisor.types import Deployment, Workload
 from catalog.load import load_catalog

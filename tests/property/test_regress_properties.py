@@ -6,7 +6,7 @@ import math
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from advisor import changepoints, comparison, ranks, regress
+from advisor.regression import changepoints, comparison, ranks, regress
 from advisor.types import MetricSeries, Run, RunCase, RunEnvironment, ValidationStatus, Verdict
 
 rounds = st.lists(st.floats(1e-3, 1e3), min_size=5, max_size=12)

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from advisor.accuracy import Scorer, score_published, summarise_errors
 from advisor.cli.accuracy import command
+from advisor.datasheets.accuracy import Scorer, score_published, summarise_errors
+from advisor.datasheets.published import RowError, artifact_of, parse_row, parse_year, price_row
 from advisor.machine import Machine, MachineDevice
-from advisor.published import RowError, artifact_of, parse_row, parse_year, price_row
 from advisor.types import Deployment, Interval, Workload
 from catalog.load import load_catalog
 from catalog.units import GIB
@@ -129,7 +129,7 @@ def test_long_prompts_of_new_builds_ran_in_long_micro_batches():
 
 def test_a_row_gets_the_estimators_answer(catalog):
     """The same question through ``estimate`` has the same answer."""
-    from advisor.datasheet import rates_for_chip
+    from advisor.datasheets.datasheet import rates_for_chip
     from advisor.estimate import estimate
 
     chip = catalog.chip(ROW["hardware"])

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from advisor import bench, journal, recording
 from advisor.engines.base import Loaded, OutOfMemoryError, Stream, Window
-from advisor.recording import Visit
-from advisor.suite import Suite, SuiteCase
+from advisor.regression import bench, journal, recording
+from advisor.regression.recording import Visit
+from advisor.regression.suite import Suite, SuiteCase
 from advisor.types import Deployment, EngineBuild, RunEnvironment, ValidationStatus
 from probes.types import Conditions, ScanWarning
 

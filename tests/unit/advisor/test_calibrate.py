@@ -4,8 +4,8 @@ from dataclasses import replace
 import pytest
 
 from advisor import roofline
-from advisor.calibrate import Observation, fit, observe
-from advisor.experiments import Timing, experiments, uniform_types, work_of
+from advisor.calibration.calibrate import Observation, fit, observe
+from advisor.calibration.experiments import Timing, experiments, uniform_types, work_of
 from advisor.types import Basis, Rates
 from catalog.ggml_types import TYPES
 from catalog.tensors import list_tensors

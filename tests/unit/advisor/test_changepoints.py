@@ -3,7 +3,7 @@
 import math
 import random
 
-from advisor.changepoints import steps, with_change_points
+from advisor.regression.changepoints import steps, with_change_points
 from advisor.types import Trend, TrendPoint
 
 

@@ -3,9 +3,9 @@
 import pytest
 
 from advisor.concurrency import batch_speeds, session_room
-from advisor.datasheet import rates_for_chip
+from advisor.datasheets.datasheet import rates_for_chip
 from advisor.errors import BadRequestError
-from advisor.kv_cache import kv_cache_bytes
+from advisor.memory.kv_cache import kv_cache_bytes
 from advisor.work import experts_touched_frac
 from catalog.load import load_catalog
 from catalog.weights import weigh

@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 
 from advisor import roofline
-from advisor.coefficients import LEVELS, Coefficients, from_document, load_coefficients, to_document
-from advisor.datasheet import rates_for_chip
-from advisor.design import monomials_of
-from advisor.factors import Factor, Setting, decode_factors, flop_per_byte, prefill_factors
-from advisor.published import parse_row, price_row
-from advisor.traits import traits_of
+from advisor.datasheets.coefficients import LEVELS, Coefficients, from_document, load_coefficients, to_document
+from advisor.datasheets.datasheet import rates_for_chip
+from advisor.datasheets.design import monomials_of
+from advisor.datasheets.factors import Factor, Setting, decode_factors, flop_per_byte, prefill_factors
+from advisor.datasheets.published import parse_row, price_row
+from advisor.datasheets.traits import traits_of
 from advisor.types import Basis
 from catalog.ggml_types import TYPES
 from catalog.load import load_catalog

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from advisor.datasheet_fit import PhaseFit, Sample, spread_of, spread_of_residuals, weighted_quantile
-from advisor.posynomial import Design, Monomial, fit
-from advisor.published import parse_row, price_row
-from advisor.traits import traits_of
+from advisor.datasheets.datasheet_fit import PhaseFit, Sample, spread_of, spread_of_residuals, weighted_quantile
+from advisor.datasheets.posynomial import Design, Monomial, fit
+from advisor.datasheets.published import parse_row, price_row
+from advisor.datasheets.traits import traits_of
 from catalog.load import load_catalog
 
 

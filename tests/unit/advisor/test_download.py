@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 from hub_server import COMMIT, FakeHub, serve
 
-from advisor import download
-from advisor.download import Transfer, fetch, sweep_partials
-from advisor.hub_files import DownloadError, choose_names, find_weights
+from advisor.validation import download
+from advisor.validation.download import Transfer, fetch, sweep_partials
+from advisor.validation.hub_files import DownloadError, choose_names, find_weights
 from catalog.types import ModelSpec
 
 pytest.importorskip("huggingface_hub")
@@ -236,8 +236,8 @@ def test_a_download_killed_outright_goes_on_from_its_last_byte(hub, tmp_path):
     gate = threading.Event()
     hub.pause_after_bytes, hub.pause = 2_000_000, gate
     script = (
-        "import sys; from pathlib import Path; from advisor.download import Transfer, fetch;"
-        "from advisor.hub_files import RemoteFile, RemoteWeights;"
+        "import sys; from pathlib import Path; from advisor.validation.download import Transfer, fetch;"
+        "from advisor.validation.hub_files import RemoteFile, RemoteWeights;"
         f"sha256 = '{hashlib.sha256(DATA).hexdigest()}';"
         f"file = RemoteFile(name='Tiny-1B-Q4_K_M.gguf', size_bytes={len(DATA)}, sha256=sha256);"
         f"fetch(RemoteWeights(repo='{REPO}', commit='{COMMIT}', files=(file,)), Transfer(cache_root=Path(sys.argv[1])))"

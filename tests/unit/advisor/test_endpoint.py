@@ -9,8 +9,6 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from advisor import endpoint as timing
-from advisor.endpoint import Setting, make_prompt, validate_endpoint
 from advisor.engines import openai_http
 from advisor.engines.base import EngineError, EngineTimeoutError
 from advisor.engines.openai_http import Endpoint, EndpointError, NoListError, ask, list_models
@@ -23,6 +21,8 @@ from advisor.types import (
     ValidationStatus,
     Workload,
 )
+from advisor.validation import endpoint as timing
+from advisor.validation.endpoint import Setting, make_prompt, validate_endpoint
 
 KEY = "sk-secret-1234"
 

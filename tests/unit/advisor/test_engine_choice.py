@@ -4,13 +4,13 @@ from dataclasses import replace
 
 import pytest
 
-from advisor import engine_requirements as requirements
-from advisor.engine_choice import engine_options
+from advisor.engines import requirements
+from advisor.engines.choice import engine_options
 from advisor.errors import BadRequestError
 from advisor.machines import from_hardware
 from advisor.predict import predict
-from advisor.recommend import recommend
-from advisor.request import Request
+from advisor.recommendation.recommend import recommend
+from advisor.recommendation.request import Request
 from advisor.types import Task
 from advisor.workloads import make_workload
 from catalog.load import load_catalog

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from advisor import codec
-from advisor.fleet import Answer, FleetError, Node, collect
+from advisor.fleet.collect import Answer, FleetError, Node, collect
 from advisor.types import Fleet, FleetNode, NodeStatus
 from probes.types import HardwareProfile, Host
 

@@ -13,7 +13,7 @@ import pytest
 import report_examples
 
 from advisor import codec, history
-from advisor.changepoints import with_change_points
+from advisor.regression.changepoints import with_change_points
 from advisor.types import (
     Basis,
     Calibration,

@@ -7,14 +7,15 @@ import pytest
 import report_examples
 from click.testing import CliRunner
 
-from advisor import local_accuracy, roofline
+from advisor import roofline
+from advisor.calibration import local_accuracy
+from advisor.calibration.experiments import work_of
+from advisor.calibration.local_accuracy import Measured, default_shapes, read_shapes, shape_experiment, summarise
+from advisor.calibration.rehearse import Rehearsed
 from advisor.cli import _local_accuracy
 from advisor.cli.accuracy import command
 from advisor.engines.base import Window
 from advisor.errors import AdvisorError, BadRequestError
-from advisor.experiments import work_of
-from advisor.local_accuracy import Measured, default_shapes, read_shapes, shape_experiment, summarise
-from advisor.rehearse import Rehearsed
 from advisor.types import Basis, Rates
 from catalog.load import load_catalog
 
@@ -137,7 +138,7 @@ def test_shapes_too_large_for_memory_are_named_with_their_size():
 
 def invoke(tmp_path, text, monkeypatch, key="b1"):
     monkeypatch.setenv("ADVISOR_HOME", str(tmp_path / "home"))
-    monkeypatch.setattr("advisor.calibration_run.engine_key", lambda: key)
+    monkeypatch.setattr("advisor.calibration.calibration_run.engine_key", lambda: key)
     path = tmp_path / "shapes.json"
     path.write_bytes(text)
     return CliRunner().invoke(command, ["--local", "--shapes", str(path), "--json"])
@@ -160,7 +161,7 @@ def test_no_engine_says_how_to_get_one(tmp_path, monkeypatch):
 def test_the_document_holds_rows_groups_and_what_was_skipped(tmp_path, monkeypatch, machine):
     shapes, _ = read(GOOD)
     made = Measured(rows=tuple(rows_of(machine, *shapes)), skipped=(), notes=("a remark",))
-    monkeypatch.setattr("advisor.local_accuracy.measure_accuracy", lambda *args, **options: made)
+    monkeypatch.setattr("advisor.calibration.local_accuracy.measure_accuracy", lambda *args, **options: made)
     monkeypatch.setattr("advisor.cli._machine.this_profile", lambda quiet: report_examples.profile())
     text = json.dumps([GOOD, {**GOOD, "quant": "Q99_Z"}]).encode()
     document = json.loads(invoke(tmp_path, text, monkeypatch).output)
@@ -172,7 +173,8 @@ def test_the_document_holds_rows_groups_and_what_was_skipped(tmp_path, monkeypat
 def test_nothing_measured_is_an_error_with_the_reasons(monkeypatch, tmp_path):
     skipped = (local_accuracy.SkippedRow(row={"name": "mine"}, reason="llama.cpp cannot load it"),)
     monkeypatch.setattr(
-        "advisor.local_accuracy.measure_accuracy", lambda *a, **o: Measured(rows=(), skipped=skipped, notes=())
+        "advisor.calibration.local_accuracy.measure_accuracy",
+        lambda *a, **o: Measured(rows=(), skipped=skipped, notes=()),
     )
     monkeypatch.setattr("advisor.cli._machine.this_profile", lambda quiet: report_examples.profile())
     result = invoke(tmp_path, json.dumps([GOOD]).encode(), monkeypatch)

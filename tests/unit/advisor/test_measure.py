@@ -5,12 +5,12 @@ from itertools import pairwise
 
 import pytest
 
-from advisor import figures
 from advisor.engines.base import LoadOptions, Window
 from advisor.engines.fake import FakeEngine, Speeds
-from advisor.measure import Runs, Subject, take_turns
-from advisor.truncate import Kind, StandIns, layer_kinds, plan_stand_ins
+from advisor.twins.truncate import Kind, StandIns, layer_kinds, plan_stand_ins
 from advisor.types import Workload
+from advisor.validation import figures
+from advisor.validation.measure import Runs, Subject, take_turns
 from catalog.load import load_catalog
 from catalog.types import ArtifactSpec, FileFormat
 from probes.types import Conditions

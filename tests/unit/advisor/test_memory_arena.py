@@ -1,6 +1,6 @@
 """The compute buffer's address space."""
 
-from advisor.arena import NOTHING, Arena
+from advisor.memory.arena import NOTHING, Arena
 
 
 def test_tensors_follow_each_other():

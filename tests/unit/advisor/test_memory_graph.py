@@ -4,10 +4,10 @@ from dataclasses import replace
 
 import pytest
 
-from advisor.compute_buffer import Part, compute_bytes
-from advisor.graph_programs import final_program, initial_program, layer_program, parse
-from advisor.graph_sizes import Batch, sizes_of
-from advisor.kv_cache import cache_setup
+from advisor.memory.compute_buffer import Part, compute_bytes
+from advisor.memory.graph_programs import final_program, initial_program, layer_program, parse
+from advisor.memory.graph_sizes import Batch, sizes_of
+from advisor.memory.kv_cache import cache_setup
 from catalog.architectures.blocks import find_architecture
 from catalog.architectures.layout import Layer, Site
 from catalog.architectures.table import ARCHITECTURES

@@ -3,7 +3,7 @@
 import pytest
 
 from advisor.errors import BadRequestError
-from advisor.kv_cache import kv_cache_bytes, unusable_reason
+from advisor.memory.kv_cache import kv_cache_bytes, unusable_reason
 from catalog.types import Geometry
 
 MIB = 1024**2

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from advisor.cpu_repack import repacked_types
-from advisor.memory import plan_memory
+from advisor.memory.cpu_repack import repacked_types
+from advisor.memory.plan import plan_memory
 from advisor.types import Deployment, Workload
 from catalog.load import load_catalog
 from catalog.types import Role

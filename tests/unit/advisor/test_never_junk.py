@@ -5,14 +5,14 @@ from dataclasses import replace
 import pytest
 
 from advisor.errors import BadRequestError, NothingFitsError
-from advisor.folding import fold
-from advisor.limits import check_limits, relaxed
 from advisor.machines import default_backend, from_hardware
-from advisor.obtain import QUANT_IDS, quant_ids, repo_for
-from advisor.recommend import recommend
-from advisor.request import Request
-from advisor.score import LOSS_DOUBT, conservative, quality_after_loss, usability
-from advisor.search import search_all, search_model
+from advisor.recommendation.folding import fold
+from advisor.recommendation.limits import check_limits, relaxed
+from advisor.recommendation.obtain import QUANT_IDS, quant_ids, repo_for
+from advisor.recommendation.recommend import recommend
+from advisor.recommendation.request import Request
+from advisor.recommendation.score import LOSS_DOUBT, conservative, quality_after_loss, usability
+from advisor.recommendation.search import search_all, search_model
 from advisor.types import Limits, Task
 from advisor.workloads import TASKS, make_workload
 

@@ -5,15 +5,15 @@ from dataclasses import replace
 import pytest
 
 from advisor import codec
-from advisor import costs as costing
-from advisor.compare import Candidate, compare_for_model, compare_for_task
-from advisor.costs import Costs
 from advisor.errors import BadRequestError, NothingFitsError
-from advisor.machine_classes import ALWAYS_SHOWN, class_of
 from advisor.machines import from_hardware
-from advisor.plan import Question, best_setting, plan
+from advisor.purchase import costs as costing
+from advisor.purchase.compare import Candidate, compare_for_model, compare_for_task
+from advisor.purchase.costs import Costs
+from advisor.purchase.machine_classes import ALWAYS_SHOWN, class_of
+from advisor.purchase.plan import Question, best_setting, plan
+from advisor.purchase.upgrades import Base, top_pick, upgrades
 from advisor.types import Estimate, Limits, MachineClass, Task
-from advisor.upgrades import Base, top_pick, upgrades
 from advisor.workloads import make_workload
 from catalog.load import Catalog, load_catalog
 from catalog.prices import OfferKind, offer_for

@@ -2,11 +2,11 @@ from dataclasses import replace
 
 import pytest
 
-from advisor.eligibility import reject
 from advisor.errors import NothingFitsError
 from advisor.machines import from_hardware
-from advisor.recommend import LocalFile, Request, recommend
-from advisor.search import too_large
+from advisor.recommendation.eligibility import reject
+from advisor.recommendation.recommend import LocalFile, Request, recommend
+from advisor.recommendation.search import too_large
 from advisor.types import Limits, Task
 from advisor.workloads import TASKS, make_workload
 from catalog.units import GIB

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 
 import pytest
 
-from advisor import comparison, environment, ranks, regress
 from advisor.errors import BadRequestError
-from advisor.thresholds import Gate, parse_gate
+from advisor.regression import comparison, environment, ranks, regress
+from advisor.regression.thresholds import Gate, parse_gate
 from advisor.types import (
     Basis,
     Deployment,

@@ -5,7 +5,7 @@ import random
 
 import pytest
 
-from advisor.selftest import halves, selftest, smallest_change
+from advisor.regression.selftest import halves, selftest, smallest_change
 from advisor.types import EngineBuild, MetricSeries, Run, RunCase, RunEnvironment, ValidationStatus
 
 

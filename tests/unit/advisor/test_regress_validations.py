@@ -3,7 +3,7 @@
 import math
 import random
 
-from advisor import regress, series
+from advisor.regression import regress, series
 from advisor.types import (
     Basis,
     Deployment,

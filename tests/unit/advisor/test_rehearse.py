@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from advisor import rehearse as module
+from advisor.calibration import rehearse as module
+from advisor.calibration.experiments import Timing, experiments
+from advisor.calibration.rehearse import Rehearsed, rehearse
 from advisor.engines.base import EngineMissingError, ModelRefusedError, Window
-from advisor.experiments import Timing, experiments
-from advisor.rehearse import Rehearsed, rehearse
 from probes.types import Conditions
 
 FEW = experiments()[:3]

@@ -4,7 +4,6 @@ from dataclasses import replace
 
 import pytest
 
-from advisor import rerank
 from advisor.engines.fake import ManualClock
 from advisor.types import (
     Basis,
@@ -23,6 +22,7 @@ from advisor.types import (
     ValidationStatus,
     Workload,
 )
+from advisor.validation import rerank
 
 WORKLOAD = Workload(task=Task.CHAT, prompt_tokens=1024, output_tokens=512, context_tokens=4096)
 

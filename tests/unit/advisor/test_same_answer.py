@@ -6,9 +6,9 @@ import pytest
 
 from advisor.estimate import estimate
 from advisor.machines import from_hardware, from_profile
-from advisor.plan import Question, best_setting
 from advisor.predict import predict
-from advisor.recommend import Request, recommend
+from advisor.purchase.plan import Question, best_setting
+from advisor.recommendation.recommend import Request, recommend
 from advisor.types import Basis, Deployment, EstimateWarning, Limits, Task, Workload
 from advisor.workloads import make_workload
 from catalog.weights import weigh

@@ -9,7 +9,7 @@ import psutil
 import pytest
 
 from advisor.errors import AdvisorError
-from advisor.scratch import scratch_folder, sweep
+from advisor.twins.scratch import scratch_folder, sweep
 
 
 def test_a_folder_lasts_as_long_as_its_context(tmp_path: Path):
@@ -33,7 +33,7 @@ def test_two_at_once_do_not_share(tmp_path: Path):
 
 def test_the_folder_of_a_killed_owner_is_swept(tmp_path: Path):
     code = (
-        "import sys, time; from pathlib import Path; from advisor.scratch import scratch_folder\n"
+        "import sys, time; from pathlib import Path; from advisor.twins.scratch import scratch_folder\n"
         "with scratch_folder(Path(sys.argv[1])) as folder:\n"
         "    (folder / 'twin.gguf').write_bytes(b'x'); print(folder, flush=True); time.sleep(60)"
     )

@@ -7,7 +7,7 @@ import pytest
 from advisor.errors import BadRequestError
 from advisor.machines import from_hardware
 from advisor.predict import predict
-from advisor.recommend import Request, recommend
+from advisor.recommendation.recommend import Request, recommend
 from advisor.settings import LoadSettings
 from advisor.types import Task, Workload
 from advisor.workloads import make_workload

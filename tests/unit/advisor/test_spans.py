@@ -1,6 +1,6 @@
 import pytest
 
-from advisor.spans import span
+from advisor.recommendation.spans import span
 
 
 @pytest.mark.parametrize(

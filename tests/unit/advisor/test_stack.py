@@ -2,8 +2,8 @@ import pytest
 
 from advisor.codec import dump, loads
 from advisor.errors import BadRequestError, NothingFitsError
-from advisor.jobs import make_job, parse_jobs
-from advisor.stack import plan_stack, switch_cost_frac
+from advisor.stacks.jobs import make_job, parse_jobs
+from advisor.stacks.stack import plan_stack, switch_cost_frac
 from advisor.types import Limits, StackMode
 from catalog.units import GIB
 

@@ -3,7 +3,7 @@
 import pytest
 
 from advisor.errors import BadRequestError
-from advisor.suite import MAX_CASES_COUNT, parse_suite
+from advisor.regression.suite import MAX_CASES_COUNT, parse_suite
 
 
 def test_a_matrix_stands_for_every_combination_over_the_defaults() -> None:

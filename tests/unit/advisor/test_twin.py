@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from gguf.quants import dequantize
 
-from advisor import synthetic, twin
 from advisor.errors import AdvisorError
-from advisor.twin import TwinError, TwinTensor, twin_tensors, write_gguf, write_hollow_gguf, write_twin
+from advisor.twins import synthetic, twin
+from advisor.twins.twin import TwinError, TwinTensor, twin_tensors, write_gguf, write_hollow_gguf, write_twin
 from catalog.load import load_catalog
 from catalog.tensors import truncate
 from catalog.types import Role

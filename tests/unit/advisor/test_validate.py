@@ -6,11 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from advisor import sanity, text_quality, validate, verdict, weights_source
 from advisor.engines.base import EngineCrashedError, ModelRefusedError, OutOfMemoryError
 from advisor.engines.fake import FakeEngine, Speeds
 from advisor.errors import AdvisorError
-from advisor.thread_sweep import best_threads_count, threads_to_try
 from advisor.types import (
     Basis,
     Deployment,
@@ -22,9 +20,11 @@ from advisor.types import (
     ValidationStatus,
     Workload,
 )
-from advisor.validate import Setting, validate_one
-from advisor.verdict import Roof
-from advisor.weights_source import REAL, TRUNCATED, TWIN, Candidate, Room, choose_source
+from advisor.validation import sanity, text_quality, validate, verdict, weights_source
+from advisor.validation.thread_sweep import best_threads_count, threads_to_try
+from advisor.validation.validate import Setting, validate_one
+from advisor.validation.verdict import Roof
+from advisor.validation.weights_source import REAL, TRUNCATED, TWIN, Candidate, Room, choose_source
 from catalog.load import load_catalog
 from catalog.weights import weigh
 

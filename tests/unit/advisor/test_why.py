@@ -3,11 +3,11 @@ from dataclasses import replace
 import pytest
 
 from advisor.machine import MachineDevice
-from advisor.recommend import recommend
-from advisor.request import Request
-from advisor.search import search_model
+from advisor.recommendation.recommend import recommend
+from advisor.recommendation.request import Request
+from advisor.recommendation.search import search_model
+from advisor.recommendation.why import explain, spilled_bytes
 from advisor.types import Limits, Task
-from advisor.why import explain, spilled_bytes
 from advisor.workloads import make_workload
 from catalog.units import GIB
 

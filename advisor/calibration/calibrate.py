@@ -1,0 +1,368 @@
+"""Calibration: the rates that explain how long the calibration twins took on this machine.
+
+Every quantisation has its own kernels, so neither a data sheet nor a bandwidth probe can say how fast an
+engine decodes Q4_K here. The times of the twins of ``advisor.calibration.experiments`` are linear in the
+coefficients of `Rates` (``advisor.roofline``), which non-negative least squares on relative errors
+recovers. Pure: the timing itself is ``advisor.calibration.rehearse``.
+"""
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from statistics import median
+from typing import Any
+
+from advisor import roofline
+from advisor.calibration.experiments import Experiment, Timing, work_of
+from advisor.roofline import ANY_TYPE
+from advisor.types import Basis, Rates
+from advisor.work import Work
+from catalog.ggml_types import TYPES
+from catalog.types import Role
+
+#: What the cost model leaves unexplained on shapes it has not seen, beside the noise of the samples:
+#: the scatter of ``accuracy --local`` over the default shapes.
+_DECODE_MODEL_SIGMA = 0.045
+_PREFILL_MODEL_SIGMA = 0.075
+#: Types that no twin is made of, or that time ran out for, and the timed type whose unpacking is most like theirs:
+#: the same seconds per weight while decoding, and per flop in a prompt. Their intervals are wider.
+_RELATIVES = {
+    "F32": "BF16",
+    "IQ2_XXS": "IQ2_S",
+    "IQ2_XS": "IQ2_S",
+    "IQ1_S": "IQ2_S",
+    "IQ1_M": "IQ2_S",
+    "TQ1_0": "Q2_K",
+    "TQ2_0": "Q2_K",
+    "Q1_0": "Q2_K",
+    "Q2_0": "Q2_K",
+    "NVFP4": "MXFP4",
+    "Q8_1": "Q8_0",
+    "Q8_K": "Q8_0",
+    "F16": "BF16",
+    "BF16": "F16",
+    "IQ2_S": "IQ3_XXS",
+    "IQ3_XXS": "IQ3_S",
+    "IQ3_S": "IQ3_XXS",
+    "IQ4_XS": "IQ4_NL",
+    "IQ4_NL": "Q4_0",
+    "MXFP4": "IQ4_NL",
+    "Q5_0": "Q5_1",
+    "Q5_1": "Q5_0",
+    "Q4_1": "Q5_1",
+    "Q2_K": "Q3_K",
+    "Q3_K": "Q5_K",
+}
+_HALF_TOKENS_OPTIONS = (0.0, 2.0, 4.0, 8.0, 12.0, 16.0, 24.0, 32.0, 48.0, 64.0)
+_CACHED_BYTES_OPTIONS = tuple(size * 2.0 * 1024**2 for size in range(17))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observation:
+    """What a timing took: one token's time for decode, the whole prompt's for prefill."""
+
+    experiment_id: str
+    phase: str
+    work: Work
+    time_s: float
+    spread_frac: float
+
+
+def typical_s(seconds: Sequence[float]) -> float:
+    """The best tenth of many repeats, the best of fewer than ten.
+
+    Disturbances only ever add time, so the machine left alone is near the best repeat; the very best of
+    hundreds of tokens is luck. Over the runs this was tried on, unseen shapes were predicted better from the
+    best tenth than from the best, the best quarter or the median.
+    """
+    return sorted(seconds)[len(seconds) // 10]
+
+
+def observe(
+    experiment: Experiment, timing: Timing, seconds: Sequence[float], *, threads_count: int | None = None
+) -> Observation:
+    """What several repeats come to (`typical_s`), and how far they spread (half the 10-90 % range over the middle).
+
+    ``threads_count`` is given where a CPU's threads did the work.
+    """
+    ordered = sorted(seconds)
+    tenth = len(ordered) // 10
+    middle = median(ordered)
+    return Observation(
+        experiment_id=experiment.experiment_id,
+        phase=timing.phase,
+        work=work_of(experiment, timing, threads_count=threads_count),
+        time_s=typical_s(ordered),
+        spread_frac=(ordered[-1 - tenth] - ordered[tenth]) / (2.0 * middle),
+    )
+
+
+Price = Callable[[Work, Rates], float]
+
+
+def _decode_s(work: Work, rates: Rates) -> float:
+    return roofline.total_s(roofline.price_decode(work, rates))
+
+
+def _prefill_s(work: Work, rates: Rates) -> float:
+    return roofline.total_s(roofline.price_prefill(work, rates))
+
+
+def _zero_rates(device_id: str, backend: str) -> Rates:
+    return Rates(
+        device_id=device_id,
+        backend=backend,
+        basis=Basis.CALIBRATED,
+        decode_s_per_byte={ANY_TYPE: 0.0},
+        prefill_s_per_flop={ANY_TYPE: 0.0},
+        kv_s_per_byte=0.0,
+        attention_s_per_flop=0.0,
+        decode_sigma=_DECODE_MODEL_SIGMA,
+        prefill_sigma=_PREFILL_MODEL_SIGMA,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Coefficient:
+    """One unknown: a field of `Rates`, or one type's entry of a mapping field."""
+
+    field: str
+    tensor_type: str | None = None
+
+    def put(self, rates: Rates, value: Any) -> Rates:
+        """The rates with this coefficient set."""
+        if self.tensor_type is None:
+            return replace(rates, **{self.field: value})
+        mapping: Mapping[str, float] = getattr(rates, self.field)
+        changed: Any = {**mapping, self.tensor_type: value}
+        return replace(rates, **{self.field: changed})
+
+
+def _solve(
+    price: Price, rates: Rates, coefficients: Sequence[_Coefficient], observations: Sequence[Observation]
+) -> Rates:
+    """Non-negative least squares on relative errors, the rates' other coefficients held as they are.
+
+    The design matrix comes from the cost model itself: a coefficient's column is what setting it to one
+    second per unit adds to each observation's price.
+    """
+    import numpy as np
+    from scipy.optimize import nnls
+
+    held = np.array([price(item.work, rates) for item in observations], dtype=np.float64)
+    columns = [[price(item.work, coefficient.put(rates, 1.0)) for item in observations] for coefficient in coefficients]
+    design = np.array(columns).T - held[:, None]
+    seconds = np.array([item.time_s for item in observations])
+    left = (seconds - held) / seconds
+    scale = (design / seconds[:, None]).max(axis=0)
+    scale[scale == 0.0] = 1.0
+    solution, _ = nnls(design / seconds[:, None] / scale, np.maximum(left, 0.0))
+    for coefficient, value in zip(coefficients, solution / scale, strict=True):
+        rates = coefficient.put(rates, float(value))
+    return rates
+
+
+def _select(observations: Iterable[Observation], phase: str, *names: str) -> list[Observation]:
+    return [item for item in observations if item.phase == phase and item.experiment_id.partition(".")[0] in names]
+
+
+def _types_in(observations: Iterable[Observation], role: Role = Role.FFN) -> list[str]:
+    found = {weight.tensor_type for item in observations for weight in item.work.weights if weight.role == role}
+    return sorted(found)
+
+
+_MIXTURES = ("experts", "small-experts", "large-experts")
+_ATTENTION = ("attention", "full-heads", "small-heads", "large-heads")
+_DENSE = ("wide", "narrow", "slim", "long", "broad")
+_LIKE_REAL = (*_DENSE, "recurrent", *_MIXTURES)
+
+
+def _depth_deltas(observations: Sequence[Observation], phase: str, *names: str) -> list[Observation]:
+    """What each step in depth adds to twins: their own weights do not count."""
+    twins: dict[str, list[Observation]] = {}
+    for item in _select(observations, phase, *names):
+        twins.setdefault(item.experiment_id, []).append(item)
+    deltas = []
+    for found in twins.values():
+        for near, deep in pairwise(sorted(found, key=_depth)):
+            if deep.time_s > near.time_s and _depth(deep) > _depth(near):
+                deltas.append(_difference(near, deep))
+    return deltas
+
+
+def _depth(observation: Observation) -> float:
+    """Attention per token: grows with what is cached, not with how much is timed."""
+    return observation.work.attention_flop / observation.work.tokens_count
+
+
+def _difference(near: Observation, deep: Observation) -> Observation:
+    added = replace(
+        deep.work,
+        weights=(),
+        kv_bytes=deep.work.kv_bytes - near.work.kv_bytes,
+        attention_flop=deep.work.attention_flop - near.work.attention_flop,
+        deep_attention_flop=deep.work.deep_attention_flop - near.work.deep_attention_flop,
+        scores_count=deep.work.scores_count - near.work.scores_count,
+        layers_count=0.0,
+        operations_count=0.0,
+        activations_count=0.0,
+    )
+    return replace(deep, work=added, time_s=deep.time_s - near.time_s)
+
+
+def fit(
+    observations: Sequence[Observation],
+    *,
+    device_id: str,
+    backend: str,
+    threads_count: int | None = None,
+    memory_bytes_per_s: float | None = None,
+    repacked_types: Iterable[str] = (),
+) -> Rates:
+    """Rates that explain a calibration's observations.
+
+    Dense twins fix the rates of types, layers, tokens and attention; the mixtures of experts and the
+    recurrent twin then fix their own terms on top. The memory roof is not enforced while fitting: small
+    twins may partly stay in cache.
+    """
+    rates = replace(_zero_rates(device_id, backend), repacked_types=tuple(sorted(repacked_types)))
+    rates = _fit_decode(rates, observations)
+    rates = _fit_prefill(rates, observations)
+    rates = _with_any_type(rates)
+    decode_residual = _residual_sigma(_decode_s, rates, _select(observations, "decode", *_LIKE_REAL))
+    prefill_residual = _residual_sigma(_prefill_s, rates, _select(observations, "prefill", *_LIKE_REAL))
+    return replace(
+        rates,
+        decode_sigma=math.hypot(decode_residual, _DECODE_MODEL_SIGMA),
+        prefill_sigma=math.hypot(prefill_residual, _PREFILL_MODEL_SIGMA),
+        threads_count=threads_count,
+        memory_bytes_per_s=memory_bytes_per_s,
+        source="timed through the engine on this machine",
+    )
+
+
+def _keys(observations: Iterable[Observation], role: Role) -> list[str]:
+    """The names under which the rates of a role's weights are kept."""
+    weights = (weight for item in observations for weight in item.work.weights if weight.role == role)
+    return sorted({roofline.rate_key(weight) for weight in weights})
+
+
+def _fit_decode(rates: Rates, observations: Sequence[Observation]) -> Rates:
+    near = _depth_deltas(observations, "decode", *_DENSE)
+    if near:  # behind real weights the KV cache is fetched from memory, where the attention twins keep it at hand
+        attention = [_Coefficient("kv_s_per_byte"), _Coefficient("decode_attention_s_per_flop")]
+        rates = _solve(_decode_s, rates, attention, near)
+    deep = [item for item in _depth_deltas(observations, "decode", *_ATTENTION) if item.work.deep_attention_flop]
+    if deep:
+        rates = _solve(_decode_s, rates, [_Coefficient("deep_decode_attention_s_per_flop")], deep)
+    rates = _fit_decode_weights(rates, _select(observations, "decode", *_DENSE))
+    outputs = _select(observations, "decode", "vocabulary")
+    if outputs:
+        own = [_Coefficient("decode_s_per_byte", name) for name in _keys(outputs, Role.OUTPUT)]
+        rates = _solve(_decode_s, _without(rates, "decode_s_per_byte", own), own, outputs)
+        rates = replace(rates, output_factor=_role_factor(rates.decode_s_per_byte, roofline.OUTPUT))
+    mixtures = _select(observations, "decode", *_MIXTURES)
+    if mixtures:
+        experts = [_Coefficient("decode_s_per_byte", name) for name in _keys(mixtures, Role.EXPERT)]
+        bare = _without(rates, "decode_s_per_byte", experts)
+        rates = _solve(_decode_s, bare, [*experts, _Coefficient("decode_s_per_moe_layer")], mixtures)
+    recurrent = _select(observations, "decode", "recurrent")
+    if recurrent:
+        rates = _solve(_decode_s, rates, [_Coefficient("state_s_per_byte")], recurrent)
+    return replace(rates, decode_expert_factor=_role_factor(rates.decode_s_per_byte, roofline.EXPERTS))
+
+
+def _fit_decode_weights(rates: Rates, dense: Sequence[Observation]) -> Rates:
+    """Rates of types and operations, for the amount of cached weights that explains short and long twins best."""
+    wanted = [_Coefficient("decode_s_per_byte", name) for name in _types_in(dense)]
+    wanted += [_Coefficient("decode_s_per_operation"), *_dot_coefficients(rates)]
+    options = [_solve(_decode_s, replace(rates, cached_bytes=size), wanted, dense) for size in _CACHED_BYTES_OPTIONS]
+    return min(options, key=lambda option: _residual_sigma(_decode_s, option, dense))
+
+
+def _dot_coefficients(rates: Rates) -> list[_Coefficient]:
+    kinds = (ANY_TYPE, roofline.REPACKED) if rates.repacked_types else (ANY_TYPE,)
+    return [_Coefficient("decode_s_per_dot", kind) for kind in kinds]
+
+
+def _fit_prefill(rates: Rates, observations: Sequence[Observation]) -> Rates:
+    deltas = _depth_deltas(observations, "prefill", *_ATTENTION)
+    if deltas:
+        attention = ("attention_s_per_flop", "attention_s_per_score", "deep_attention_s_per_flop")
+        rates = _solve(_prefill_s, rates, [_Coefficient(name) for name in attention], deltas)
+    dense = _select(observations, "prefill", *_DENSE)
+    types = [_Coefficient("prefill_s_per_flop", name) for name in _types_in(dense)]
+    wanted = [*types, _Coefficient("prefill_s_per_activation")]
+    rates = _best_option(rates, "ubatch_half_tokens", wanted, dense)
+    mixtures = _select(observations, "prefill", *_MIXTURES)
+    if mixtures:
+        experts = [_Coefficient("prefill_s_per_flop", name) for name in _keys(mixtures, Role.EXPERT)]
+        bare = _without(rates, "prefill_s_per_flop", experts)
+        fetched = [_Coefficient("expert_s_per_byte", name) for name in _types_in(mixtures, Role.EXPERT)]
+        rates = _solve(_prefill_s, bare, [*experts, *fetched, _Coefficient("expert_s_per_dot")], mixtures)
+        usual = median(rates.expert_s_per_byte.values())
+        rates = replace(rates, expert_s_per_byte={**rates.expert_s_per_byte, ANY_TYPE: usual})
+    recurrent = _select(observations, "prefill", "recurrent")
+    if recurrent:
+        rates = _solve(_prefill_s, rates, [_Coefficient("state_s_per_flop")], recurrent)
+    return replace(rates, prefill_moe_factor=_role_factor(rates.prefill_s_per_flop, roofline.EXPERTS))
+
+
+def _best_option(
+    rates: Rates, field: str, wanted: Sequence[_Coefficient], observations: Sequence[Observation]
+) -> Rates:
+    """The fit with the number of rows, at which a product runs at half speed, that explains the times best."""
+    options = [
+        _solve(_prefill_s, _Coefficient(field).put(rates, half), wanted, observations) for half in _HALF_TOKENS_OPTIONS
+    ]
+    return min(options, key=lambda option: _residual_sigma(_prefill_s, option, observations))
+
+
+def _without(rates: Rates, field: str, coefficients: Sequence[_Coefficient]) -> Rates:
+    """The rates with the coefficients that are about to be fitted at zero."""
+    for coefficient in coefficients:
+        rates = _Coefficient(field, coefficient.tensor_type).put(rates, 0.0)
+    return rates
+
+
+def _role_factor(by_type: Mapping[str, float], prefix: str) -> float:
+    """How much slower a role's weights are than others of their type: the middle of the types timed as both."""
+    factors = [
+        value / by_type[name.removeprefix(prefix)]
+        for name, value in by_type.items()
+        if name.startswith(prefix) and by_type.get(name.removeprefix(prefix))
+    ]
+    return median(factors) if factors else 1.0
+
+
+def _with_any_type(rates: Rates) -> Rates:
+    """Types that were not timed take after a timed relative; others get the slowest: never an optimistic guess."""
+    decode, prefill = dict(rates.decode_s_per_byte), dict(rates.prefill_s_per_flop)
+    related = {name: kin for name, kin in _RELATIVES.items() if name not in decode and kin in decode and kin in prefill}
+    fastest = min((value for name, value in decode.items() if name in TYPES and value > 0.0), default=0.0)
+    for name, kin in related.items():
+        alike = rates.decode_s_per_byte[kin] * _bytes_per_weight(kin) / _bytes_per_weight(name)
+        decode[name] = max(fastest, alike)  # bytes come no faster than the quickest type's
+        prefill[name] = rates.prefill_s_per_flop[kin]
+    return replace(
+        rates,
+        decode_s_per_byte={**decode, ANY_TYPE: _slowest_dense(decode)},
+        prefill_s_per_flop={**prefill, ANY_TYPE: _slowest_dense(prefill)},
+        related_types=tuple(sorted(related)),
+    )
+
+
+def _bytes_per_weight(tensor_type: str) -> float:
+    kind = TYPES[tensor_type]
+    return kind.block_bytes / kind.block_weights_count
+
+
+def _slowest_dense(by_type: Mapping[str, float]) -> float:
+    return max(value for name, value in by_type.items() if not name.startswith((roofline.EXPERTS, roofline.OUTPUT)))
+
+
+def _residual_sigma(price: Price, rates: Rates, observations: Sequence[Observation]) -> float:
+    errors = [price(item.work, rates) / item.time_s - 1.0 for item in observations]
+    variance = sum(error**2 for error in errors) / len(errors) if errors else 0.0
+    return math.sqrt(variance)

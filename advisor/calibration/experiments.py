@@ -1,0 +1,268 @@
+"""The twins a calibration times: small weightless models that between them show every rate.
+
+One per weight type at a common shape, a narrow one for the overhead of many small operations, one
+that is mostly attention, two mixtures of experts and one recurrent. ``advisor.calibration.rehearse`` times them,
+``advisor.calibration.calibrate`` recovers the rates.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from advisor.work import Work, decode_work, prefill_work
+from catalog.ggml_types import tensor_bytes
+from catalog.tensors import list_tensors
+from catalog.types import ArtifactSpec, FileFormat, Geometry, ModelSpec, Role, TensorSpec, WeightGroup
+
+#: Weight types in the order they are worth measuring: what published files mostly hold comes first.
+TYPES = (
+    "Q4_K",
+    "Q6_K",
+    "Q8_0",
+    "Q5_K",
+    "Q4_0",
+    "Q3_K",
+    "IQ4_XS",
+    "F16",
+    "MXFP4",
+    "Q5_0",
+    "Q4_1",
+    "Q5_1",
+    "IQ4_NL",
+    "IQ3_S",
+    "IQ3_XXS",
+    "Q2_K",
+    "IQ2_S",
+    "BF16",
+)
+#: The type of the twins that measure everything but a type's own rates.
+_REFERENCE_TYPE = "Q4_K"
+#: Types whose prompt kernels are so slow that unpacking the weights does not count beside the arithmetic.
+_SLOW_PROMPT_TYPES = ("Q4_1", "Q5_0", "Q5_1")
+#: Types that output layers are mostly stored in: many short rows, slower per byte than the layers' matrices.
+_OUTPUT_TYPES = ("Q6_K", "Q8_0")
+#: Types that mixtures of experts are mostly published in; experts are multiplied by kernels of their own.
+_EXPERT_TYPES = ("Q4_K", "Q6_K", "Q8_0", "Q5_K", "Q4_0", "Q3_K", "IQ4_XS", "MXFP4")
+_PROMPT_TOKENS = 128
+_LONG_PROMPT_TOKENS = 384
+_DECODE_TOKENS = 8
+_DEPTH_TOKENS = 2048
+_MIDDLE_TOKENS = 1024
+_DEEP_TOKENS = 8192
+_VOCAB_COUNT = 2048
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timing:
+    """One thing to time on a twin."""
+
+    phase: str  # "decode" | "prefill"
+    tokens_count: int
+    depth_tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Experiment:
+    """A twin and what to time on it."""
+
+    experiment_id: str
+    model: ModelSpec
+    tensor_types: tuple[str, ...]  # parallel to list_tensors(model)
+    timings: tuple[Timing, ...]
+
+    @property
+    def context_tokens(self) -> int:
+        """Context that holds every timing."""
+        return max(timing.depth_tokens + timing.tokens_count for timing in self.timings) + 64
+
+    @property
+    def weights_bytes(self) -> int:
+        """Bytes of the twin's weights."""
+        pairs = zip(list_tensors(self.model), self.tensor_types, strict=True)
+        return sum(tensor_bytes(name, tensor.shape) for tensor, name in pairs)
+
+
+def uniform_types(tensors: Iterable[TensorSpec], weight_type: str) -> tuple[str, ...]:
+    """Every matrix in one type; norms, biases and routers in F32."""
+    return tuple("F32" if len(tensor.shape) == 1 or tensor.role == Role.NORM else weight_type for tensor in tensors)
+
+
+def artifact_of(model: ModelSpec, tensors: Sequence[TensorSpec], types: Sequence[str]) -> ArtifactSpec:
+    """Weights by role and type for an explicit assignment of types."""
+    geometry = model.geometry
+    experts_frac = geometry.expert_used_count / geometry.expert_count if geometry and geometry.expert_count else 1.0
+    sums: dict[tuple[Role, str], tuple[int, int]] = {}
+    for tensor, name in zip(tensors, types, strict=True):
+        params, size = sums.get((tensor.role, name), (0, 0))
+        sums[tensor.role, name] = (params + tensor.params_count, size + tensor_bytes(name, tensor.shape))
+    groups = tuple(
+        WeightGroup(
+            role=role,
+            tensor_type=name,
+            params_count=params,
+            weight_bytes=size,
+            used_frac=experts_frac if role == Role.EXPERT else 1.0,
+        )
+        for (role, name), (params, size) in sums.items()
+    )
+    return ArtifactSpec(
+        model_id=model.model_id,
+        quant_id="mixed" if len(set(types)) > 2 else types[0],
+        file_format=FileFormat.GGUF,
+        file_bytes=sum(group.weight_bytes for group in groups),
+        groups=groups,
+    )
+
+
+def _twin_model(name: str, architecture: str, geometry: Geometry) -> ModelSpec:
+    return ModelSpec(
+        model_id=f"twin/{name}",
+        display_name=name,
+        org="twin",
+        official=True,
+        architecture=architecture,
+        params_total_count=0,
+        geometry=geometry,
+        max_context_tokens=32768,
+    )
+
+
+def _shape(layers: int, hidden: int, ffn: int, heads: int, kv_heads: int, *, head_dim: int = 128) -> Geometry:
+    return Geometry(
+        mixers="A" * layers,
+        ffns="d" * layers,
+        hidden_dim=hidden,
+        vocab_count=_VOCAB_COUNT,
+        tied_embeddings=False,
+        head_count=heads,
+        kv_head_count=kv_heads,
+        head_dim=head_dim,
+        ffn_dim=ffn,
+        kv_full_elements_count=layers * 2 * kv_heads * head_dim,
+    )
+
+
+def _mixture(layers: int, hidden: int, expert_ffn: int, experts: int, used: int) -> Geometry:
+    return replace(
+        _shape(layers, hidden, 0, 16, 4),
+        ffns="e" * layers,
+        ffn_dim=None,
+        qk_norm="head",
+        expert_count=experts,
+        expert_used_count=used,
+        expert_ffn_dim=expert_ffn,
+    )
+
+
+def _recurrent(layers: int, hidden: int, ffn: int, heads: int) -> Geometry:
+    """Three gated-delta layers to one of attention, as in Qwen 3.5."""
+    attention_layers = layers // 4
+    state_elements = heads * 128 * 128 + 3 * 3 * heads * 128
+    return replace(
+        _shape(layers, hidden, ffn, 16, 4),
+        mixers="GGGA" * attention_layers,
+        qk_norm="head",
+        attention_output_gate=True,
+        linear_key_head_count=heads,
+        linear_value_head_count=heads,
+        linear_key_head_dim=128,
+        linear_value_head_dim=128,
+        conv_kernel_count=4,
+        kv_full_elements_count=attention_layers * 2 * 4 * 128,
+        recurrent_state_elements_count=3 * attention_layers * state_elements,
+    )
+
+
+_DECODE = Timing(phase="decode", tokens_count=_DECODE_TOKENS)
+_PREFILL = Timing(phase="prefill", tokens_count=_PROMPT_TOKENS)
+_LONG_PREFILL = Timing(phase="prefill", tokens_count=_LONG_PROMPT_TOKENS)
+
+
+def _behind(depth_tokens: int) -> tuple[Timing, Timing]:
+    return replace(_DECODE, depth_tokens=depth_tokens), replace(_PREFILL, depth_tokens=depth_tokens)
+
+
+def _experiment(
+    name: str,
+    geometry: Geometry,
+    weight_type: str,
+    *timings: Timing,
+    architecture: str = "llama",
+) -> Experiment:
+    model = _twin_model(name, architecture, geometry)
+    types = uniform_types(list_tensors(model), weight_type)
+    return Experiment(
+        experiment_id=f"{name}.{weight_type}",
+        model=model,
+        tensor_types=types,
+        timings=timings or (_DECODE, _PREFILL),
+    )
+
+
+def experiments(types: Sequence[str] = TYPES) -> tuple[Experiment, ...]:
+    """Everything a calibration times, most informative first."""
+    shallow = (_DECODE, _PREFILL)
+    near, deep = (*shallow, *_behind(_DEPTH_TOKENS)), (*shallow, *_behind(_DEPTH_TOKENS), *_behind(_DEEP_TOKENS))
+    both = (*shallow, _LONG_PREFILL)  # few and many tokens to an expert
+    one = _REFERENCE_TYPE
+    middle = replace(_DECODE, depth_tokens=_MIDDLE_TOKENS)
+    shapes = [
+        _experiment("narrow", _shape(16, 1024, 3072, 16, 4, head_dim=64), one),
+        _experiment("narrow", _shape(16, 1024, 3072, 16, 16, head_dim=64), "Q8_0", *shallow, middle),
+        _experiment("slim", _shape(40, 512, 1536, 8, 2, head_dim=64), "Q8_0", *shallow, middle),
+        _experiment("long", _shape(12, 2048, 6144, 16, 4), one, *shallow, middle),
+        _experiment("broad", _shape(1, 4096, 14336, 32, 8), one, _DECODE),
+        _experiment("attention", _shape(2, 1024, 1024, 16, 4), one, *deep),
+        _experiment("full-heads", _shape(2, 1024, 1024, 8, 8), one, *deep),
+        _experiment("small-heads", _shape(2, 1024, 1024, 16, 4, head_dim=64), one, *near),
+        _experiment("large-heads", _shape(2, 1024, 1024, 4, 2, head_dim=256), one, *near),
+        _experiment("small-experts", _mixture(3, 1024, 512, 64, 4), one, *both, architecture="qwen3moe"),
+        _experiment("large-experts", _mixture(2, 2304, 2304, 8, 4), one, architecture="qwen3moe"),
+        _experiment("recurrent", _recurrent(8, 1024, 3072, 16), one, architecture="qwen35"),
+    ]
+    by_type = [
+        _experiment("wide", _shape(_layers(weight_type), 2048, 6144, 16, 4), weight_type, *_phases(weight_type))
+        for weight_type in types
+    ]
+    shapes += [
+        _experiment(
+            "vocabulary",
+            replace(_shape(1, 2048, 1024, 8, 2), vocab_count=65536, tied_embeddings=True),
+            weight_type,
+            _DECODE,
+        )
+        for weight_type in _OUTPUT_TYPES
+    ]
+    mixtures = [
+        _experiment("experts", _mixture(2, 2048, 768, 32, 4), weight_type, *both, architecture="qwen3moe")
+        for weight_type in types
+        if weight_type in _EXPERT_TYPES
+    ]
+    return (*by_type[:4], *shapes, *mixtures, *by_type[4:])
+
+
+def _layers(weight_type: str) -> int:
+    """Enough of them not to stay in a processor's cache."""
+    return 2 if weight_type in ("F16", "BF16") else 4
+
+
+def _phases(weight_type: str) -> tuple[Timing, ...]:
+    """A prompt at two lengths tells the arithmetic from unpacking the weights once per micro-batch."""
+    return (_DECODE, _PREFILL) if weight_type in _SLOW_PROMPT_TYPES else (_DECODE, _PREFILL, _LONG_PREFILL)
+
+
+def work_of(
+    experiment: Experiment, timing: Timing, *, threads_count: int | None = None, ubatch_tokens: int = 512
+) -> Work:
+    """The work of one timing: a token half-way through a decode window, or the whole prompt."""
+    model = experiment.model
+    artifact = artifact_of(model, list_tensors(model), experiment.tensor_types)
+    if timing.phase == "decode":
+        depth = timing.depth_tokens + timing.tokens_count / 2.0
+        return decode_work(artifact, model.geometry, depth_tokens=depth, threads_count=threads_count)
+    return prefill_work(
+        artifact,
+        model.geometry,
+        prompt_tokens=timing.tokens_count,
+        depth_tokens=timing.depth_tokens,
+        ubatch_tokens=ubatch_tokens,
+    )

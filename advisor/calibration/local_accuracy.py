@@ -1,0 +1,339 @@
+"""How far predictions are off on this machine, on shapes that calibration never saw.
+
+Calibration twins and the twins of the shapes are held open together and timed in turn, so that
+prediction and measurement saw the same machine; the estimate then goes through the same
+``advisor.estimate`` as everything else.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from advisor import store
+from advisor.calibration.calibrate import fit, observe, typical_s
+from advisor.calibration.experiments import Experiment, Timing, experiments
+from advisor.calibration.rehearse import OnProgress, Rehearsed, rehearse
+from advisor.datasheets.accuracy import summarise_errors
+from advisor.errors import AdvisorError, BadRequestError
+from advisor.estimate import estimate
+from advisor.machine import CPU_DEVICE_ID, Machine, MachineDevice
+from advisor.memory.cpu_repack import repacked_types
+from advisor.twins.scratch import scratch_folder
+from advisor.types import (
+    AccuracyRow,
+    AccuracySummary,
+    Deployment,
+    Estimate,
+    Interval,
+    Rates,
+    SkippedRow,
+    Workload,
+)
+from advisor.work import RECURRENT_MIXERS, moe_layers_count
+from catalog.errors import CatalogError
+from catalog.load import Catalog
+from catalog.recipes import tensor_types
+from catalog.tensors import list_tensors
+from catalog.types import Mixer, ModelSpec
+from catalog.units import GIB
+from catalog.weights import weigh
+from probes.types import HardwareProfile
+
+#: Catalog models, small enough to hold together, of unlike shape, architecture and quantisation.
+DEFAULT_SHAPES = (
+    ("Qwen/Qwen2.5-0.5B-Instruct", "Q4_K_M"),
+    ("Qwen/Qwen3-0.6B", "Q8_0"),
+    ("meta-llama/Llama-3.2-1B-Instruct", "Q5_K_M"),
+    ("google/gemma-3-1b-it", "Q4_0"),
+    ("Qwen/Qwen3-1.7B", "Q4_K_M"),
+    ("HuggingFaceTB/SmolLM2-1.7B-Instruct", "IQ4_XS"),
+    ("ibm-granite/granite-3.1-1b-a400m-instruct", "Q6_K"),
+    ("LiquidAI/LFM2-700M", "Q4_K_M"),
+    ("Qwen/Qwen3.5-0.8B", "Q6_K"),
+    ("Qwen/Qwen2.5-1.5B-Instruct", "Q3_K_M"),
+)
+PROMPT_TOKENS = 256
+OUTPUT_TOKENS = 16
+_PREFILL = Timing(phase="prefill", tokens_count=PROMPT_TOKENS)
+_DECODE = Timing(phase="decode", tokens_count=OUTPUT_TOKENS, depth_tokens=PROMPT_TOKENS)
+_MEMORY_SHARE = 0.6
+_ROUNDS_COUNT = 5
+_MOST_SHAPES_COUNT = 64
+_NAME_CHARACTERS = 80
+_SIZES = ((GIB // 2, "under 0.5 GiB"), (GIB, "0.5-1 GiB"), (2 * GIB, "1-2 GiB"), (1 << 62, "over 2 GiB"))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shape:
+    """A model shape at a quantisation; weights are never needed."""
+
+    name: str
+    model: ModelSpec
+    quant_id: str
+
+
+def default_shapes(catalog: Catalog) -> tuple[Shape, ...]:
+    """The shapes of `DEFAULT_SHAPES` that the catalog has."""
+    return tuple(
+        Shape(name=f"{model_id.rpartition('/')[2]}", model=catalog.models[model_id], quant_id=quant_id)
+        for model_id, quant_id in DEFAULT_SHAPES
+        if model_id in catalog.models
+    )
+
+
+def read_shapes(entries: object, catalog: Catalog, where: str) -> tuple[tuple[Shape, ...], tuple[SkippedRow, ...]]:
+    """Shapes from the JSON list ``[{"name", "config", "quant"}, ...]``, and the entries that are none, with why.
+
+    Raises:
+        BadRequestError: if it is no such list, or holds too many entries.
+    """
+    if not isinstance(entries, list) or not entries:
+        raise BadRequestError(f'{where}: expected a list of {{"name", "config", "quant"}} objects')
+    if len(entries) > _MOST_SHAPES_COUNT:
+        raise BadRequestError(f"{where}: {len(entries)} shapes; give at most {_MOST_SHAPES_COUNT}")
+    shapes, skipped = [], []
+    for number, entry in enumerate(entries, start=1):
+        try:
+            shapes.append(_read_shape(entry, catalog, f"entry {number}"))
+        except (AdvisorError, CatalogError) as error:
+            skipped.append(_skipped(entry, str(error)))
+    return tuple(shapes), tuple(skipped)
+
+
+def _skipped(entry: object, reason: str) -> SkippedRow:
+    fields = entry if isinstance(entry, Mapping) else {}
+    named = {key: str(fields[key])[:_NAME_CHARACTERS] for key in ("name", "quant") if key in fields}
+    return SkippedRow(row=named, reason=reason)
+
+
+def _read_shape(entry: object, catalog: Catalog, where: str) -> Shape:
+    from catalog.hf import read_config
+
+    if not isinstance(entry, Mapping):
+        raise BadRequestError(f"{where} is not an object")
+    fields: Mapping[str, Any] = entry
+    for field in ("name", "config", "quant"):
+        if field not in fields:
+            raise BadRequestError(f"{where}: field {field} is missing")
+    if not isinstance(fields["config"], Mapping):
+        raise BadRequestError(f"{where}: config must be the object a config.json holds")
+    name = str(fields["name"])[:_NAME_CHARACTERS]
+    model = read_config(fields["config"], model_id=f"shape/{name}")
+    if model.architecture is None or model.geometry is None:
+        raise BadRequestError(f"{where}: {model.geometry_note or 'its layers cannot be read from its config'}")
+    shape = Shape(name=name, model=model, quant_id=catalog.quant(str(fields["quant"])).quant_id)
+    shape_experiment(shape)  # its tensors can be listed, and stored in this quantisation
+    return shape
+
+
+def shape_experiment(shape: Shape) -> Experiment:
+    """The full twin of a shape, timed on a prompt and on decoding behind it."""
+    types = tensor_types(shape.model, list_tensors(shape.model), shape.quant_id)
+    return Experiment(
+        experiment_id=re.sub(r"[^\w.-]", "-", f"shape.{shape.name}.{shape.quant_id}"),
+        model=shape.model,
+        tensor_types=types,
+        timings=(_PREFILL, _DECODE),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LocalRow:
+    """A row with what groups it is summed up in, and what simpler formulas say of it."""
+
+    row: AccuracyRow
+    phase: str
+    groups: tuple[str, ...]
+    rivals: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measured:
+    """What a run on this machine gave: rows, shapes that were not measured and why, and remarks."""
+
+    rows: tuple[LocalRow, ...]
+    skipped: tuple[SkippedRow, ...]
+    notes: tuple[str, ...]
+
+
+def measure_accuracy(
+    shapes: Sequence[Shape],
+    profile: HardwareProfile,
+    *,
+    threads_count: int | None,
+    budget_s: float = 120.0,
+    on_progress: OnProgress | None = None,
+) -> Measured:
+    """Calibrate, predict and measure in one interleaved run.
+
+    Raises:
+        EngineError: if the engine is missing or cannot run.
+    """
+    from advisor.engines.llamacpp import open_worker
+
+    memory_bytes = int(_MEMORY_SHARE * (profile.host.memory_available_bytes or 0))
+    planned, skipped = _that_fit(shapes, memory_bytes)
+    with scratch_folder(store.cache_dir() / "twins") as directory, open_worker() as worker:
+        results = rehearse(
+            worker,
+            [*experiments(), *(shape_experiment(shape) for shape in planned.values())],
+            directory,
+            threads_count=threads_count,
+            memory_bytes=memory_bytes,
+            rounds_count=_ROUNDS_COUNT,
+            budget_s=budget_s,
+            required=True,
+            on_progress=on_progress,
+        )
+    rates = fit(
+        [
+            observe(item.experiment, timing, item.seconds(timing), threads_count=threads_count)
+            for item in results
+            if item.experiment.experiment_id not in planned
+            for timing in item.windows
+        ],
+        device_id=CPU_DEVICE_ID,
+        backend="cpu",
+        threads_count=threads_count,
+        memory_bytes_per_s=_read_bytes_per_s(profile),
+        repacked_types=repacked_types(profile.host.instruction_sets),
+    )
+    machine = _machine(profile, rates)
+    rows: list[LocalRow] = []
+    notes: list[str] = []
+    for item in results:
+        shape = planned.get(item.experiment.experiment_id)
+        if shape is None:
+            continue
+        if item.fault is not None:
+            skipped.append(_skipped_shape(shape, item.fault))
+            continue
+        rows += _rows(shape, item, machine)
+        if any(item.polluted(timing) for timing in item.windows):
+            notes.append(f"{shape.name} {shape.quant_id}: other programs disturbed the measurement")
+    return Measured(rows=tuple(rows), skipped=tuple(skipped), notes=tuple(notes))
+
+
+def _that_fit(shapes: Sequence[Shape], memory_bytes: int) -> tuple[dict[str, Shape], list[SkippedRow]]:
+    """Shapes that this machine's memory holds, by the name of their twin, and those it does not."""
+    planned: dict[str, Shape] = {}
+    skipped = []
+    for shape in shapes:
+        experiment = shape_experiment(shape)
+        if experiment.weights_bytes > memory_bytes:
+            sizes = f"{experiment.weights_bytes / GIB:.1f} GiB of weights, {memory_bytes / GIB:.1f} GiB may be used"
+            skipped.append(_skipped_shape(shape, f"too large to measure here whole: {sizes}"))
+        else:
+            planned[experiment.experiment_id] = shape
+    return planned, skipped
+
+
+def _skipped_shape(shape: Shape, reason: str) -> SkippedRow:
+    return SkippedRow(row={"name": shape.name, "quant": shape.quant_id}, reason=reason)
+
+
+def _read_bytes_per_s(profile: HardwareProfile) -> float | None:
+    read = profile.measured("cpu.read_bandwidth")
+    return read.value if read else None
+
+
+def _machine(profile: HardwareProfile, rates: Rates) -> Machine:
+    device = MachineDevice(
+        device_id=CPU_DEVICE_ID,
+        backend="cpu",
+        name=profile.host.cpu_name or "CPU",
+        memory_available_bytes=profile.host.memory_available_bytes or 0,
+        rates=rates,
+    )
+    return Machine(name=device.name, profile_id=profile.profile_id, devices=(device,))
+
+
+def _rows(shape: Shape, item: Rehearsed, machine: Machine) -> list[LocalRow]:
+    workload = Workload(
+        prompt_tokens=PROMPT_TOKENS, output_tokens=OUTPUT_TOKENS, context_tokens=PROMPT_TOKENS + OUTPUT_TOKENS
+    )
+    artifact = weigh(shape.model, shape.quant_id)
+    layers_count = shape.model.geometry.layers_count if shape.model.geometry else 1
+    deployment = Deployment(
+        model_id=shape.model.model_id,
+        quant_id=shape.quant_id,
+        layers_by_device={CPU_DEVICE_ID: layers_count},
+        threads_count=machine.devices[0].rates.threads_count,
+    )
+    made = estimate(shape.model, artifact, machine, workload, deployment)
+    prefill_s, decode_s = typical_s(item.seconds(_PREFILL)), typical_s(item.seconds(_DECODE))
+    groups = ("all", f"quant: {shape.quant_id}", f"kind: {_kind(shape)}", f"size: {_size(artifact.file_bytes)}")
+    tests = (
+        ("prefill", f"pp{PROMPT_TOKENS}", PROMPT_TOKENS / prefill_s, made.prefill_tokens_per_s),
+        ("decode", f"tg{OUTPUT_TOKENS}@d{PROMPT_TOKENS}", 1.0 / decode_s, made.decode_tokens_per_s),
+    )
+    return [
+        LocalRow(
+            row=_row(shape, machine, test, measured, predicted),
+            phase=phase,
+            groups=groups,
+            rivals=_rivals(made, phase, machine),
+        )
+        for phase, test, measured, predicted in tests
+    ]
+
+
+def _kind(shape: Shape) -> str:
+    """What sets a model's kernels apart, in a word."""
+    geometry = shape.model.geometry
+    mixers = set(geometry.mixers) if geometry else set()
+    if geometry is not None and moe_layers_count(geometry):
+        return "mixture of experts"
+    if mixers & {str(mixer) for mixer in RECURRENT_MIXERS}:
+        return "recurrent"
+    if Mixer.MLA in mixers:
+        return "latent attention"
+    return "sliding window" if Mixer.SLIDING in mixers else "dense"
+
+
+def _size(file_bytes: int) -> str:
+    return next(label for limit, label in _SIZES if file_bytes < limit)
+
+
+def _rivals(made: Estimate, phase: str, machine: Machine) -> dict[str, float]:
+    """What bandwidth and size alone would say, given the bandwidth measured here and the bytes a token reads."""
+    bandwidth = machine.devices[0].rates.memory_bytes_per_s
+    read = sum(term.bytes for term in made.terms if term.name.startswith("decode."))
+    if phase != "decode" or bandwidth is None:
+        return {}
+    return {"rival: bandwidth/size x 0.55": 0.55 * bandwidth / read, "rival: plain roofline": bandwidth / read}
+
+
+def _row(shape: Shape, machine: Machine, test: str, measured: float, predicted: Interval) -> AccuracyRow:
+    return AccuracyRow(
+        hardware=machine.name,
+        backend="cpu",
+        model_id=shape.name,
+        quant=shape.quant_id,
+        test=test,
+        measured=measured,
+        predicted=predicted,
+        error_frac=predicted.mid / measured - 1.0,
+    )
+
+
+def summarise(rows: Sequence[LocalRow]) -> tuple[AccuracySummary, ...]:
+    """Errors over all shapes, by quantisation, kind and size, and those of the simpler formulas."""
+    order = ("all", "quant", "kind", "size")
+    groups = sorted({group for row in rows for group in row.groups}, key=lambda g: (order.index(g.split(":")[0]), g))
+    lines = [line for group in groups for line in _by_phase(group, [row for row in rows if group in row.groups])]
+    for formula in sorted({name for row in rows for name in row.rivals}):
+        told = [row for row in rows if formula in row.rivals]
+        points = [(Interval(low=x, mid=x, high=x), row.row.measured) for row in told if (x := row.rivals[formula])]
+        lines.append(summarise_errors(formula, "decode", points))
+    return tuple(lines)
+
+
+def _by_phase(group: str, rows: Sequence[LocalRow]) -> list[AccuracySummary]:
+    lines = []
+    for phase in ("decode", "prefill"):
+        pairs = [(row.row.predicted, row.row.measured) for row in rows if row.phase == phase]
+        if pairs:
+            lines.append(summarise_errors(group, phase, pairs))
+    return lines

@@ -1,0 +1,258 @@
+"""Timing many models on one engine in turn, so that a busy moment hurts all of them alike.
+
+Twins are written to the cache directory, opened in one worker, and removed as soon as they are loaded;
+each round times every model once. What the guard marks as disturbed is timed again while time is left.
+"""
+
+import contextlib
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from advisor.calibration.experiments import Experiment, Timing
+from advisor.engines.base import EngineError, LoadOptions, ModelRefusedError, OutOfMemoryError, Window
+from advisor.engines.llamacpp import LlamaCppSession, Worker
+from advisor.twins.twin import TwinTensor, write_gguf
+from catalog.tensors import gguf_metadata, list_tensors
+from probes.guard import watch
+
+OnProgress = Callable[[float, str], None]
+
+#: A twin is read, not mapped, so it is in memory once; caches and buffers come on top.
+_RESIDENT_COPIES = 1.15
+#: Share of the time budget that writing and loading twins may use.
+_WRITING_SHARE = 0.4
+#: Undisturbed repeats that make a timing trustworthy.
+_ENOUGH_COUNT = 3
+#: Rounds are repeated up to this many times over to replace windows that others disturbed.
+_ROUNDS_LIMIT = 4
+_LEAST_ROUNDS = 2
+#: How long a disturbance is waited out before the next window, and how long each look at the machine takes.
+_PATIENCE_S = 2.0
+_LOOK_S = 0.1
+_HIGHEST_PRIORITY = -20
+
+
+@dataclass(slots=True)
+class Rehearsed:
+    """What was timed for one experiment: windows per timing, in the order they were taken; none if there is a fault."""
+
+    experiment: Experiment
+    windows: dict[Timing, list[Window]] = field(default_factory=dict)
+    fault: str | None = None
+
+    def seconds(self, timing: Timing) -> list[float]:
+        """Seconds of every undisturbed repeat if there are at least three windows of them, else of all.
+
+        One value per decoded token, or per prompt.
+        """
+        windows = self.windows.get(timing, [])
+        clean = [window for window in windows if not window.polluted]
+        return [time_s for window in (clean if len(clean) >= _ENOUGH_COUNT else windows) for time_s in _repeats(window)]
+
+    def wanting(self, count: int) -> list[Timing]:
+        """Timings that have not been had ``count`` times undisturbed."""
+        return [
+            timing
+            for timing in self.experiment.timings
+            if sum(not window.polluted for window in self.windows.get(timing, [])) < count
+        ]
+
+    def polluted(self, timing: Timing) -> bool:
+        """Whether fewer than three undisturbed repeats were had."""
+        return sum(not window.polluted for window in self.windows.get(timing, [])) < _ENOUGH_COUNT
+
+
+def _repeats(window: Window) -> tuple[float, ...]:
+    """Each token of a decode window, or a prompt's total."""
+    return (window.total_s,) if window.phase == "prefill" else window.elapsed_s
+
+
+def write_experiment(experiment: Experiment, path: Path) -> None:
+    """The twin of an experiment as a GGUF file."""
+    model = experiment.model
+    geometry = model.geometry
+    vocab_count = geometry.vocab_count if geometry else 0
+    metadata = {
+        **gguf_metadata(model),
+        f"{model.architecture}.vocab_size": vocab_count,
+        "tokenizer.ggml.model": "no_vocab",
+    }
+    tensors = [
+        TwinTensor(name=tensor.name, shape=tensor.shape, type_name=type_name)
+        for tensor, type_name in zip(list_tensors(model), experiment.tensor_types, strict=True)
+    ]
+    write_gguf(path, metadata, tensors)
+
+
+def rehearse(
+    worker: Worker,
+    experiments: Sequence[Experiment],
+    directory: Path,
+    *,
+    threads_count: int | None,
+    memory_bytes: int,
+    rounds_count: int = 5,
+    budget_s: float = 40.0,
+    required: bool = False,
+    on_progress: OnProgress | None = None,
+) -> tuple[Rehearsed, ...]:
+    """Time every experiment's twin, round by round, within a budget of time and memory.
+
+    Twins that do not fit in memory together are timed in batches. One that the engine will not load has its
+    fault instead of windows; one that time no longer allows is left out, and its rates are then guessed.
+    Timings that others disturbed are taken again while time is left, once the machine has gone quiet.
+
+    Args:
+        worker: the engine.
+        experiments: what to time, most informative first.
+        directory: where twins are written until they are loaded.
+        threads_count: threads of the engine; None is its own choice.
+        memory_bytes: what the twins held at once may take.
+        rounds_count: undisturbed repeats wanted of every timing.
+        budget_s: seconds for all of it; every twin that is held is timed at least twice.
+        required: nothing is left out for lack of time: the budget is for the timing alone.
+        on_progress: told the share done, 0 to 1, and what is being done.
+
+    Raises:
+        EngineError: if the engine cannot run at all.
+    """
+    prefer(worker.pid)
+    started_s = time.monotonic()
+    results: list[Rehearsed] = []
+    for batch in batches(experiments, memory_bytes):
+        share = len(batch) / len(experiments)
+        left_s = budget_s - (time.monotonic() - started_s)
+        if results and not required and left_s < 0.2 * budget_s * share:
+            break
+        plan = _Plan(
+            threads_count=threads_count,
+            rounds_count=rounds_count,
+            budget_s=budget_s * share if required or share == 1.0 else min(left_s, budget_s * share),
+            required=required,
+            on_progress=_stage(on_progress, len(results) / len(experiments), share),
+        )
+        results += _rehearse_batch(worker, batch, directory, plan)
+    return tuple(results)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Plan:
+    """How one batch of twins is timed."""
+
+    threads_count: int | None
+    rounds_count: int
+    budget_s: float
+    required: bool
+    on_progress: OnProgress
+
+
+def batches(experiments: Sequence[Experiment], memory_bytes: int) -> list[list[Experiment]]:
+    """Consecutive experiments whose twins fit in memory together, at least one each."""
+    groups: list[list[Experiment]] = []
+    held_bytes = 0
+    for experiment in experiments:
+        size = round(_RESIDENT_COPIES * experiment.weights_bytes)
+        if not groups or held_bytes + size > memory_bytes:
+            groups.append([])
+            held_bytes = 0
+        groups[-1].append(experiment)
+        held_bytes += size
+    return groups
+
+
+def _stage(on_progress: OnProgress | None, offset: float, share: float) -> OnProgress:
+    def report(done_frac: float, note: str) -> None:
+        if on_progress is not None:
+            on_progress(offset + share * done_frac, note)
+
+    return report
+
+
+def _rehearse_batch(worker: Worker, experiments: Sequence[Experiment], directory: Path, plan: _Plan) -> list[Rehearsed]:
+    started_s = time.monotonic()
+    with ExitStack() as stack:
+        held: list[tuple[LlamaCppSession, Rehearsed]] = []
+        refused: list[Rehearsed] = []
+        for index, experiment in enumerate(experiments):
+            if held and not plan.required and time.monotonic() - started_s > _WRITING_SHARE * plan.budget_s:
+                break
+            plan.on_progress(0.3 * index / len(experiments), f"writing {experiment.experiment_id}")
+            try:
+                session = _open(worker, experiment, directory, plan.threads_count)
+            except (ModelRefusedError, OutOfMemoryError) as error:
+                refused.append(Rehearsed(experiment, fault=str(error)))
+                continue
+            stack.callback(session.close)
+            held.append((session, Rehearsed(experiment)))
+        if plan.required:
+            started_s = time.monotonic()
+        _rounds(held, plan, started_s + plan.budget_s)
+        return [*(result for _, result in held), *refused]
+
+
+def _open(worker: Worker, experiment: Experiment, directory: Path, threads_count: int | None) -> LlamaCppSession:
+    path = directory / f"{experiment.experiment_id}.gguf"
+    write_experiment(experiment, path)
+    options = LoadOptions(context_tokens=experiment.context_tokens, threads_count=threads_count, mmap=False)
+    try:
+        session = worker.hold(str(path), options)
+    finally:
+        # the weights are in memory now; where the file cannot go yet, its directory takes it later
+        with contextlib.suppress(OSError):
+            path.unlink()
+    try:
+        session.decode(2)
+    except EngineError:
+        session.close()
+        raise
+    return session
+
+
+def _rounds(held: Sequence[tuple[LlamaCppSession, Rehearsed]], plan: _Plan, deadline_s: float) -> None:
+    """Every timing in turn, until each was had often enough undisturbed or time is up."""
+    for number in range(_ROUNDS_LIMIT * plan.rounds_count):
+        wanted = [(session, result, timing) for session, result in held for timing in result.wanting(plan.rounds_count)]
+        if not wanted:
+            return
+        for index, (session, result, timing) in enumerate(wanted):
+            now_s = time.monotonic()
+            if number >= _LEAST_ROUNDS and now_s > deadline_s:
+                return
+            spent = min(1.0, max(0.0, 1.0 - (deadline_s - now_s) / plan.budget_s))
+            plan.on_progress(0.3 + 0.7 * spent, f"round {number + 1}, {index + 1} of {len(wanted)}")
+            window = _time(session, timing)
+            result.windows.setdefault(timing, []).append(window)
+            if window.polluted:
+                wait_for_quiet(min(deadline_s, time.monotonic() + _PATIENCE_S))
+
+
+def prefer(pid: int) -> None:
+    """Have the system run a process before others while it is timed, where it lets us (on Unix, to root).
+
+    A timing is of the machine left alone. Threads that wait for each other in a loop, as llama.cpp's do,
+    lose far more than their share when one of them is put aside.
+    """
+    import psutil
+
+    first = getattr(psutil, "HIGH_PRIORITY_CLASS", _HIGHEST_PRIORITY)
+    with contextlib.suppress(psutil.Error, OSError):
+        psutil.Process(pid).nice(first)
+
+
+def wait_for_quiet(deadline_s: float) -> bool:
+    """Wait until nothing else uses the machine; False if that did not happen in time."""
+    while time.monotonic() < deadline_s:
+        with watch() as watched:
+            time.sleep(_LOOK_S)
+        if not watched.conditions.polluted:
+            return True
+    return False
+
+
+def _time(session: LlamaCppSession, timing: Timing) -> Window:
+    if timing.phase == "decode":
+        return session.decode(timing.tokens_count, depth_tokens=timing.depth_tokens)
+    return session.prefill(timing.tokens_count, depth_tokens=timing.depth_tokens)

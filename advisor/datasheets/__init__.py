@@ -1,0 +1,1 @@
+"""Rates of chips that are not here: from their data sheets and published runs."""

@@ -1,0 +1,189 @@
+"""Fit the effects of ``advisor.datasheets.factors`` to published runs, and measure how far they hold.
+
+Every effect is shrunk towards zero by a spread that says how much such effects differ in the world. The
+spreads were chosen by errors on chips and models left out, never by the fit itself; a few coarse values
+were tried for each.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from advisor.datasheets.design import monomials_of
+from advisor.datasheets.posynomial import Design, Floats, fit
+from advisor.datasheets.published import PricedRow
+from advisor.datasheets.traits import ChipTraits
+
+PHASES = ("decode", "prefill")
+#: Scale of the t distribution of residuals: what the same chip, model and build differ by between tables.
+_NOISE = {"decode": 0.05, "prefill": 0.08}
+#: Standard deviation of effects, by longest matching start of the name; a pair gives the stack's effect and
+#: the generation's within it (or a type's and the type's on one stack).
+_SPREADS: Mapping[str, float | tuple[float, float]] = {
+    "decode.byte/": (0.1, 0.07),
+    "decode.byte/cpu": 0.12,
+    "decode.byte:": (0.1, 0.1),
+    "decode.byte:Q4_0": (1e-3, 0.1),  # the type all others are relative to
+    "decode.flop/": (0.3, 0.8),
+    "decode.flop:": 1.0,
+    "decode.flop:Q4_0": 1e-3,
+    "decode.operation/": (0.5, 0.8),
+    "decode.operation_age/": 0.5,
+    "decode.moe_layer/": 0.8,
+    "decode.expert/": 0.08,
+    "decode.expert:": 0.8,
+    "decode.kv/": 0.5,
+    "decode.kv_plain/": 1.0,
+    "decode.attention/": 0.7,
+    "decode.age/": 0.02,
+    "decode.joined_dies": 0.15,
+    "decode.inline_ecc": 0.07,
+    "decode.integrated": 0.04,
+    "decode.power": 0.7,
+    "decode.chip/": 0.06,
+    "prefill.flop/": (0.7, 0.12),
+    "prefill.flop/cpu": 0.5,
+    "prefill.flop/metal/M5": 1.0,  # matrix units in every core, unlike M1 to M4
+    "prefill.flop/cuda/Pascal": 1.0,  # no tensor cores
+    "prefill.flop:": (0.3, 0.12),
+    "prefill.flop:Q4_0": (1e-3, 0.08),
+    "prefill.age/": (0.04, 0.15),
+    "prefill.early/": 0.8,
+    "prefill.power": 0.5,
+    "prefill.expert/": 0.12,
+    "prefill.expert:": 0.8,
+    "prefill.ubatch_half": 0.2,
+    "prefill.expert_half": 0.5,
+    "prefill.byte/": 0.3,
+    "prefill.attention/": (0.8, 0.2),
+    "prefill.score/": 0.5,
+    "prefill.activation/": (1.0, 0.4),
+    "prefill.layer/": 0.4,
+    "prefill.moe_layer/": 0.5,
+    "prefill.host_routing/": 0.8,
+    "prefill.routed_activation/": 0.7,
+    "prefill.chip/": 0.1,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sample:
+    """A priced row and the traits of its chip."""
+
+    priced: PricedRow
+    traits: ChipTraits
+
+    @property
+    def chip(self) -> str:
+        """The chip's id."""
+        return self.traits.chip_id
+
+    @property
+    def model(self) -> str:
+        """The model's id."""
+        return self.priced.model.model_id
+
+    @property
+    def cell(self) -> tuple[str, str, str, str]:
+        """What rows of one sweep share."""
+        return (self.traits.stack, self.chip, self.model, self.priced.row.quant)
+
+
+def spread_of(name: str) -> float:
+    """Prior standard deviation of an effect."""
+    start = max((start for start in _SPREADS if name.startswith(start)), key=len)
+    value = _SPREADS[start]
+    if isinstance(value, float):
+        return value
+    broad, narrow = value
+    coefficient, _, rest = name.partition(":")
+    if rest:
+        return narrow if "/" in rest else broad
+    return narrow if coefficient.count("/") > 1 else broad
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PhaseFit:
+    """One phase's measurements, laid out for fitting any subset of them."""
+
+    phase: str
+    samples: tuple[Sample, ...]
+    design: Design
+    log_times: Floats
+    weights: Floats
+    spreads: Floats
+
+    @classmethod
+    def of(cls, phase: str, samples: Sequence[Sample]) -> "PhaseFit":
+        """Lay out the samples of a phase. Rows of one sweep share their weight: they err alike."""
+        own = tuple(sample for sample in samples if sample.priced.row.phase == phase)
+        design = Design.of([monomials_of(sample.priced, sample.traits) for sample in own])
+        counts: dict[tuple[str, ...], int] = {}
+        for sample in own:
+            counts[sample.cell] = counts.get(sample.cell, 0) + 1
+        return cls(
+            phase=phase,
+            samples=own,
+            design=design,
+            log_times=np.log([sample.priced.measured_s for sample in own]),
+            weights=np.array([counts[sample.cell] ** -0.5 for sample in own]),
+            spreads=np.array([spread_of(name) for name in design.names]),
+        )
+
+    def fit(self, used: Floats | None = None, start: Floats | None = None) -> Floats:
+        """Effects fitted on the samples that ``used`` marks with one."""
+        weights = self.weights if used is None else self.weights * used
+        return fit(self.design, self.log_times, self.spreads, weights=weights, scale=_NOISE[self.phase], start=start)
+
+    def effects(self, fitted: Floats) -> dict[str, float]:
+        """Effects by name."""
+        return dict(zip(self.design.names, map(float, fitted), strict=True))
+
+    def leave_out(self, key: Callable[[Sample], str]) -> Floats:
+        """Log of predicted over measured time of every sample, its group left out of the fit."""
+        whole = self.fit()
+        groups = np.array([key(sample) for sample in self.samples])
+        residuals = np.empty(len(groups))
+        for group in sorted(set(groups)):
+            held_out = groups == group
+            fitted = self.fit(used=(~held_out).astype(float), start=whole)
+            residuals[held_out] = (self.design.log_times(fitted) - self.log_times)[held_out]
+        return residuals
+
+
+#: How many chips of other stacks a stack's own residuals are pooled with.
+_POOLED_CHIPS_COUNT = 3.0
+_WITHIN = 0.8
+_Z_WITHIN = 1.2816
+
+
+def spread_of_residuals(
+    samples: Sequence[Sample], residuals: Floats, weights: Floats, *, least_rows: int = 3
+) -> dict[str, float]:
+    """Log standard deviation that makes 80 % intervals hold the residuals, by stack and over all ("*").
+
+    A stack seen on few chips borrows from all others: logarithms are pooled with `_POOLED_CHIPS_COUNT`
+    chips' worth of the overall figure.
+    """
+    misses = np.abs(residuals)
+    overall = weighted_quantile(misses, weights, _WITHIN) / _Z_WITHIN
+    sigmas = {"*": overall}
+    stacks = np.array([sample.traits.stack for sample in samples])
+    for stack in sorted(set(stacks)):
+        own = stacks == stack
+        if own.sum() < least_rows:
+            continue
+        chips = len({sample.chip for sample in samples if sample.traits.stack == stack})
+        sigma = weighted_quantile(misses[own], weights[own], _WITHIN) / _Z_WITHIN
+        pooled = (chips * np.log(sigma) + _POOLED_CHIPS_COUNT * np.log(overall)) / (chips + _POOLED_CHIPS_COUNT)
+        sigmas[stack] = float(np.exp(pooled))
+    return sigmas
+
+
+def weighted_quantile(values: Floats, weights: Floats, share: float) -> float:
+    """The smallest value below which at least a share of the weight lies."""
+    order = np.argsort(values)
+    cumulated = np.cumsum(weights[order])
+    index = int(np.searchsorted(cumulated, share * cumulated[-1]))
+    return float(values[order][min(index, len(values) - 1)])

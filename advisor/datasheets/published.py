@@ -1,0 +1,227 @@
+"""Published speeds of llama.cpp: a table's rows, checked and turned into work a `Rates` can price.
+
+The columns are those of the command contract: hardware, backend, model_id, quant, test, tokens_per_s
+and, where present, date, file_size_gib and n_ubatch. Rows come from strangers' tables, so every one that cannot be
+read or priced is set aside with its reason.
+"""
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from advisor.datasheets.factors import Setting
+from advisor.types import SkippedRow
+from advisor.work import Work, decode_work, prefill_work
+from catalog.errors import CatalogError
+from catalog.load import Catalog
+from catalog.types import ArtifactSpec, ChipSpec, ModelSpec
+from catalog.units import GIB
+from catalog.weights import weigh
+
+COLUMNS = ("hardware", "backend", "model_id", "quant", "test", "tokens_per_s")
+_TEST = re.compile(r"^(pp|tg)([1-9]\d{0,7})(?:\s*@\s*d(\d{1,8}))?$")
+_YEAR = re.compile(r"\b(20[12]\d)(?:-(0[1-9]|1[0-2])(?!\d))?")
+_BACKENDS = {
+    "cuda": "cuda",
+    "metal": "metal",
+    "mtl": "metal",
+    "rocm": "rocm",
+    "hip": "rocm",
+    "vulkan": "vulkan",
+    "sycl": "sycl",
+    "cpu": "cpu",
+}
+#: What published tables call llama.cpp's file types.
+_QUANT_NAMES = {"MXFP4": "MXFP4_MOE", "BF16+MXFP4": "BF16"}
+_CUSTOM_MIX = re.compile(r"^(?:UD-)?(.+?)(?:_(?:XL|L|XS))?$")
+#: A file further than this from the recipe's size is another model or a misprint.
+_FILE_RATIO_RANGE = (0.6, 1.6)
+#: Since llama.cpp turned flash attention on by itself (August 2025); long prompts are then run with
+#: micro-batches of 2048, as the project's own guides do.
+_FLASH_ATTENTION_SINCE = 2025.62
+_LONG_PROMPT_TOKENS = 2048
+_UBATCH_TOKENS = 512
+_MAX_TOKENS_PER_S = 1e7
+
+
+class RowError(ValueError):
+    """A row cannot be predicted; the message says why in a few words."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PublishedRow:
+    """One published speed. ``built`` is the year of the build as a decimal, where the row tells it."""
+
+    hardware: str
+    backend: str
+    model_id: str
+    quant: str
+    test: str
+    phase: str  # "decode" | "prefill"
+    tokens: int
+    depth_tokens: int
+    tokens_per_s: float
+    built: float | None = None
+    file_bytes: int | None = None
+    told_ubatch_tokens: int | None = None
+
+    @property
+    def flash_attention(self) -> bool:
+        """Whether the run most likely used flash attention."""
+        return self.built is None or self.built >= _FLASH_ATTENTION_SINCE
+
+    @property
+    def setting(self) -> Setting:
+        """The build and attention the run's coefficients depend on."""
+        return Setting(built=self.built, flash_attention=self.flash_attention)
+
+    @property
+    def ubatch_tokens(self) -> int:
+        """The micro-batch the run used, or most likely did."""
+        if self.told_ubatch_tokens is not None:
+            return self.told_ubatch_tokens
+        return _LONG_PROMPT_TOKENS if self.flash_attention and self.tokens >= _LONG_PROMPT_TOKENS else _UBATCH_TOKENS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PricedRow:
+    """A row with what is needed to predict it: the chip, the model's weights and the work of one step."""
+
+    row: PublishedRow
+    chip: ChipSpec
+    model: ModelSpec
+    artifact: ArtifactSpec
+    work: Work
+
+    @property
+    def measured_s(self) -> float:
+        """Seconds of one decoded token, or of the whole prompt."""
+        return (self.row.tokens if self.row.phase == "prefill" else 1) / self.row.tokens_per_s
+
+
+def parse_row(fields: Mapping[str, str | None]) -> PublishedRow:
+    """Read one row of the table.
+
+    Raises:
+        RowError: if a field is missing or makes no sense.
+    """
+    values = {name: (fields.get(name) or "").strip() for name in (*COLUMNS, "date", "file_size_gib", "n_ubatch")}
+    empty = next((name for name in COLUMNS if not values[name]), None)
+    if empty is not None:
+        raise RowError(f"{empty} is empty")
+    test = _TEST.match(values["test"])
+    if test is None:
+        raise RowError(f"test {values['test'][:20]!r} is not ppN, tgN or either with @dDEPTH")
+    backend = _BACKENDS.get(values["backend"].lower())
+    if backend is None:
+        raise RowError(f"backend {values['backend'][:20]!r} is unknown")
+    kind, tokens, depth = test.groups()
+    size, ubatch = values["file_size_gib"], values["n_ubatch"]
+    return PublishedRow(
+        hardware=values["hardware"],
+        backend=backend,
+        model_id=values["model_id"],
+        quant=values["quant"],
+        test=values["test"],
+        phase="prefill" if kind == "pp" else "decode",
+        tokens=int(tokens),
+        depth_tokens=int(depth or 0),
+        tokens_per_s=_positive("tokens_per_s", values["tokens_per_s"], _MAX_TOKENS_PER_S),
+        built=parse_year(values["date"]),
+        file_bytes=round(_positive("file_size_gib", size, 1e5) * GIB) if size else None,
+        told_ubatch_tokens=math.ceil(_positive("n_ubatch", ubatch, 1e6)) if ubatch else None,
+    )
+
+
+def _positive(name: str, text: str, most: float) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        raise RowError(f"{name} {text[:20]!r} is not a number") from None
+    if not (math.isfinite(value) and 0.0 < value <= most):
+        raise RowError(f"{name} {text[:20]!r} is out of range")
+    return value
+
+
+def parse_year(text: str) -> float | None:
+    """A date as printed ("2024-05", "2025-2026", "scraped 2026-04-05") as a decimal year, or None.
+
+    A span counts from its middle. A table read on some day ("scraped") is older than that day: half a year.
+    """
+    found = _YEAR.findall(text)
+    if not found:
+        return None
+    years = [int(year) + ((int(month) - 0.5) / 12.0 if month else 0.5) for year, month in found]
+    middle = sum(years) / len(years)
+    return middle - 0.5 if text.startswith("scraped") else middle
+
+
+def price_row(row: PublishedRow, catalog: Catalog) -> PricedRow:
+    """Look up a row's chip and model and count the work of its test.
+
+    Raises:
+        RowError: if the catalog cannot price the row.
+    """
+    try:
+        chip = catalog.chip(row.hardware)
+        model = catalog.model(row.model_id)
+    except CatalogError as error:
+        raise RowError(str(error)) from error
+    if model.geometry is None:
+        raise RowError(f"{model.model_id}: shape unknown")
+    artifact = artifact_of(model, row.quant, row.file_bytes)
+    if row.phase == "decode":
+        work = decode_work(artifact, model.geometry, depth_tokens=row.depth_tokens + row.tokens / 2.0)
+    else:
+        work = prefill_work(
+            artifact,
+            model.geometry,
+            prompt_tokens=row.tokens,
+            depth_tokens=row.depth_tokens,
+            ubatch_tokens=row.ubatch_tokens,
+        )
+    return PricedRow(row=row, chip=chip, model=model, artifact=artifact, work=work)
+
+
+def artifact_of(model: ModelSpec, quant: str, file_bytes: int | None) -> ArtifactSpec:
+    """The weights of a published file; a known file size stretches the recipe to custom mixes.
+
+    Raises:
+        RowError: if the quantisation is unknown or the file cannot be that model.
+    """
+    artifact = _recipe(model, quant, custom=file_bytes is not None)
+    if file_bytes is None:
+        return artifact
+    ratio = file_bytes / artifact.file_bytes
+    low, high = _FILE_RATIO_RANGE
+    if not low <= ratio <= high:
+        raise RowError(f"file_size_gib is {ratio:.2f} times what {model.model_id} takes at {quant}")
+    groups = tuple(replace(group, weight_bytes=round(group.weight_bytes * ratio)) for group in artifact.groups)
+    return replace(
+        artifact,
+        groups=groups,
+        layer_bytes=tuple(round(size * ratio) for size in artifact.layer_bytes),
+        expert_bytes=tuple(round(size * ratio) for size in artifact.expert_bytes),
+        file_bytes=file_bytes,
+    )
+
+
+def _recipe(model: ModelSpec, quant: str, *, custom: bool) -> ArtifactSpec:
+    name = _QUANT_NAMES.get(quant.upper(), quant)
+    try:
+        return weigh(model, name)
+    except CatalogError as error:
+        base = _CUSTOM_MIX.match(name)
+        if not custom or base is None or base.group(1) == name:
+            raise RowError(f"quant {quant[:20]!r} is unknown") from error
+    try:
+        return weigh(model, base.group(1))
+    except CatalogError as error:
+        raise RowError(f"quant {quant[:20]!r} is unknown") from error
+
+
+def skipped(fields: Mapping[str, str | None], error: RowError) -> SkippedRow:
+    """A row set aside, as the document shows it."""
+    shown = {name: str(fields.get(name) or "")[:80] for name in COLUMNS}
+    return SkippedRow(row=shown, reason=str(error))

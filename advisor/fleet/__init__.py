@@ -1,0 +1,1 @@
+"""Many reference machines at once."""

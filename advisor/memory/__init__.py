@@ -1,0 +1,1 @@
+"""What a deployment holds in memory: weights, caches, compute buffers, engine overhead."""

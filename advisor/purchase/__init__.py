@@ -1,0 +1,1 @@
+"""What to buy or rent: plans, prices, upgrades and comparisons."""

@@ -1,0 +1,1 @@
+"""Which model at which settings, why, and why not."""

@@ -1,0 +1,1 @@
+"""Record suites on reference hardware and compare the runs."""

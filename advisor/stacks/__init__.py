@@ -1,0 +1,1 @@
+"""Models that live together under one memory budget."""

@@ -1,0 +1,1 @@
+"""Weightless twins: a model's exact shapes and types with synthetic weights."""
