@@ -8,6 +8,7 @@ from typing import Any
 from catalog.architectures.blocks import find_architecture
 from catalog.architectures.caches import with_cache_sizes
 from catalog.errors import CatalogError
+from catalog.gguf_header import printable
 from catalog.hf_config import Config, load_config
 from catalog.hf_dialects import ARCHITECTURE_BY_MODEL_TYPE, BIASED_UNLESS_STATED, TIED_UNLESS_STATED
 from catalog.hf_layers import ffns_of, mixers_of
@@ -43,7 +44,7 @@ def read_config(source: Mapping[str, Any] | str | os.PathLike[str], model_id: st
     name = model_id or _named(config)
     note = None
     if known is None:
-        note = f"architecture {config.model_type or 'unstated'} is unknown: taken for a Llama-like decoder"
+        note = f"architecture {printable(config.model_type or 'unstated')} is unknown: taken for a Llama-like decoder"
     model = ModelSpec(
         model_id=name,
         display_name=name.rpartition("/")[2],
@@ -64,7 +65,8 @@ def read_config(source: Mapping[str, Any] | str | os.PathLike[str], model_id: st
 
 def _named(config: Config) -> str:
     name = config.outer.get("_name_or_path")
-    return name if isinstance(name, str) and name else config.model_type or "unnamed"
+    stated = name if isinstance(name, str) and name else config.model_type or "unnamed"
+    return printable(stated, limit=200)
 
 
 def _architecture(config: Config) -> str | None:
