@@ -237,9 +237,21 @@ def fit(
         decode_sigma=math.hypot(decode_residual, _DECODE_MODEL_SIGMA),
         prefill_sigma=math.hypot(prefill_residual, _PREFILL_MODEL_SIGMA),
         threads_count=threads_count,
-        memory_bytes_per_s=memory_bytes_per_s,
+        memory_bytes_per_s=_roof_bytes_per_s(memory_bytes_per_s, rates),
         source="timed through the engine on this machine",
     )
+
+
+def _roof_bytes_per_s(probed_bytes_per_s: float | None, rates: Rates) -> float | None:
+    """The read bandwidth, raised to what the fastest type was seen to reach.
+
+    The probe ran at another, perhaps busier moment: what the engine did is possible, and a lower roof would
+    slow exactly the fastest types down.
+    """
+    if probed_bytes_per_s is None:
+        return None
+    seen = [1.0 / cost for name, cost in rates.decode_s_per_byte.items() if name != ANY_TYPE and cost > 0.0]
+    return max([probed_bytes_per_s, *seen])
 
 
 def _keys(observations: Iterable[Observation], role: Role) -> list[str]:
@@ -299,10 +311,9 @@ def _fit_prefill(rates: Rates, observations: Sequence[Observation]) -> Rates:
     if mixtures:
         experts = [_Coefficient("prefill_s_per_flop", name) for name in _keys(mixtures, Role.EXPERT)]
         bare = _without(rates, "prefill_s_per_flop", experts)
-        fetched = [_Coefficient("expert_s_per_byte", name) for name in _types_in(mixtures, Role.EXPERT)]
-        rates = _solve(_prefill_s, bare, [*experts, *fetched, _Coefficient("expert_s_per_dot")], mixtures)
-        usual = median(rates.expert_s_per_byte.values())
-        rates = replace(rates, expert_s_per_byte={**rates.expert_s_per_byte, ANY_TYPE: usual})
+        # two prompts of a type cannot tell fetching from multiplying through their noise: all types share the fetch
+        shared = [_Coefficient("expert_s_per_byte", ANY_TYPE), _Coefficient("expert_s_per_dot")]
+        rates = _solve(_prefill_s, bare, [*experts, *shared], mixtures)
     recurrent = _select(observations, "prefill", "recurrent")
     if recurrent:
         rates = _solve(_prefill_s, rates, [_Coefficient("state_s_per_flop")], recurrent)

@@ -44,7 +44,8 @@ _OUTPUT_TYPES = ("Q6_K", "Q8_0")
 _EXPERT_TYPES = ("Q4_K", "Q6_K", "Q8_0", "Q5_K", "Q4_0", "Q3_K", "IQ4_XS", "MXFP4")
 _PROMPT_TOKENS = 128
 _LONG_PROMPT_TOKENS = 384
-_DECODE_TOKENS = 8
+#: The first tokens after another model had the caches are slow, and must stay few among the others.
+_DECODE_TOKENS = 12
 _DEPTH_TOKENS = 2048
 _MIDDLE_TOKENS = 1024
 _DEEP_TOKENS = 8192

@@ -162,7 +162,7 @@ def measure_accuracy(
     profile: HardwareProfile,
     *,
     threads_count: int | None,
-    budget_s: float = 120.0,
+    budget_s: float = 140.0,
     on_progress: OnProgress | None = None,
 ) -> Measured:
     """Calibrate, predict and measure in one interleaved run.
@@ -209,7 +209,7 @@ def measure_accuracy(
         if item.fault is not None:
             skipped.append(_skipped_shape(shape, item.fault))
             continue
-        rows += _rows(shape, item, machine)
+        rows += _rows(shape, item, machine, _read_bytes_per_s(profile))
         if any(item.polluted(timing) for timing in item.windows):
             notes.append(f"{shape.name} {shape.quant_id}: other programs disturbed the measurement")
     return Measured(rows=tuple(rows), skipped=tuple(skipped), notes=tuple(notes))
@@ -249,7 +249,7 @@ def _machine(profile: HardwareProfile, rates: Rates) -> Machine:
     return Machine(name=device.name, profile_id=profile.profile_id, devices=(device,))
 
 
-def _rows(shape: Shape, item: Rehearsed, machine: Machine) -> list[LocalRow]:
+def _rows(shape: Shape, item: Rehearsed, machine: Machine, read_bytes_per_s: float | None = None) -> list[LocalRow]:
     workload = Workload(
         prompt_tokens=PROMPT_TOKENS, output_tokens=OUTPUT_TOKENS, context_tokens=PROMPT_TOKENS + OUTPUT_TOKENS
     )
@@ -273,7 +273,7 @@ def _rows(shape: Shape, item: Rehearsed, machine: Machine) -> list[LocalRow]:
             row=_row(shape, machine, test, measured, predicted),
             phase=phase,
             groups=groups,
-            rivals=_rivals(made, phase, machine),
+            rivals=_rivals(made, phase, read_bytes_per_s),
         )
         for phase, test, measured, predicted in tests
     ]
@@ -296,9 +296,8 @@ def _size(file_bytes: int) -> str:
     return next(label for limit, label in _SIZES if file_bytes < limit)
 
 
-def _rivals(made: Estimate, phase: str, machine: Machine) -> dict[str, float]:
+def _rivals(made: Estimate, phase: str, bandwidth: float | None) -> dict[str, float]:
     """What bandwidth and size alone would say, given the bandwidth measured here and the bytes a token reads."""
-    bandwidth = machine.devices[0].rates.memory_bytes_per_s
     read = sum(term.bytes for term in made.terms if term.name.startswith("decode."))
     if phase != "decode" or bandwidth is None:
         return {}

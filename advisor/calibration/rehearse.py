@@ -29,6 +29,8 @@ _ENOUGH_COUNT = 3
 #: Rounds are repeated up to this many times over to replace windows that others disturbed.
 _ROUNDS_LIMIT = 4
 _LEAST_ROUNDS = 2
+#: Decode windows to one prompt: they are short, and short ones are the more easily disturbed.
+_DECODE_SHARE = 2
 #: How long a disturbance is waited out before the next window, and how long each look at the machine takes.
 _PATIENCE_S = 2.0
 _LOOK_S = 0.1
@@ -53,16 +55,20 @@ class Rehearsed:
         return [time_s for window in (clean if len(clean) >= _ENOUGH_COUNT else windows) for time_s in _repeats(window)]
 
     def wanting(self, count: int) -> list[Timing]:
-        """Timings that have not been had ``count`` times undisturbed."""
+        """Timings that have not been had ``count`` times undisturbed, decoding twice as often."""
         return [
             timing
             for timing in self.experiment.timings
-            if sum(not window.polluted for window in self.windows.get(timing, [])) < count
+            if sum(not window.polluted for window in self.windows.get(timing, []))
+            < count * (_DECODE_SHARE if timing.phase == "decode" else 1)
         ]
 
     def polluted(self, timing: Timing) -> bool:
         """Whether fewer than three undisturbed repeats were had."""
         return sum(not window.polluted for window in self.windows.get(timing, [])) < _ENOUGH_COUNT
+
+
+_Held = tuple[LlamaCppSession, Rehearsed]
 
 
 def _repeats(window: Window) -> tuple[float, ...]:
@@ -174,7 +180,7 @@ def _stage(on_progress: OnProgress | None, offset: float, share: float) -> OnPro
 def _rehearse_batch(worker: Worker, experiments: Sequence[Experiment], directory: Path, plan: _Plan) -> list[Rehearsed]:
     started_s = time.monotonic()
     with ExitStack() as stack:
-        held: list[tuple[LlamaCppSession, Rehearsed]] = []
+        held: list[_Held] = []
         refused: list[Rehearsed] = []
         for index, experiment in enumerate(experiments):
             if held and not plan.required and time.monotonic() - started_s > _WRITING_SHARE * plan.budget_s:
@@ -211,10 +217,10 @@ def _open(worker: Worker, experiment: Experiment, directory: Path, threads_count
     return session
 
 
-def _rounds(held: Sequence[tuple[LlamaCppSession, Rehearsed]], plan: _Plan, deadline_s: float) -> None:
+def _rounds(held: Sequence[_Held], plan: _Plan, deadline_s: float) -> None:
     """Every timing in turn, until each was had often enough undisturbed or time is up."""
     for number in range(_ROUNDS_LIMIT * plan.rounds_count):
-        wanted = [(session, result, timing) for session, result in held for timing in result.wanting(plan.rounds_count)]
+        wanted = _round(held, plan.rounds_count)
         if not wanted:
             return
         for index, (session, result, timing) in enumerate(wanted):
@@ -227,6 +233,16 @@ def _rounds(held: Sequence[tuple[LlamaCppSession, Rehearsed]], plan: _Plan, dead
             result.windows.setdefault(timing, []).append(window)
             if window.polluted:
                 wait_for_quiet(min(deadline_s, time.monotonic() + _PATIENCE_S))
+
+
+def _round(held: Sequence[_Held], count: int) -> list[tuple[LlamaCppSession, Rehearsed, Timing]]:
+    """What a round times: decoding on every model, then prompts, then decoding again.
+
+    Each pass over the models is short, so that what the machine does meanwhile hurts all of them alike.
+    """
+    wanted = [(session, result, timing) for session, result in held for timing in result.wanting(count)]
+    decode = [visit for visit in wanted if visit[2].phase == "decode"]
+    return [*decode, *(visit for visit in wanted if visit[2].phase != "decode"), *decode * (_DECODE_SHARE - 1)]
 
 
 def prefer(pid: int) -> None:

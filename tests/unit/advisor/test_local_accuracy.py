@@ -106,7 +106,7 @@ def timed(shape, prefill_s, decode_s):
 
 
 def rows_of(machine, *shapes):
-    return [row for shape in shapes for row in local_accuracy._rows(shape, timed(shape, 1.0, 0.1), machine)]
+    return [row for shape in shapes for row in local_accuracy._rows(shape, timed(shape, 1.0, 0.1), machine, 40e9)]
 
 
 def test_rows_are_summed_up_by_quantisation_kind_and_size_beside_simpler_formulas(machine):

@@ -72,14 +72,32 @@ def run(worker: FakeWorker, folder: Path, **changes: object) -> tuple[Rehearsed,
 
 def test_every_timing_is_had_as_often_as_wanted(tmp_path):
     for item in run(FakeWorker(), tmp_path):
-        assert {len(windows) for windows in item.windows.values()} == {4}
+        had = {timing.phase: len(windows) for timing, windows in item.windows.items()}
+        assert had.get("prefill", 4) == 4
+        assert had["decode"] == 8
         assert set(item.windows) == set(item.experiment.timings)
+
+
+def test_a_round_decodes_on_every_model_before_and_after_its_prompts(tmp_path, monkeypatch):
+    order = []
+    time = module._time
+
+    def noted(session, timing):
+        order.append(timing.phase)
+        return time(session, timing)
+
+    monkeypatch.setattr(module, "_time", noted)
+    run(FakeWorker(), tmp_path, rounds_count=1)
+    decodes = sum(timing.phase == "decode" for item in FEW for timing in item.timings)
+    prompts = sum(timing.phase == "prefill" for item in FEW for timing in item.timings)
+    assert order == ["decode"] * decodes + ["prefill"] * prompts + ["decode"] * decodes
 
 
 def test_disturbed_windows_are_taken_again_and_do_not_count(tmp_path):
     for item in run(FakeWorker(disturbed=5), tmp_path):
         for timing, windows in item.windows.items():
-            assert sum(not window.polluted for window in windows) == 4
+            # the second decode of a round may be one more than was wanted
+            assert sum(not window.polluted for window in windows) in ((8, 9) if timing.phase == "decode" else (4,))
             assert not item.polluted(timing)
             assert max(item.seconds(timing)) < 0.5
 
@@ -89,7 +107,7 @@ def test_a_machine_that_never_goes_quiet_ends_anyway_and_is_marked(tmp_path):
     for item in run(worker, tmp_path):
         for timing in item.experiment.timings:
             assert item.polluted(timing)
-            assert len(item.windows[timing]) == 16
+            assert len(item.windows[timing]) == (32 if timing.phase == "decode" else 16)
     assert all(session.closed for session in worker.sessions)
 
 
