@@ -244,11 +244,13 @@ def twin_metadata(model: ModelSpec) -> dict[str, MetadataValue]:
     """
     known: Mapping[str, MetadataValue] = gguf_metadata(model)
     vocab = model.geometry.vocab_count if model.geometry else 0
+    token_types = next((t.shape[-1] for t in list_tensors(model) if t.name == "token_types.weight"), None)
     return {
         **known,
         f"{known['general.architecture']}.vocab_size": vocab,
         "general.quantization_version": 2,
         "tokenizer.ggml.model": "no_vocab",
+        **({"tokenizer.ggml.token_type_count": token_types} if token_types else {}),
     }
 
 
