@@ -53,7 +53,7 @@ def find_calibration(profile_id: str) -> Calibration | None:
 
 
 def calibrate(
-    profile: HardwareProfile, *, budget_s: float = 40.0, on_progress: "OnProgress | None" = None
+    profile: HardwareProfile, *, budget_s: float = 36.0, on_progress: "OnProgress | None" = None
 ) -> Calibration:
     """Time the calibration twins through llama.cpp on the CPU, fit the rates, and keep them.
 
