@@ -22,7 +22,7 @@ from catalog.ggml_types import TYPES
 from catalog.types import Role
 
 #: What the cost model leaves unexplained on shapes it has not seen, beside the noise of the samples:
-#: with it, 80 % of the undisturbed rows of ``accuracy --local`` lay in their intervals.
+#: with it, 80 % of the rows of one ``accuracy --local`` run, the one it was set from, lay in their intervals.
 _DECODE_MODEL_SIGMA = 0.060
 _PREFILL_MODEL_SIGMA = 0.085
 #: Types that no twin is made of, or that time ran out for, and the timed type whose unpacking is most like theirs:
