@@ -2,8 +2,8 @@
 
 import gzip
 import json
-import re
 import lzma
+import re
 from pathlib import Path
 
 import numpy as np
