@@ -1,8 +1,7 @@
 """What may be asked beside a ranking: why a model is not in it, how far a setting stretches, models together."""
 
 import sys
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -16,9 +15,8 @@ if TYPE_CHECKING:
 
     from advisor.machine import Machine
     from advisor.recommendation.request import Request
-    from advisor.types import Estimate, Limits, Recommendation, StackPlan, Why, Workload
+    from advisor.types import Estimate, Limits, Recommendation, StackPlan, Why
     from catalog.load import Catalog
-    from catalog.types import ArtifactSpec, ModelSpec
 
 F = TypeVar("F", bound=Callable[..., Any])
 EXIT_NO = 3
@@ -141,103 +139,6 @@ def nothing_ranked(catalog: "Catalog", machine: "Machine", request: "Request", w
         calibration_id=machine.calibration_id,
         why=why,
     )
-
-
-# How far --------------------------------------------------------------------------------------
-
-
-def with_extremes(
-    made: "Estimate",
-    model: "ModelSpec",
-    artifact: "ArtifactSpec",
-    machine: "Machine",
-    workload: "Workload",
-    limits: "Limits",
-    *,
-    ask_context: bool,
-    ask_users: bool,
-    kv_quant_ids: tuple[str, ...],
-) -> "Estimate":
-    """An estimate with the longest context and the most users that memory and limits allow."""
-    from advisor.recommendation.inverse import Subject, longest_context, most_users
-
-    found = []
-    for kv in kv_quant_ids:
-        subject = Subject(
-            model=model, artifact=artifact, machine=machine, workload=workload, limits=limits, kv_quant_id=kv
-        )
-        if ask_context:
-            found.append(longest_context(subject))
-        if ask_users:
-            found.append(most_users(subject))
-    return replace(made, extremes=tuple(sorted(found, key=lambda each: each.quantity)))
-
-
-def stretched(
-    model: "ModelSpec",
-    artifacts: "Sequence[ArtifactSpec]",
-    machine: "Machine",
-    workload: "Workload",
-    limits: "Limits",
-    *,
-    ask_context: bool,
-    ask_users: bool,
-    kv_quant_ids: tuple[str, ...],
-) -> "Estimate":
-    """A prediction with its extremes, for the finest weights that leave the CPU alone and have an answer at all."""
-    from advisor.predict import predict
-    from advisor.types import EstimateWarning
-
-    answers = []
-    for artifact in artifacts:
-        made = predict(model, (artifact,), machine, workload, kv_quant_id=kv_quant_ids[0])
-        full = with_extremes(
-            made,
-            model,
-            artifact,
-            machine,
-            workload,
-            limits,
-            ask_context=ask_context,
-            ask_users=ask_users,
-            kv_quant_ids=kv_quant_ids,
-        )
-        spills = EstimateWarning.SPILLS_TO_CPU in made.warnings
-        has_answer = any(extreme.value for extreme in full.extremes)
-        if made.memory.fits and has_answer and not spills:
-            return full
-        answers.append((has_answer, made.memory.fits, full))
-    return max(answers, key=lambda answer: answer[:2])[2]
-
-
-def ranked_with_extremes(
-    catalog: "Catalog",
-    machine: "Machine",
-    request: "Request",
-    result: "Recommendation",
-    *,
-    ask_context: bool,
-    ask_users: bool,
-) -> "Recommendation":
-    """Every pick with its own extremes, at the KV type it is ranked with."""
-    from catalog.weights import weigh
-
-    picks = []
-    for pick in result.ranked:
-        model = catalog.models[pick.estimate.model_id]
-        made = with_extremes(
-            pick.estimate,
-            model,
-            weigh(model, pick.estimate.quant_id),
-            machine,
-            request.workload,
-            request.limits,
-            ask_context=ask_context,
-            ask_users=ask_users,
-            kv_quant_ids=(pick.estimate.deployment.kv_quant_id,),
-        )
-        picks.append(replace(pick, estimate=made))
-    return replace(result, ranked=tuple(picks))
 
 
 # Together -------------------------------------------------------------------------------------

@@ -91,14 +91,15 @@ def command(
     )
     artifacts = _artifacts(catalog, subject, machine)
     if ask_context or ask_users:
-        result = _questions.stretched(
+        from advisor.recommendation.extremes import Asked, stretched
+
+        result = stretched(
             subject.model,
             artifacts,
             machine,
             workload,
             limits,
-            ask_context=ask_context,
-            ask_users=ask_users,
+            asked=Asked(context=ask_context, users=ask_users),
             kv_quant_ids=(kv_quant_id,) if kv_quant_id else kv_quant_ids(machine.engine_id),
         )
     else:

@@ -158,9 +158,10 @@ def command(
         raise
     result = replace(result, why=why)
     if ask_context or ask_users:
-        result = _questions.ranked_with_extremes(
-            catalog, machine, request, result, ask_context=ask_context, ask_users=ask_users
-        )
+        from advisor.recommendation.extremes import Asked, ranked_with_extremes
+
+        asked = Asked(context=ask_context, users=ask_users)
+        result = ranked_with_extremes(catalog, machine, request, result, asked)
     if hardware is None and profile_file is None:
         from advisor.store import save_recommendation
 
