@@ -282,13 +282,3 @@ class ChipSpec:
     aliases: tuple[str, ...] = ()
     pci_ids: tuple[str, ...] = ()
     citation: Citation | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EngineSpec:
-    """An inference engine: what it can load and where it runs."""
-
-    engine_id: str
-    file_formats: tuple[FileFormat, ...]
-    backends: tuple[str, ...]
-    citation: Citation | None = None

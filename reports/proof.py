@@ -10,7 +10,6 @@ from advisor.types import (
     Reranking,
     Stages,
     TextQuality,
-    ThreadsSpeed,
     Trial,
     Validation,
     ValidationRecord,
@@ -34,7 +33,7 @@ def record_lines(record: ValidationRecord) -> tuple[str, ...]:
     found = (
         _stages(record.stages),
         _depths(record.depths),
-        _threads(record.threads, record.estimate.deployment.threads_count),
+        _threads(record),
         _energy(record.energy),
         _quality(record.quality),
     )
@@ -59,13 +58,13 @@ def _depths(depths: tuple[DepthSpeed, ...]) -> str:
     return f"Against depth: {'; '.join(parts)}" if parts else ""
 
 
-def _threads(speeds: tuple[ThreadsSpeed, ...], default: int | None) -> str:
-    if not speeds:
+def _threads(record: ValidationRecord) -> str:
+    best, default = record.fastest_threads, record.estimate.deployment.threads_count
+    if best is None:
         return ""
-    best = max(speeds, key=lambda speed: speed.decode_tokens_per_s or speed.prefill_tokens_per_s)
     rates = ", ".join(
         f"{speed.threads_count}: {fmt.number(speed.decode_tokens_per_s or speed.prefill_tokens_per_s)} tok/s"
-        for speed in speeds
+        for speed in record.threads
     )
     usual = "" if default is None else (", the default" if best.threads_count == default else f"; default {default}")
     return f"Threads: {rates}; fastest with {best.threads_count}{usual}"

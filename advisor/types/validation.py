@@ -137,6 +137,13 @@ class ValidationRecord:
     quality: TextQuality | None = None
     failure_kind: str | None = None  # the error it failed of: "OutOfMemoryError", "ModelRefusedError", "GarbageError"
 
+    @property
+    def fastest_threads(self) -> ThreadsSpeed | None:
+        """The sweep's number of threads that decodes fastest (an encoder: that reads fastest); None without a sweep."""
+        return max(
+            self.threads, key=lambda speed: speed.decode_tokens_per_s or speed.prefill_tokens_per_s, default=None
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trial:

@@ -53,10 +53,3 @@ def sweep_threads(
         )
         for count in counts
     )
-
-
-def best_threads_count(speeds: Sequence[ThreadsSpeed]) -> int | None:
-    """The number of threads that decodes fastest (an encoder: that reads fastest); None without a sweep."""
-    if not speeds:
-        return None
-    return max(speeds, key=lambda speed: speed.decode_tokens_per_s or speed.prefill_tokens_per_s).threads_count

@@ -21,7 +21,7 @@ from advisor.types import (
     Workload,
 )
 from advisor.validation import sanity, text_quality, validate, verdict, weights_source
-from advisor.validation.thread_sweep import best_threads_count, threads_to_try
+from advisor.validation.thread_sweep import threads_to_try
 from advisor.validation.validate import Setting, validate_one
 from advisor.validation.verdict import Roof
 from advisor.validation.weights_source import REAL, TRUNCATED, TWIN, Candidate, Room, choose_source
@@ -390,7 +390,7 @@ def test_numbers_of_threads_are_tried_and_the_default_is_left_set(model, tmp_pat
         candidate, setting_of(tmp_path, engine, usable_cores_count=4, usable_threads_count=4, budget_s=100.0)
     )
     assert [speed.threads_count for speed in record.threads] == [1, 2, 4]
-    assert best_threads_count(record.threads) == 2
+    assert record.fastest_threads.threads_count == 2
     assert record.threads[1].decode_tokens_per_s == pytest.approx(200.0)
     assert record.observed.decode_tokens_per_s == pytest.approx(100.0), "the figures are the default's"
     gpu = replace(candidate, estimate=replace(candidate.estimate, deployment=replace(deployment, backend="cuda")))
