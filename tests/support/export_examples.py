@@ -41,7 +41,9 @@ def model(
         params_total_count=1_000_000_000,
         capabilities=frozenset(capabilities),
         repos={
-            "gguf": (f"acme/{name}-GGUF",) if name.isascii() and name.replace("-", "").isalnum() else (),
+            "gguf": (f"acme/{name}-GGUF",)
+            if name.isascii() and name[:1].isalnum() and name.replace("-", "").isalnum()
+            else (),
             "awq": ("acme/Tiny-Chat-1B-AWQ",),
             "fp8": ("acme/Tiny-Chat-1B-FP8",),
             "mlx": ("acme/Tiny-Chat-1B-MLX-4bit",),

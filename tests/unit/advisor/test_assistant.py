@@ -331,11 +331,9 @@ def child(monkeypatch, tmp_path, code):
 
 
 WAITS = """
-import pathlib, sys, time
-pid = pathlib.Path(__file__).with_suffix(".pid")
-import os
-pid.write_text(str(os.getpid()))
+import os, pathlib, time
 try:
+    pathlib.Path(__file__).with_suffix(".pid").write_text(str(os.getpid()))
     time.sleep(60)
 except KeyboardInterrupt:
     pathlib.Path(__file__).with_suffix(".stopped").write_text("cleanly")
