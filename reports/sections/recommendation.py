@@ -99,11 +99,14 @@ def _proof(estimate: Estimate, validations: tuple[Validation, ...]) -> Notice | 
         if not same or record.status != ValidationStatus.OK or measured is None:
             continue
         error_frac = record.error_frac.get("decode_tokens_per_s")
-        close = error_frac is not None and abs(error_frac) <= _CLOSE_FRAC
+        prompt_frac = record.error_frac.get("prefill_tokens_per_s", 0.0)
+        close = error_frac is not None and abs(error_frac) <= _CLOSE_FRAC and abs(prompt_frac) <= _CLOSE_FRAC
         text = (
             f"Predicted {fmt.rate(record.estimate.decode_tokens_per_s.mid)}, measured {fmt.rate(measured)} with "
             f"{wording.weights_kind(record.weights)}: off by {fmt.change(error_frac)}."
         )
+        if abs(prompt_frac) > _CLOSE_FRAC:
+            text += f" Reading prompts: off by {fmt.change(prompt_frac)}."
         return Notice(text, Tone.GOOD if close and not record.polluted else Tone.CAUTION)
     return None
 

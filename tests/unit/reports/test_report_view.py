@@ -51,6 +51,16 @@ def test_the_headline_is_proven_by_a_validation_of_the_same_pick():
     assert "measured 11.4 tok/s" in notice.text
 
 
+def test_a_proof_whose_prompt_is_far_off_is_a_caution_that_says_so():
+    validation = examples.validation()
+    record = validation.records[0]
+    off = replace(record, error_frac={**record.error_frac, "prefill_tokens_per_s": 0.447})
+    page = build_page((examples.recommendation(), replace(validation, records=(off,))))
+    notice = next(block for block in page.headline.blocks if isinstance(block, Notice))
+    assert notice.tone == Tone.CAUTION
+    assert "prompts: off by +44.7 %" in notice.text
+
+
 def test_a_polluted_proof_is_a_caution():
     validation = examples.validation()
     polluted = replace(validation, records=(replace(validation.records[0], polluted=True),))
