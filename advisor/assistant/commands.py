@@ -75,6 +75,16 @@ async def run_command(args: Sequence[str], *, time_limit_s: float, beat: Beat | 
     return _outcome(args[0], code, out, error)
 
 
+def heed_interrupts() -> None:
+    """Make the commands this process starts heed an interrupt, even where it was itself started to ignore them.
+
+    What a parent ignores, its children ignore: a client that runs in the background would leave `run_command` no
+    way to stop a command but to kill it.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 async def _collected(process: anyio.abc.Process, beat: Beat | None) -> tuple[bytes, bytes]:
     out, error = bytearray(), bytearray()
     async with anyio.create_task_group() as reading:

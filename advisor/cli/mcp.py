@@ -19,11 +19,13 @@ def command(http: bool, port: int) -> None:
     {"mcpServers": {"model-fit-advisor": {"command": "advisor", "args": ["mcp"]}}}
     """
     try:
+        from advisor.assistant.commands import heed_interrupts
         from advisor.assistant.server import build_server
     except ImportError as error:
         raise AdvisorError(
             f"{error.name} is not installed; install it with: pip install 'model-fit-advisor[mcp]'"
         ) from None
+    heed_interrupts()
     server = build_server()
     if http:
         _serve_http(server, port)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import sys
 import time
 
@@ -347,8 +348,16 @@ def test_a_command_that_takes_too_long_is_stopped(tmp_path, monkeypatch):
     assert_gone(tmp_path)
 
 
+@pytest.fixture(params=[signal.SIG_IGN, signal.default_int_handler], ids=["started to ignore", "heeding"])
+def interrupts(request):
+    before = signal.signal(signal.SIGINT, request.param)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
-def test_a_cancelled_call_ends_its_command(tmp_path, monkeypatch):
+def test_a_cancelled_call_ends_its_command(tmp_path, monkeypatch, interrupts):
+    commands.heed_interrupts()
     child(monkeypatch, tmp_path, WAITS)
 
     async def go():
