@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from advisor.machine import Machine
     from advisor.recommendation.request import Request
-    from advisor.types import Estimate, Limits, Recommendation, StackPlan, Why
+    from advisor.types import Estimate, Limits, StackPlan, Why
     from catalog.load import Catalog
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -117,28 +117,6 @@ def explain(catalog: "Catalog", machine: "Machine", request: "Request", text: st
     subject = resolve_subject(catalog, text)
     quant_id = subject.artifact.quant_id if subject.artifact is not None else None
     return explain_model(catalog, machine, request, subject.model, quant_id)
-
-
-def nothing_ranked(catalog: "Catalog", machine: "Machine", request: "Request", why: "Why") -> "Recommendation":
-    """A recommendation without picks that still says why the model asked about is not one."""
-    from advisor.clock import utc_now
-    from advisor.types import Recommendation
-
-    return Recommendation(
-        task=request.workload.task,
-        workload=request.workload,
-        limits=request.limits,
-        ranked=(),
-        rejected=(),
-        profile_id=machine.profile_id,
-        catalog_version=catalog.version,
-        created_at=utc_now(),
-        tool_version=__version__,
-        hardware=machine.name,
-        considered_count=len(catalog.models),
-        calibration_id=machine.calibration_id,
-        why=why,
-    )
 
 
 # Together -------------------------------------------------------------------------------------

@@ -93,7 +93,7 @@ def command(
     )
     from advisor.cli._machine import resolve_machine
     from advisor.clock import utc_now
-    from advisor.recommendation.recommend import Request, recommend
+    from advisor.recommendation.recommend import Request, recommend, unranked
     from advisor.types import Limits
     from catalog.load import load_catalog
     from reports.console import print_recommendation
@@ -152,7 +152,8 @@ def command(
         result = recommend(catalog, machine, request, created_at=utc_now(), tool_version=__version__)
     except NothingFitsError:
         if why is not None:
-            empty = _questions.nothing_ranked(catalog, machine, request, why)
+            bare = unranked(catalog, machine, request, created_at=utc_now(), tool_version=__version__)
+            empty = replace(bare, why=why)
             show = partial(print_recommendation, empty)
             _questions.deliver(empty, show, output_path, as_json=as_json, as_csv=as_csv)
         raise

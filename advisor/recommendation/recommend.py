@@ -56,12 +56,23 @@ def recommend(
     ranked = _tuned(ranked, catalog, machine, request)
     if not ranked:
         raise NothingFitsError(_nothing_passes(found, machine, request))
+    return replace(
+        unranked(catalog, machine, request, created_at=created_at, tool_version=tool_version),
+        ranked=_with_engines(_explorable(choices(ranked, request), catalog, machine, request), catalog, machine),
+        rejected=_notable(catalog, found.rejected + left_out, request),
+    )
+
+
+def unranked(
+    catalog: Catalog, machine: Machine, request: Request, *, created_at: str, tool_version: str
+) -> Recommendation:
+    """The question and where it was asked, before anything is ranked."""
     return Recommendation(
         task=request.workload.task,
         workload=request.workload,
         limits=request.limits,
-        ranked=_with_engines(_explorable(choices(ranked, request), catalog, machine, request), catalog, machine),
-        rejected=_notable(catalog, found.rejected + left_out, request),
+        ranked=(),
+        rejected=(),
         profile_id=machine.profile_id,
         catalog_version=catalog.version,
         created_at=created_at,
