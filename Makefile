@@ -8,7 +8,7 @@ OUT := advisor-out
 STAMP := $(VENV)/.installed
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: test-engines run test test-browser test-fleet test-clients lint clean
+.PHONY: fuzz test-engines run test test-browser test-fleet test-clients lint clean
 
 $(BIN)/python:
 	@echo "==> creating $(VENV)"
@@ -29,6 +29,10 @@ test: $(STAMP)
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/python -m pytest
 	$(BIN)/python -m pytest -m engine tests/engine -q
+
+# properties on examples never tried before
+fuzz: $(STAMP)
+	$(BIN)/python -m pytest -q -m hypothesis --hypothesis-profile=fuzz
 
 test-browser: $(STAMP)
 	$(BIN)/python tests/browser/install.py

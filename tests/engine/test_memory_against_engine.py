@@ -29,6 +29,8 @@ LAYOUTS = [
     ("deepseek-ai/DeepSeek-V3-0324", "Q4_K_M", 16384, 512, "q8_0", 1),
     ("Qwen/Qwen3.5-4B", "Q4_K_M", 4096, 512, "f16", 2),
     ("LiquidAI/LFM2-1.2B", "Q4_0", 4096, 512, "f16", 1),
+    ("LiquidAI/LFM2-1.2B", "Q8_0", 4096, 512, "f16", 1),
+    ("LiquidAI/LFM2-1.2B", "Q8_0", 4352, 512, "f16", 1),  # more context, yet a smaller compute buffer
     ("tiiuae/Falcon-H1-1.5B-Base", "Q8_0", 2048, 512, "f16", 1),
     ("CohereLabs/c4ai-command-r7b-12-2024", "Q4_K_M", 8192, 512, "f16", 1),
     ("zai-org/GLM-4.5-Air", "Q4_K_M", 8192, 512, "f16", 1),

@@ -90,14 +90,15 @@ def test_a_faster_machine_is_never_slower(model_id, quant_id, workload, factor):
 
 @PROFILE
 @given(models, st.sampled_from(QUANTS), workloads, st.integers(1, 8000))
-def test_a_longer_prompt_waits_longer_decodes_slower_and_takes_no_less_memory(model_id, quant_id, workload, more):
+def test_a_longer_prompt_waits_longer_decodes_slower_and_takes_no_less_cache(model_id, quant_id, workload, more):
+    """The compute buffer is left out: a longer context may give the engine's best-fit arena a luckier layout."""
     longer = replace(
         workload, prompt_tokens=workload.prompt_tokens + more, context_tokens=workload.context_tokens + more
     )
     short, long = predict(model_id, quant_id, workload), predict(model_id, quant_id, longer)
     assert long.first_token_s.mid >= short.first_token_s.mid
     assert long.decode_tokens_per_s.mid <= short.decode_tokens_per_s.mid * 1.0001
-    assert long.memory.total_bytes >= short.memory.total_bytes
+    assert sum(d.kv_bytes for d in long.memory.devices) >= sum(d.kv_bytes for d in short.memory.devices)
 
 
 @PROFILE
