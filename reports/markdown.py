@@ -26,7 +26,7 @@ from reports.blocks import (
 from reports.view import build_page
 
 _SPECIAL = re.compile(r"[\\`*\[\]<>|~$&]|(?<![^\W_])_|_(?![^\W_])|:(?=//)|(?<=www)\.", re.IGNORECASE)
-_LEADING = re.compile(r"^(?:[-+](?=\s|$)|#(?=#{0,5}\s)|[-=](?=[-=]*$)|\d{1,9}(?=[.)](?:\s|$)))")
+_LEADING = re.compile(r"^(?:[-+](?=\s|$)|#(?=#{0,5}(?:\s|$))|[-=](?=[-=]*$)|\d{1,9}(?=[.)](?:\s|$)))")
 #: a mention or an issue reference would notify or link strangers; an invisible joiner stops both
 _REFERENCES = re.compile(r"([@#])(?=\w)")
 _MARKS = {Tone.PLAIN: "", Tone.GOOD: "✅ ", Tone.CAUTION: "⚠️ ", Tone.BAD: "❌ "}

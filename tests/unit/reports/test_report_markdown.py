@@ -1,6 +1,6 @@
 import pytest
 import report_examples as examples
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
@@ -26,6 +26,8 @@ def test_a_hostile_name_reads_as_itself(name):
 
 
 @given(st.text(alphabet=st.characters(codec="utf-8"), min_size=1, max_size=60))
+@example("#")
+@example("###### ")
 def test_any_text_in_a_list_stays_one_text(text):
     shown = plain(text)
     tokens = _PARSER.parse(f"- {markdown.escaped(shown)}")
