@@ -37,7 +37,7 @@ def command(
     port: int,
     **wishes: Any,
 ) -> None:
-    r"""Write what makes a program run PICK with its load-time parameters, or connect to it.
+    """Write what makes a program run PICK with its load-time parameters, or connect to it.
 
     PICK is a rank of the last recommendation, a recommendation or stack document, or MODEL:QUANT. Everything
     listens on this machine only, and no key is written to a file.
@@ -46,7 +46,7 @@ def command(
     advisor export 1 --for llama-server -o serve.sh
     advisor export qwen3-8b:Q4_K_M --context 32k --for ollama -o Modelfile
     advisor export stack.json --for llama-swap -o llama-swap.yaml
-    """
+    """  # noqa: D301 - \b is click's mark for lines to be left as they are
     from advisor.cli._pick import Wishes, resolve_stack
     from advisor.export.pick import Endpoint
     from advisor.export.targets import export, find_target

@@ -10,14 +10,14 @@ from advisor.errors import AdvisorError
 @click.option("--http", is_flag=True, help="Streamable HTTP on this machine instead of stdio; asks for a token.")
 @click.option("--port", type=click.IntRange(0, 65535), default=8765, show_default=True, help="Port for --http.")
 def command(http: bool, port: int) -> None:
-    r"""Answer assistants that speak the Model Context Protocol.
+    """Answer assistants that speak the Model Context Protocol.
 
     By default over stdin and stdout, started by the client. With --http the token is read from the environment
     variable ADVISOR_MCP_TOKEN, or made anew and printed once.
 
     \b
     {"mcpServers": {"model-fit-advisor": {"command": "advisor", "args": ["mcp"]}}}
-    """
+    """  # noqa: D301 - \b is click's mark for lines to be left as they are
     try:
         from advisor.assistant.commands import heed_interrupts
         from advisor.assistant.server import build_server

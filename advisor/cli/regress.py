@@ -51,14 +51,14 @@ def command(
     output_path: str | None,
     as_json: bool,
 ) -> int:
-    r"""Compare two runs of a suite, or two validation documents; exit 3 on a regression.
+    """Compare two runs of a suite, or two validation documents; exit 3 on a regression.
 
     BASE may also be `last`, the newest earlier like run of the history, or `history:DIGEST`.
 
     \b
     advisor regress baseline.json run.json --junit junit.xml --markdown comment.md
     advisor regress --aa run.json
-    """
+    """  # noqa: D301 - \b is click's mark for lines to be left as they are
     gate = _read_gate(thresholds_file)
     if self_test:
         return _self_test(documents, gate, output_path=output_path, as_json=as_json)

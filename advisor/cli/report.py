@@ -28,13 +28,13 @@ def _load(sources: tuple[str, ...]) -> list[Any]:
 @click.option("--chart", metavar="NAME", help="Only the chart whose name starts like this, in a .png (e.g. roofline).")
 @click.option("--dark", is_flag=True, help="Dark colours in a .png; an HTML page follows the reader's system.")
 def command(documents: tuple[str, ...], outputs: tuple[str, ...], chart: str | None, dark: bool) -> None:
-    r"""Render saved documents; several of one kind are compared.
+    """Render saved documents; several of one kind are compared.
 
     \b
     advisor report recommendation.json profile.json validation.json -o report.html -o report.png
     advisor report before.json after.json -o comparison.md
     advisor recommend --json | advisor report - -o report.html
-    """
+    """  # noqa: D301 - \b is click's mark for lines to be left as they are
     from reports import renderers
 
     style = renderers.PngStyle(chart=chart, dark=dark)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 @_shared.workload_options
 @_shared.machine_options
 def command(pick_text: str, port: int, rank: int | None, verbose: bool, **wishes: Any) -> None:
-    r"""Serve PICK on this machine until Ctrl-C, with the parameters that were chosen for it.
+    """Serve PICK on this machine until Ctrl-C, with the parameters that were chosen for it.
 
     PICK is a rank of the last recommendation, a recommendation document, MODEL:QUANT or a .gguf file. Its file
     must be on this machine. A key is asked for if the environment variable LLAMA_API_KEY is set.
@@ -27,7 +27,7 @@ def command(pick_text: str, port: int, rank: int | None, verbose: bool, **wishes
     \b
     advisor serve 1
     advisor serve smollm2-135m-instruct:Q4_K_M --context 4k --port 8081
-    """
+    """  # noqa: D301 - \b is click's mark for lines to be left as they are
     from advisor import serving
     from advisor.cli._pick import Wishes, require_one, resolve_stack
     from advisor.export.pick import Endpoint

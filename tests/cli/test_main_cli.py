@@ -29,6 +29,7 @@ def test_every_command_of_the_table_exists_and_explains_itself():
         result = runner.invoke(cli.advisor, [name, "--help"])
         assert result.exit_code == 0, (name, result.output, result.exception)
         assert "Usage" in result.output
+        assert "\\b" not in result.output, f"{name}: click's mark for verbatim lines is shown to the reader"
 
 
 def test_help_lists_the_commands():
