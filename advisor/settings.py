@@ -20,6 +20,13 @@ _MOST_BATCH_TOKENS = 1 << 20
 #: A setting is left for another that is this much faster over a whole turn, or as fast and this much smaller.
 _GAIN_FRAC = 0.03
 _EQUAL_FRAC = 0.005
+_OPTIONS = {
+    "threads_count": "--threads",
+    "batch_tokens": "--batch",
+    "ubatch_tokens": "--ubatch",
+    "flash_attention": "--flash-attention",
+    "mmap": "--mmap/--no-mmap",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +57,10 @@ class LoadSettings:
                 f"--ubatch {self.ubatch_tokens} is larger than --batch {self.batch_tokens}; "
                 f"give --batch {self.ubatch_tokens} or more"
             )
+
+    def options(self) -> tuple[str, ...]:
+        """The options of the command line that were given."""
+        return tuple(option for name, option in _OPTIONS.items() if getattr(self, name) is not None)
 
     def applied(self, base: Deployment) -> Deployment:
         """A deployment with what was fixed; a batch holds its micro-batch."""

@@ -157,6 +157,7 @@ def make_workload(
     output_tokens: int | None = None,
     context_tokens: int | None = None,
     concurrency_count: int | None = None,
+    shared_prefix_tokens: int | None = None,
 ) -> Workload:
     """The task's workload with the user's own figures put in.
 
@@ -184,12 +185,16 @@ def make_workload(
         raise BadRequestError(
             f"--context {context} cannot hold --prompt {prompt} plus --output {output}; use at least {needed}"
         )
+    shared = shared_prefix_tokens or 0
+    if not 0 <= shared <= prompt:
+        raise BadRequestError(f"--shared-prefix {shared} is not part of --prompt {prompt}; give at most {prompt}")
     return Workload(
         task=task,
         prompt_tokens=prompt,
         output_tokens=output,
         context_tokens=context,
         concurrency_count=concurrency,
+        shared_prefix_tokens=shared,
     )
 
 

@@ -1,17 +1,17 @@
 """What ``export`` and ``serve`` are about: a rank of the last recommendation, a document, or a model."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from advisor import codec, store
-from advisor.cli._machine import resolve_machine
+from advisor.cli._options import Demand, Where, check_settings
 from advisor.cli._subject import Subject, resolve_subject
 from advisor.errors import BadRequestError
 from advisor.export.pick import Pick, Stack, pick_of, pick_of_choice, stack_of_plan
 from advisor.predict import predict
+from advisor.settings import NOTHING_FIXED, LoadSettings
 from advisor.types import Choice, Estimate, Recommendation, StackPlan
-from advisor.workloads import make_workload, parse_task
 from catalog.load import Catalog
 from catalog.types import ArtifactSpec
 
@@ -23,16 +23,9 @@ class Wishes:
     """Options that shape a prediction; a saved pick has its settings already."""
 
     task: str | None = None
-    prompt_tokens: int | None = None
-    output_tokens: int | None = None
-    context_tokens: int | None = None
-    concurrency_count: int | None = None
-    kv_quant_id: str | None = None
-    profile_file: str | None = None
-    hardware: str | None = None
-    backend: str | None = None
-    engine_id: str | None = None
-    no_calibrate: bool = False
+    demand: Demand = field(default_factory=Demand)
+    settings: LoadSettings = NOTHING_FIXED
+    where: Where = field(default_factory=Where)
 
     def given(self) -> bool:
         """Whether any was."""
@@ -108,26 +101,19 @@ def _here(pick: Pick) -> Pick:
 
 def _predicted(catalog: Catalog, text: str, wishes: Wishes) -> Pick:
     subject = resolve_subject(catalog, text)
-    machine = resolve_machine(
-        catalog,
-        profile_file=wishes.profile_file,
-        hardware=wishes.hardware,
-        backend=wishes.backend,
-        engine_id=wishes.engine_id,
-        no_calibrate=wishes.no_calibrate,
-    )
-    workload = make_workload(
-        parse_task(wishes.task or "general"),
-        prompt_tokens=wishes.prompt_tokens,
-        output_tokens=wishes.output_tokens,
-        context_tokens=wishes.context_tokens,
-        concurrency_count=wishes.concurrency_count,
-    )
-    here = () if wishes.hardware or wishes.profile_file else _artifacts_here(catalog, subject)
+    check_settings(wishes.settings, wishes.where.engine_id)
+    machine = wishes.where.machine(catalog)
+    workload = wishes.demand.workload(wishes.task or "general")
+    here = () if wishes.where.elsewhere else _artifacts_here(catalog, subject)
     wanted = subject.artifact.quant_id if subject.artifact is not None else None
     choices = tuple(artifact for artifact in here if wanted in (None, artifact.quant_id))
     estimate = predict(
-        subject.model, choices or subject.artifact_choices(), machine, workload, kv_quant_id=wishes.kv_quant_id
+        subject.model,
+        choices or subject.artifact_choices(),
+        machine,
+        workload,
+        kv_quant_id=wishes.demand.kv_quant_id,
+        settings=wishes.settings,
     )
     path = next((item.local_path for item in choices if item.quant_id == estimate.quant_id), None)
     return pick_of(subject.model, estimate, local_path=path)

@@ -1,17 +1,21 @@
 """``advisor estimate``: one prediction with its working."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
 import click
 
-from advisor.cli import _questions, _shared
+from advisor.cli import _options, _questions
 
 if TYPE_CHECKING:
+    from advisor.cli._options import Demand, Output, Where
     from advisor.cli._subject import Subject
     from advisor.machine import Machine
+    from advisor.recommendation.extremes import Asked
     from advisor.settings import LoadSettings
+    from advisor.types import Limits
     from catalog.load import Catalog
     from catalog.types import ArtifactSpec
 
@@ -19,79 +23,44 @@ if TYPE_CHECKING:
 @click.command("estimate")
 @click.argument("model_text", metavar="MODEL[:QUANT]")
 @click.option("--task", default="general", show_default=True, help="Sets the default workload.")
-@_shared.workload_options
-@_shared.setting_options
-@_shared.machine_options
+@_options.workload_options
+@_options.setting_options
+@_options.machine_options
 @_questions.extreme_options
-@_questions.speed_limit_options
+@_options.speed_limit_options
 @click.option("--explain", is_flag=True, help="Show every term: bytes, flop, seconds, bound and basis.")
-@_shared.output_option
-@_shared.json_option
-@_questions.csv_option
+@_options.table_options
 def command(
     model_text: str,
     task: str,
-    prompt_tokens: int | None,
-    output_tokens: int | None,
-    context_tokens: int | None,
-    concurrency_count: int | None,
-    kv_quant_id: str | None,
-    profile_file: str | None,
-    hardware: str | None,
-    backend: str | None,
-    engine_id: str | None,
-    no_calibrate: bool,
+    demand: "Demand",
     settings: "LoadSettings",
-    ask_context: bool,
-    ask_users: bool,
-    min_tokens_per_s: float | None,
-    max_first_token_s: float | None,
-    max_memory_bytes: int | None,
+    where: "Where",
+    extremes: "Asked",
+    limits: "Limits",
     explain: bool,
-    output_path: str | None,
-    as_json: bool,
-    as_csv: bool,
+    output: "Output",
 ) -> int:
     """Predict one model's speed and memory on this machine, or on --hardware CHIP.
 
     MODEL is a catalog name such as qwen3-8b, or a .gguf file; QUANT defaults to the best that fits.
     Limits bound --max-context and --max-users; without those, a prediction beyond a limit exits with 3.
     """
-    _questions.check_output(as_json=as_json, as_csv=as_csv)
-    from advisor.cli._machine import resolve_machine
     from advisor.cli._subject import resolve_subject
     from advisor.predict import kv_quant_ids, predict
-    from advisor.recommendation.limits import check_limits
-    from advisor.types import Limits
-    from advisor.workloads import make_workload, parse_task
     from catalog.load import load_catalog
     from reports.console import print_estimate
 
-    limits = Limits(
-        min_tokens_per_s=min_tokens_per_s, max_first_token_s=max_first_token_s, max_memory_bytes=max_memory_bytes
-    )
-    check_limits(limits)
     catalog = load_catalog()
-    workload = make_workload(
-        parse_task(task),
-        prompt_tokens=prompt_tokens,
-        output_tokens=output_tokens,
-        context_tokens=context_tokens,
-        concurrency_count=concurrency_count,
-    )
+    workload = demand.workload(task)
     subject = resolve_subject(catalog, model_text)
-    machine = resolve_machine(
-        catalog,
-        profile_file=profile_file,
-        hardware=hardware,
-        backend=backend,
-        engine_id=engine_id or _usual_engine(subject),
-        no_calibrate=no_calibrate,
-        quiet=as_json,
-    )
+    where = replace(where, engine_id=where.engine_id or _usual_engine(subject))
+    _options.check_settings(settings, where.engine_id)
+    machine = where.machine(catalog, quiet=output.quiet)
     artifacts = _artifacts(catalog, subject, machine)
-    if ask_context or ask_users:
-        from advisor.recommendation.extremes import Asked, stretched
+    kv_quant_id = demand.kv_quant_id
+    if extremes.anything:
+        from advisor.recommendation.extremes import stretched
 
         result = stretched(
             subject.model,
@@ -99,13 +68,14 @@ def command(
             machine,
             workload,
             limits,
-            asked=Asked(context=ask_context, users=ask_users),
+            asked=extremes,
             kv_quant_ids=(kv_quant_id,) if kv_quant_id else kv_quant_ids(machine.engine_id),
+            settings=settings,
         )
     else:
         result = predict(subject.model, artifacts, machine, workload, kv_quant_id=kv_quant_id, settings=settings)
-    _questions.deliver(result, partial(print_estimate, result, explain), output_path, as_json=as_json, as_csv=as_csv)
-    return _questions.verdict(result, limits, asked=ask_context or ask_users)
+    output.deliver(result, partial(print_estimate, result, explain))
+    return _questions.verdict(result, limits, asked=extremes.anything)
 
 
 def _usual_engine(subject: "Subject") -> str | None:
@@ -114,7 +84,7 @@ def _usual_engine(subject: "Subject") -> str | None:
 
     if subject.artifact is None:
         return None
-    found = usual_engine(subject.model, subject.artifact.quant_id, subject.artifact.file_format)
+    found = usual_engine(subject.artifact.quant_id, subject.artifact.file_format)
     return None if found == LLAMA_CPP else found
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from advisor.cli import _shared
+from advisor.cli import _options, _shared
 from advisor.errors import AdvisorError
 
 if TYPE_CHECKING:
@@ -26,8 +26,9 @@ _TARGETS_HELP = (
 @click.option("--rank", type=click.IntRange(1, 2000), help="Which pick of a recommendation document (default 1).")
 @click.option("--port", type=click.IntRange(1, 65535), default=8080, show_default=True, help="Port of the server.")
 @click.option("--task", help="For MODEL:QUANT: sets the default workload.")
-@_shared.workload_options
-@_shared.machine_options
+@_options.workload_options
+@_options.setting_options
+@_options.machine_options
 def command(
     pick_text: str,
     target_text: str,

@@ -7,11 +7,14 @@ from typing import TYPE_CHECKING
 import click
 
 from advisor import __version__
-from advisor.cli import _shared
+from advisor.cli import _options, _shared
 
 if TYPE_CHECKING:
+    from advisor.cli._options import Demand, Output, Where
+    from advisor.purchase.costs import Costs
     from advisor.purchase.plan import Question
     from advisor.purchase.upgrades import Base
+    from advisor.settings import LoadSettings
     from advisor.types import Limits, Plan, Workload
     from catalog.load import Catalog
 
@@ -22,35 +25,21 @@ _DEFAULT_MIN_TOKENS_PER_S = 8.0
 @click.command("plan")
 @click.argument("model_text", metavar="MODEL[:QUANT]")
 @click.option("--task", default="general", show_default=True, help="Sets the default workload.")
-@_shared.workload_options
-@_shared.limit_options
-@_shared.machine_options
-@_shared.cost_options
-@_shared.output_option
-@_shared.json_option
+@_options.workload_options
+@_options.setting_options
+@_options.limit_options
+@_options.machine_options
+@_options.cost_options
+@_options.document_options
 def command(
     model_text: str,
     task: str,
-    prompt_tokens: int | None,
-    output_tokens: int | None,
-    context_tokens: int | None,
-    concurrency_count: int | None,
-    kv_quant_id: str | None,
-    min_tokens_per_s: float | None,
-    max_first_token_s: float | None,
-    min_quality: float | None,
-    max_memory_bytes: int | None,
-    licenses: tuple[str, ...],
-    profile_file: str | None,
-    hardware: str | None,
-    backend: str | None,
-    engine_id: str | None,
-    no_calibrate: bool,
-    electricity_usd_per_kwh: float,
-    busy_frac: float,
-    pc_usd: float,
-    output_path: str | None,
-    as_json: bool,
+    demand: "Demand",
+    settings: "LoadSettings",
+    limits: "Limits",
+    where: "Where",
+    costs: "Costs",
+    output: "Output",
 ) -> None:
     """List the chips that run MODEL within the limits, cheapest first, with speed and running cost.
 
@@ -59,35 +48,26 @@ def command(
     out for this machine once it was scanned, or for --hardware CHIP.
     """
     from advisor.clock import utc_now
-    from advisor.purchase.costs import Costs, check_costs
     from advisor.purchase.plan import plan
-    from advisor.recommendation.limits import check_limits
-    from advisor.types import Limits
-    from advisor.workloads import make_workload, parse_task
     from catalog.load import load_catalog
     from reports.shopping import print_plan
 
-    costs = Costs(electricity_usd_per_kwh=electricity_usd_per_kwh, busy_frac=busy_frac, pc_usd=pc_usd)
-    check_costs(costs)
-    limits = Limits(
-        min_tokens_per_s=_DEFAULT_MIN_TOKENS_PER_S if min_tokens_per_s is None else min_tokens_per_s,
-        max_first_token_s=max_first_token_s,
-        min_quality=min_quality,
-        max_memory_bytes=max_memory_bytes,
-        licenses=licenses,
-    )
-    check_limits(limits)
-    workload = make_workload(
-        parse_task(task),
-        prompt_tokens=prompt_tokens,
-        output_tokens=output_tokens,
-        context_tokens=context_tokens,
-        concurrency_count=concurrency_count,
-    )
+    _options.check_many_machines(settings)
+    if limits.min_tokens_per_s is None:
+        limits = replace(limits, min_tokens_per_s=_DEFAULT_MIN_TOKENS_PER_S)
+    workload = demand.workload(task)
     catalog = load_catalog()
-    question = make_question(catalog, model_text, workload, limits, kv_quant_id=kv_quant_id, engine_id=engine_id)
-    base = _base(catalog, profile_file, hardware, backend, engine_id, no_calibrate=no_calibrate, quiet=as_json)
-    with _shared.Progress("trying every chip", quiet=as_json) as progress:
+    question = make_question(
+        catalog,
+        model_text,
+        workload,
+        limits,
+        kv_quant_id=demand.kv_quant_id,
+        engine_id=where.engine_id,
+        settings=settings,
+    )
+    base = _base(catalog, where, quiet=output.quiet)
+    with _shared.Progress("trying every chip", quiet=output.quiet) as progress:
         made = plan(
             catalog,
             question,
@@ -97,7 +77,7 @@ def command(
             on_progress=progress.update,
         )
     result = made if base is None else _with_upgrades(catalog, question, made, base)
-    _shared.deliver(result, as_json=as_json, output_path=output_path, show=partial(print_plan, result))
+    output.deliver(result, partial(print_plan, result))
 
 
 def make_question(
@@ -108,6 +88,7 @@ def make_question(
     *,
     kv_quant_id: str | None,
     engine_id: str | None,
+    settings: "LoadSettings",
 ) -> "Question":
     """The model, or its named weights, with the engine that loads them."""
     from advisor.cli._subject import resolve_subject
@@ -116,8 +97,9 @@ def make_question(
 
     subject = resolve_subject(catalog, model_text)
     named = subject.artifact
-    engine = engine_id or (usual_engine(subject.model, named.quant_id, named.file_format) if named else LLAMA_CPP)
+    engine = engine_id or (usual_engine(named.quant_id, named.file_format) if named else LLAMA_CPP)
     check_engine(engine)
+    _options.check_settings(settings, engine)
     if named is not None:
         check_loadable(subject.model, named.quant_id, named.file_format, engine)
     return Question(
@@ -127,42 +109,27 @@ def make_question(
         kv_quant_id=kv_quant_id,
         engine_id=engine,
         workload=workload,
+        settings=settings,
     )
 
 
-def _base(
-    catalog: "Catalog",
-    profile_file: str | None,
-    hardware: str | None,
-    backend: str | None,
-    engine_id: str | None,
-    *,
-    no_calibrate: bool,
-    quiet: bool,
-) -> "Base | None":
+def _base(catalog: "Catalog", where: "Where", *, quiet: bool) -> "Base | None":
     """The machine to upgrade: the one that is named, or this one if it was ever scanned."""
     from advisor import codec, store
-    from advisor.cli._machine import resolve_machine
     from advisor.purchase.upgrades import Base
 
-    profile = codec.load(profile_file, kind="profile") if profile_file else None
-    if not (profile_file or hardware):
+    profile = codec.load(where.profile_file, kind="profile") if where.profile_file else None
+    if not where.elsewhere:
         profile = store.load_profile()
         if profile is None:
             return None
-        no_calibrate = True  # a plan is about other machines: it does not start to measure this one
-    machine = resolve_machine(
-        catalog,
-        profile_file=profile_file,
-        hardware=hardware,
-        backend=backend,
-        engine_id=engine_id,
-        no_calibrate=no_calibrate,
-        quiet=quiet,
-    )
+        where = replace(
+            where, no_calibrate=True
+        )  # a plan is about other machines: it does not start to measure this one
+    machine = where.machine(catalog, quiet=quiet)
     return Base(
         machine=machine,
-        spec=catalog.hardware(hardware) if hardware else None,
+        spec=catalog.hardware(where.hardware) if where.hardware else None,
         channels_count=profile.host.memory_channels_count if profile else None,
     )
 

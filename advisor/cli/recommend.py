@@ -1,28 +1,94 @@
 """``advisor recommend``: rank model x quantisation x settings for this machine."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
 import click
 
 from advisor import __version__
-from advisor.cli import _questions, _shared
+from advisor.cli import _options, _questions, _shared
 from advisor.errors import BadRequestError, NothingFitsError
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from advisor.cli._options import Demand, Output, Where
     from advisor.cli._validation import Request as ProofRequest
     from advisor.machine import Machine
-    from advisor.recommendation.recommend import LocalFile
+    from advisor.recommendation.extremes import Asked
+    from advisor.recommendation.recommend import LocalFile, Request
     from advisor.settings import LoadSettings
-    from advisor.types import Recommendation, Validation, Workload
+    from advisor.types import Limits, Recommendation, Validation
     from catalog.load import Catalog
 
 
 #: Picks of a saved document whose figures a report can work out anew for other workloads.
 _WHATIF_COUNT = 12
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proof:
+    """Whether and how the picks are to be timed."""
+
+    validate_count: int
+    budget_s: float | None
+    download: bool
+    quality: bool
+    text_file: str | None
+
+    @property
+    def asked(self) -> bool:
+        """Whether anything is to be timed."""
+        return bool(self.validate_count or self.budget_s)
+
+    def check(self, *, elsewhere: bool) -> None:
+        """Refuse to time what cannot be, or to be told how where nothing is timed.
+
+        Raises:
+            BadRequestError: naming the option to add or leave out.
+        """
+        if self.asked and elsewhere:
+            raise BadRequestError(
+                "--validate and --budget time models on this machine; leave out --hardware and --profile"
+            )
+        if (self.download or self.quality or self.text_file is not None) and not self.validate_count:
+            raise BadRequestError("--yes, --quality and --text say how to validate; add --validate N")
+
+    def request(self, *, quiet: bool) -> "ProofRequest":
+        """How the picks are to be timed; engines and their records are imported only for that."""
+        from advisor.cli._validation import DEFAULT_BUDGET_S, read_request
+
+        return read_request(
+            budget_s=self.budget_s or DEFAULT_BUDGET_S,
+            force_twin=False,
+            download=self.download,
+            quality=self.quality,
+            text_file=self.text_file,
+            memory_bytes=None,
+            quiet=quiet,
+        )
+
+
+_proof_options = _options.group(
+    "proof",
+    Proof,
+    {
+        "validate_count": click.option(
+            "--validate", "validate_count", type=click.IntRange(0, 20), default=0, help="Load and time the top N."
+        ),
+        "budget_s": click.option(
+            "--budget", "budget_s", type=_shared.DURATION, help="With it, run what settles the ranking: 2m."
+        ),
+        "download": click.option(
+            "--yes", "download", is_flag=True, help="With --validate: download real weights without asking."
+        ),
+        "quality": click.option(
+            "--quality", is_flag=True, help="With --validate: also score how well they foretell a text."
+        ),
+        "text_file": click.option("--text", "text_file", metavar="FILE", help="Your own text for --quality."),
+    },
+)
 
 
 @click.command("recommend")
@@ -32,51 +98,26 @@ _WHATIF_COUNT = 12
     show_default=True,
     help="coding, chat, reasoning, agentic, rag, ...; several, as in chat,embedding, are planned to share memory.",
 )
-@_shared.workload_options
-@_shared.setting_options
-@_shared.limit_options
-@_shared.machine_options
+@_options.workload_options
+@_options.setting_options
+@_options.limit_options
+@_options.machine_options
 @click.option("--top", "top_count", type=click.IntRange(1, 2000), default=10, show_default=True, help="Picks to rank.")
 @click.option("--why", "why_text", metavar="MODEL[:QUANT]", help="Why this model is not the pick, and what mends it.")
 @_questions.extreme_options
-@click.option("--validate", "validate_count", type=click.IntRange(0, 20), default=0, help="Load and time the top N.")
-@click.option("--budget", "budget_s", type=_shared.DURATION, help="With it, run what settles the ranking: 2m.")
-@click.option("--yes", "download", is_flag=True, help="With --validate: download real weights without asking.")
-@click.option("--quality", is_flag=True, help="With --validate: also score how well they foretell a text.")
-@click.option("--text", "text_file", metavar="FILE", help="Your own text for --quality.")
-@_shared.output_option
-@_shared.json_option
-@_questions.csv_option
+@_proof_options
+@_options.table_options
 def command(
     task: str,
-    prompt_tokens: int | None,
-    output_tokens: int | None,
-    context_tokens: int | None,
-    concurrency_count: int | None,
-    kv_quant_id: str | None,
-    min_tokens_per_s: float | None,
-    max_first_token_s: float | None,
-    min_quality: float | None,
-    max_memory_bytes: int | None,
-    licenses: tuple[str, ...],
-    profile_file: str | None,
-    hardware: str | None,
-    backend: str | None,
-    engine_id: str | None,
-    no_calibrate: bool,
+    demand: "Demand",
     settings: "LoadSettings",
+    limits: "Limits",
+    where: "Where",
     top_count: int,
     why_text: str | None,
-    ask_context: bool,
-    ask_users: bool,
-    validate_count: int,
-    budget_s: float | None,
-    download: bool,
-    quality: bool,
-    text_file: str | None,
-    output_path: str | None,
-    as_json: bool,
-    as_csv: bool,
+    extremes: "Asked",
+    proof: Proof,
+    output: "Output",
 ) -> None:
     """Rank open-weight models for this machine and a task, with reasons and the command to run each.
 
@@ -84,150 +125,98 @@ def command(
     --budget 2m spends that time on the runs that most reduce doubt about the top ranks, and ranks again.
     Several tasks (any of them, completion and reranker) are planned as models that live together.
     """
-    _questions.check_output(as_json=as_json, as_csv=as_csv)
-    _check(
-        validate_count,
-        budget_s,
-        elsewhere=bool(hardware or profile_file),
-        extras=download or quality or text_file is not None,
-    )
-    from advisor.cli._machine import resolve_machine
-    from advisor.clock import utc_now
-    from advisor.recommendation.recommend import Request, recommend, unranked
-    from advisor.types import Limits
-    from catalog.load import load_catalog
-    from reports.console import print_recommendation
-
-    together = _questions.asks_for_stack(task)
-    if together:
-        _questions.check_stack(
-            validates=bool(validate_count or budget_s),
-            why=why_text,
-            extremes=ask_context or ask_users,
-            engine_id=engine_id,
-        )
-    proof = None
-    if validate_count or budget_s:
-        proof = _proof(budget_s, download=download, quality=quality, text_file=text_file, quiet=as_json)
-    catalog = load_catalog()
-    sizes = {
-        "prompt_tokens": prompt_tokens,
-        "output_tokens": output_tokens,
-        "context_tokens": context_tokens,
-        "concurrency_count": concurrency_count,
-    }
-    workload = None if together else _workload(task, sizes)
-    limits = Limits(
-        min_tokens_per_s=min_tokens_per_s,
-        max_first_token_s=max_first_token_s,
-        min_quality=min_quality,
-        max_memory_bytes=max_memory_bytes,
-        licenses=licenses,
-    )
-    machine = resolve_machine(
-        catalog,
-        profile_file=profile_file,
-        hardware=hardware,
-        backend=backend,
-        engine_id=engine_id,
-        no_calibrate=no_calibrate,
-        quiet=as_json,
-    )
-    if workload is None:
-        plan = _questions.plan_stack(catalog, machine, task, limits, kv_quant_id=kv_quant_id, **sizes)
-        show = partial(_questions.show_stack, plan)
-        _questions.deliver(plan, show, output_path, as_json=as_json, as_csv=as_csv)
+    proof.check(elsewhere=where.elsewhere)
+    _options.check_settings(settings, where.engine_id)
+    if _questions.asks_for_stack(task):
+        one_task_only = {
+            "--validate or --budget": proof.asked,
+            "--why": why_text is not None,
+            "--max-…": extremes.anything,
+            "--shared-prefix": demand.shared_prefix_tokens is not None,
+        }
+        _questions.check_stack(one_task_only, engine_id=where.engine_id)
+        _questions.recommend_stack(task, demand, limits, where, settings, output)
         return
+    from advisor.recommendation.recommend import Request
+    from catalog.load import load_catalog
+
+    catalog = load_catalog()
+    workload = demand.workload(task)
+    timing = proof.request(quiet=output.quiet) if proof.asked else None
+    machine = where.machine(catalog, quiet=output.quiet)
     request = Request(
         workload=workload,
         limits=limits,
         top_count=top_count,
-        kv_quant_id=kv_quant_id,
+        kv_quant_id=demand.kv_quant_id,
         settings=settings,
-        local_files=_local_files(catalog) if hardware is None else (),
-        whatif_count=_WHATIF_COUNT if output_path else 0,
+        local_files=_local_files(catalog) if where.hardware is None else (),
+        whatif_count=_WHATIF_COUNT if output.output_path else 0,
     )
-    why = None if why_text is None else _questions.explain(catalog, machine, request, why_text)
-    try:
-        result = recommend(catalog, machine, request, created_at=utc_now(), tool_version=__version__)
-    except NothingFitsError:
-        if why is not None:
-            bare = unranked(catalog, machine, request, created_at=utc_now(), tool_version=__version__)
-            empty = replace(bare, why=why)
-            show = partial(print_recommendation, empty)
-            _questions.deliver(empty, show, output_path, as_json=as_json, as_csv=as_csv)
-        raise
-    result = replace(result, why=why)
-    if ask_context or ask_users:
-        from advisor.recommendation.extremes import Asked, ranked_with_extremes
-
-        asked = Asked(context=ask_context, users=ask_users)
-        result = ranked_with_extremes(catalog, machine, request, result, asked)
-    if hardware is None and profile_file is None:
+    result = _ranked(catalog, machine, request, why_text, extremes, output)
+    if not where.elsewhere:
         from advisor.store import save_recommendation
 
         save_recommendation(result)
-    if proof is None:
-        _questions.deliver(result, partial(print_recommendation, result), output_path, as_json=as_json, as_csv=as_csv)
-        return
-    if validate_count:
-        proven = replace(result, validation=_validate(catalog, machine, result, validate_count, proof))
-    else:
-        proven = _settle(catalog, machine, result, proof)
-    _questions.deliver(proven, partial(_show_proven, proven), output_path, as_json=as_json, as_csv=as_csv)
+    if timing is not None:
+        result = _proven(catalog, machine, result, proof.validate_count, timing)
+    output.deliver(result, partial(_show, result))
 
 
-def _workload(task: str, sizes: dict[str, int | None]) -> "Workload":
-    from advisor.workloads import make_workload, parse_task
-
-    return make_workload(parse_task(task), **sizes)
-
-
-def _proof(
-    budget_s: float | None, *, download: bool, quality: bool, text_file: str | None, quiet: bool
-) -> "ProofRequest":
-    """How the picks are to be timed; engines and their records are imported only for that."""
-    from advisor.cli._validation import DEFAULT_BUDGET_S, read_request
-
-    return read_request(
-        budget_s=budget_s or DEFAULT_BUDGET_S,
-        force_twin=False,
-        download=download,
-        quality=quality,
-        text_file=text_file,
-        memory_bytes=None,
-        quiet=quiet,
-    )
-
-
-def _check(validate_count: int, budget_s: float | None, *, elsewhere: bool, extras: bool) -> None:
-    if (validate_count or budget_s) and elsewhere:
-        raise BadRequestError("--validate and --budget time models on this machine; leave out --hardware and --profile")
-    if extras and not validate_count:
-        raise BadRequestError("--yes, --quality and --text say how to validate; add --validate N")
-
-
-def _settle(
-    catalog: "Catalog", machine: "Machine", result: "Recommendation", proof: "ProofRequest"
+def _ranked(
+    catalog: "Catalog",
+    machine: "Machine",
+    request: "Request",
+    why_text: str | None,
+    extremes: "Asked",
+    output: "Output",
 ) -> "Recommendation":
+    """The ranking with what else was asked about it; where nothing passes, why the model asked about does not."""
+    from advisor.clock import utc_now
+    from advisor.recommendation.recommend import recommend, unranked
+
+    why = None if why_text is None else _questions.explain(catalog, machine, request, why_text)
+    now = utc_now()
+    try:
+        result = recommend(catalog, machine, request, created_at=now, tool_version=__version__)
+    except NothingFitsError:
+        if why is not None:
+            bare = unranked(catalog, machine, request, created_at=now, tool_version=__version__)
+            empty = replace(bare, why=why)
+            output.deliver(empty, partial(_show, empty))
+        raise
+    result = replace(result, why=why)
+    if not extremes.anything:
+        return result
+    from advisor.recommendation.extremes import ranked_with_extremes
+
+    return ranked_with_extremes(catalog, machine, request, result, extremes)
+
+
+def _proven(
+    catalog: "Catalog", machine: "Machine", result: "Recommendation", validate_count: int, timing: "ProofRequest"
+) -> "Recommendation":
+    """The ranking with its first picks timed, or timed as far as settles it and ranked again."""
+    if validate_count:
+        return replace(result, validation=_validate(catalog, machine, result, validate_count, timing))
     from advisor.cli._machine import this_profile
     from advisor.cli._validation import settle_ranking
 
-    profile = this_profile(quiet=proof.quiet)
-    return settle_ranking(catalog, result, machine=machine, profile=profile, request=proof)
+    profile = this_profile(quiet=timing.quiet)
+    return settle_ranking(catalog, result, machine=machine, profile=profile, request=timing)
 
 
 def _validate(
-    catalog: "Catalog", machine: "Machine", result: "Recommendation", count: int, proof: "ProofRequest"
+    catalog: "Catalog", machine: "Machine", result: "Recommendation", count: int, timing: "ProofRequest"
 ) -> "Validation":
     from advisor.cli._machine import this_profile
     from advisor.cli._validation import candidate_of_choice, run_validations
 
     picks = [candidate_of_choice(catalog, choice) for choice in result.ranked[:count]]
-    return run_validations(picks, machine=machine, profile=this_profile(quiet=proof.quiet), request=proof)
+    return run_validations(picks, machine=machine, profile=this_profile(quiet=timing.quiet), request=timing)
 
 
-def _show_proven(result: "Recommendation", console: "Console") -> None:
+def _show(result: "Recommendation", console: "Console") -> None:
     from reports.console import print_recommendation, print_validation
 
     print_recommendation(result, console)

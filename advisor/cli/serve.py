@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from advisor.cli import _shared
+from advisor.cli import _options, _shared
 
 if TYPE_CHECKING:
     from advisor.export.pick import Endpoint, Pick
@@ -16,8 +16,9 @@ if TYPE_CHECKING:
 @click.option("--rank", type=click.IntRange(1, 2000), help="Which pick of a recommendation document (default 1).")
 @click.option("--verbose", is_flag=True, help="Log every request.")
 @click.option("--task", help="For MODEL:QUANT: sets the default workload.")
-@_shared.workload_options
-@_shared.machine_options
+@_options.workload_options
+@_options.setting_options
+@_options.machine_options
 def command(pick_text: str, port: int, rank: int | None, verbose: bool, **wishes: Any) -> None:
     """Serve PICK on this machine until Ctrl-C, with the parameters that were chosen for it.
 

@@ -1,17 +1,18 @@
 """``advisor validate``: load a model, time it, and set the measurement beside the prediction."""
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from advisor.cli import _shared
+from advisor.cli import _options, _shared
 from advisor.errors import AdvisorError, BadRequestError
 
 if TYPE_CHECKING:
+    from advisor.cli._options import Demand, Output, Where
     from advisor.cli._subject import Subject
     from advisor.cli._validation import Request
     from advisor.machine import Machine
@@ -26,59 +27,135 @@ EXIT_FAILED, EXIT_OUTSIDE = 1, 3
 _JUDGED = ("prefill_tokens_per_s", "decode_tokens_per_s", "first_token_s")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Target:
+    """What is to be timed: models by name, a recommendation's picks, a configuration, or a server."""
+
+    recommendation_file: str | None
+    top_count: int | None
+    config_file: str | None
+    quant_text: str | None
+    endpoint_url: str | None
+    served_name: str | None
+
+    def names(self, model_texts: tuple[str, ...]) -> tuple[str, ...]:
+        """The models that were named; a server's is called what the server calls it."""
+        if model_texts or self.served_name is None or self.recommendation_file or self.config_file:
+            return model_texts
+        return (self.served_name,)
+
+    def check(self, names: Sequence[str]) -> None:
+        """Refuse what names nothing, or two things.
+
+        Raises:
+            BadRequestError: naming the option to add or leave out.
+        """
+        if bool(self.endpoint_url) != bool(self.served_name):
+            raise BadRequestError(
+                "--endpoint and --model go together, e.g. --endpoint http://localhost:8080/v1 --model x"
+            )
+        if sum(bool(given) for given in (names, self.recommendation_file, self.config_file)) != 1:
+            raise BadRequestError(
+                "name what to validate one way: MODEL[:QUANT], FILE.gguf, --from FILE or --config FILE"
+            )
+        if bool(self.config_file) != bool(self.quant_text):
+            raise BadRequestError("--config and --quant go together, e.g. --config config.json --quant Q4_K_M")
+        if self.endpoint_url and (self.recommendation_file or len(names) > 1):
+            raise BadRequestError("--endpoint times one model; name it instead of --from")
+
+
+_target_options = _options.group(
+    "target",
+    _Target,
+    {
+        "recommendation_file": click.option(
+            "--from", "recommendation_file", metavar="FILE", help="Validate a saved recommendation's picks."
+        ),
+        "top_count": click.option(
+            "--top", "top_count", type=click.IntRange(1, 100), help="How many of them; 1 unless --budget chooses."
+        ),
+        "config_file": click.option(
+            "--config", "config_file", metavar="FILE", help="A model by its Hugging Face config.json."
+        ),
+        "quant_text": click.option("--quant", "quant_text", help="Quantisation for --config."),
+        "endpoint_url": click.option(
+            "--endpoint", "endpoint_url", metavar="URL", help="Time a model behind an OpenAI-compatible server."
+        ),
+        "served_name": click.option("--model", "served_name", metavar="NAME", help="What the server calls it."),
+    },
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _How:
+    """How it is to be timed."""
+
+    force_twin: bool
+    budget_s: float | None
+    download: bool
+    quality: bool
+    text_file: str | None
+    memory_bytes: int | None
+
+    def request(self, *, quiet: bool) -> "Request":
+        from advisor.cli._validation import DEFAULT_BUDGET_S, read_request
+
+        return read_request(
+            budget_s=self.budget_s or DEFAULT_BUDGET_S,
+            force_twin=self.force_twin,
+            download=self.download,
+            quality=self.quality,
+            text_file=self.text_file,
+            memory_bytes=self.memory_bytes,
+            quiet=quiet,
+        )
+
+
+_how_options = _options.group(
+    "how",
+    _How,
+    {
+        "force_twin": click.option(
+            "--twin", "force_twin", is_flag=True, help="Use a weightless twin even where the real file is here."
+        ),
+        "budget_s": click.option(
+            "--budget",
+            "budget_s",
+            type=_shared.DURATION,
+            help="Seconds per model (60s); with --from and no --top, for all the runs that settle the ranking.",
+        ),
+        "download": click.option(
+            "--yes", "download", is_flag=True, help="Download real weights that are not here, without asking."
+        ),
+        "quality": click.option(
+            "--quality", is_flag=True, help="Also score how well real weights foretell a text (perplexity)."
+        ),
+        "text_file": click.option("--text", "text_file", metavar="FILE", help="Your own text for --quality."),
+        "memory_bytes": click.option(
+            "--memory-limit", "memory_bytes", type=_shared.BYTES, help="Stop the engine beyond this."
+        ),
+    },
+)
+
+
 @click.command("validate")
 @click.argument("model_texts", metavar="[MODEL[:QUANT]|FILE.gguf]...", nargs=-1)
-@click.option("--from", "recommendation_file", metavar="FILE", help="Validate a saved recommendation's picks.")
-@click.option("--top", "top_count", type=click.IntRange(1, 100), help="How many of them; 1 unless --budget chooses.")
-@click.option("--twin", "force_twin", is_flag=True, help="Use a weightless twin even where the real file is here.")
-@click.option("--config", "config_file", metavar="FILE", help="A model by its Hugging Face config.json.")
-@click.option("--quant", "quant_text", help="Quantisation for --config.")
-@click.option("--endpoint", "endpoint_url", metavar="URL", help="Time a model behind an OpenAI-compatible server.")
-@click.option("--model", "served_name", metavar="NAME", help="What the server calls it.")
-@click.option(
-    "--budget",
-    "budget_s",
-    type=_shared.DURATION,
-    help="Seconds per model (60s); with --from and no --top, for all the runs that settle the ranking.",
-)
-@click.option("--yes", "download", is_flag=True, help="Download real weights that are not here, without asking.")
-@click.option("--quality", is_flag=True, help="Also score how well real weights foretell a text (perplexity).")
-@click.option("--text", "text_file", metavar="FILE", help="Your own text for --quality.")
-@click.option("--memory-limit", "memory_bytes", type=_shared.BYTES, help="Stop the engine beyond this.")
+@_target_options
+@_how_options
 @click.option("--task", default="general", show_default=True, help="Sets the default workload.")
-@_shared.workload_options
-@_shared.setting_options
-@_shared.machine_options
-@_shared.output_option
-@_shared.json_option
+@_options.workload_options
+@_options.setting_options
+@_options.machine_options
+@_options.document_options
 def command(
     model_texts: tuple[str, ...],
-    recommendation_file: str | None,
-    top_count: int | None,
-    force_twin: bool,
-    config_file: str | None,
-    quant_text: str | None,
-    endpoint_url: str | None,
-    served_name: str | None,
-    budget_s: float | None,
-    download: bool,
-    quality: bool,
-    text_file: str | None,
-    memory_bytes: int | None,
+    target: _Target,
+    how: _How,
     task: str,
-    prompt_tokens: int | None,
-    output_tokens: int | None,
-    context_tokens: int | None,
-    concurrency_count: int | None,
-    kv_quant_id: str | None,
-    profile_file: str | None,
-    hardware: str | None,
-    backend: str | None,
-    engine_id: str | None,
-    no_calibrate: bool,
+    demand: "Demand",
     settings: "LoadSettings",
-    output_path: str | None,
-    as_json: bool,
+    where: "Where",
+    output: "Output",
 ) -> None:
     """Load a model here, time it, and compare with the prediction.
 
@@ -88,81 +165,67 @@ def command(
     server is timed instead; its key is read from ADVISOR_API_KEY or OPENAI_API_KEY. Exit code 3: a speed
     outside its interval.
     """
-    from advisor.cli._machine import resolve_machine, this_profile
-    from advisor.cli._validation import DEFAULT_BUDGET_S, read_request, run_endpoint, run_validations
-    from advisor.workloads import make_workload, parse_task
+    from advisor.cli._machine import this_profile
     from catalog.load import load_catalog
     from reports.console import print_validation
 
-    if bool(endpoint_url) != bool(served_name):
-        raise BadRequestError("--endpoint and --model go together, e.g. --endpoint http://localhost:8080/v1 --model x")
-    names = model_texts or ((served_name,) if served_name and not (recommendation_file or config_file) else ())
-    _check(names, recommendation_file, config_file, quant_text, hardware, profile_file)
-    if endpoint_url and (recommendation_file or len(names) > 1):
-        raise BadRequestError("--endpoint times one model; name it instead of --from")
-    if endpoint_url and (download or quality or force_twin):
-        raise BadRequestError("--endpoint times what the server runs; leave out --yes, --quality and --twin")
-    request = read_request(
-        budget_s=budget_s or DEFAULT_BUDGET_S,
-        force_twin=force_twin,
-        download=download,
-        quality=quality,
-        text_file=text_file,
-        memory_bytes=memory_bytes,
-        quiet=as_json,
-    )
+    if where.elsewhere:
+        raise BadRequestError("validate times models on this machine; leave out --hardware and --profile")
+    names = target.names(model_texts)
+    target.check(names)
+    _check_applies(target, how, demand, settings)
+    _options.check_settings(settings, where.engine_id)
+    request = how.request(quiet=output.quiet)
     catalog = load_catalog()
-    workload = make_workload(
-        parse_task(task),
-        prompt_tokens=prompt_tokens,
-        output_tokens=output_tokens,
-        context_tokens=context_tokens,
-        concurrency_count=concurrency_count,
-    )
-    machine = resolve_machine(catalog, backend=backend, engine_id=engine_id, no_calibrate=no_calibrate, quiet=as_json)
-    profile = this_profile(quiet=as_json)
-    if recommendation_file and budget_s and top_count is None:
-        proven = _settle(catalog, machine, profile, recommendation_file, request)
-        _deliver_settled(proven, as_json=as_json, output_path=output_path)
+    workload = demand.workload(task)
+    machine = where.machine(catalog, quiet=output.quiet)
+    profile = this_profile(quiet=output.quiet)
+    if target.recommendation_file and how.budget_s and target.top_count is None:
+        proven = _settle(catalog, machine, profile, target.recommendation_file, request)
+        _deliver_settled(proven, output)
         raise SystemExit(exit_code(proven.validation))
-    candidates = (
-        _picks(catalog, recommendation_file, top_count or 1)
-        if recommendation_file
-        else [
-            _candidate(catalog, machine, workload, name, config_file, quant_text, kv_quant_id, settings)
+    if target.recommendation_file:
+        candidates = _picks(catalog, target.recommendation_file, target.top_count or 1)
+    else:
+        candidates = [
+            _candidate(catalog, machine, workload, name, target, demand.kv_quant_id, settings)
             for name in names or (None,)
         ]
-    )
-    if endpoint_url and served_name:
-        document = run_endpoint(
-            candidates[0].estimate,
-            endpoint_url,
-            served_name,
-            machine=machine,
-            profile=profile,
-            budget_s=request.budget_s,
-            quiet=as_json,
-        )
-    else:
-        document = run_validations(candidates, machine=machine, profile=profile, request=request)
-    _shared.deliver(document, as_json=as_json, output_path=output_path, show=partial(print_validation, document))
+    document = _timed(candidates, machine, profile, target, request)
+    output.deliver(document, partial(print_validation, document))
     raise SystemExit(exit_code(document))
 
 
-def _check(
-    names: Sequence[str],
-    recommendation_file: str | None,
-    config_file: str | None,
-    quant_text: str | None,
-    hardware: str | None,
-    profile_file: str | None,
-) -> None:
-    if hardware or profile_file:
-        raise BadRequestError("validate times models on this machine; leave out --hardware and --profile")
-    if sum(bool(given) for given in (names, recommendation_file, config_file)) != 1:
-        raise BadRequestError("name what to validate one way: MODEL[:QUANT], FILE.gguf, --from FILE or --config FILE")
-    if bool(config_file) != bool(quant_text):
-        raise BadRequestError("--config and --quant go together, e.g. --config config.json --quant Q4_K_M")
+def _check_applies(target: _Target, how: _How, demand: "Demand", settings: "LoadSettings") -> None:
+    """Refuse what the thing to be timed has already, or cannot have."""
+    if target.endpoint_url and (how.download or how.quality or how.force_twin):
+        raise BadRequestError("--endpoint times what the server runs; leave out --yes, --quality and --twin")
+    given = settings.options() or demand.options()
+    if target.recommendation_file and given:
+        raise BadRequestError(f"the picks of --from were recommended with their settings; leave out {given[0]}")
+
+
+def _timed(
+    candidates: "Sequence[Candidate]",
+    machine: "Machine",
+    profile: "HardwareProfile",
+    target: _Target,
+    request: "Request",
+) -> "Validation":
+    """The candidates as they run here, or the first of them as a server runs it."""
+    from advisor.cli._validation import run_endpoint, run_validations
+
+    if target.endpoint_url is None or target.served_name is None:
+        return run_validations(candidates, machine=machine, profile=profile, request=request)
+    return run_endpoint(
+        candidates[0].estimate,
+        target.endpoint_url,
+        target.served_name,
+        machine=machine,
+        profile=profile,
+        budget_s=request.budget_s,
+        quiet=request.quiet,
+    )
 
 
 def _settle(
@@ -173,10 +236,10 @@ def _settle(
     return settle_ranking(catalog, _ranking(path), machine=machine, profile=profile, request=request)
 
 
-def _deliver_settled(proven: "Recommendation", *, as_json: bool, output_path: str | None) -> None:
+def _deliver_settled(proven: "Recommendation", output: "Output") -> None:
     from reports.console import print_recommendation
 
-    _shared.deliver(proven, as_json=as_json, output_path=output_path, show=partial(print_recommendation, proven))
+    output.deliver(proven, partial(print_recommendation, proven))
 
 
 def _ranking(path: str) -> "Recommendation":
@@ -199,8 +262,7 @@ def _candidate(
     machine: "Machine",
     workload: "Workload",
     model_text: str | None,
-    config_file: str | None,
-    quant_text: str | None,
+    target: _Target,
     kv_quant_id: str | None,
     settings: "LoadSettings",
 ) -> "Candidate":
@@ -210,11 +272,11 @@ def _candidate(
     from catalog.hf import read_config
     from catalog.weights import weigh
 
-    if config_file is not None:
-        if not Path(config_file).exists():
-            raise AdvisorError(f"{config_file}: no such file; give the path of a config.json")
-        model = read_config(config_file)
-        subject = Subject(model=model, artifact=weigh(model, catalog.quant(quant_text or "").quant_id))
+    if target.config_file is not None:
+        if not Path(target.config_file).exists():
+            raise AdvisorError(f"{target.config_file}: no such file; give the path of a config.json")
+        model = read_config(target.config_file)
+        subject = Subject(model=model, artifact=weigh(model, catalog.quant(target.quant_text or "").quant_id))
     else:
         subject = resolve_subject(catalog, model_text or "")
     here = () if subject.path else _local_artifacts(catalog, subject)

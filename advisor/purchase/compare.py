@@ -8,6 +8,7 @@ from advisor.machine import Machine
 from advisor.purchase.costs import Costs, computer_power_w, electricity_usd_per_million, price_of, usd_per_million
 from advisor.purchase.plan import Question, assumptions_of, best_setting
 from advisor.recommendation.recommend import Request, recommend
+from advisor.settings import NOTHING_FIXED, LoadSettings
 from advisor.types import Choice, ComparisonColumn, Estimate, Limits, MachineComparison, PriceTag, Workload
 from catalog.chips import HardwareSpec
 from catalog.load import Catalog
@@ -39,9 +40,12 @@ def compare_for_task(
     created_at: str,
     tool_version: str,
     kv_quant_id: str | None = None,
+    settings: LoadSettings = NOTHING_FIXED,
 ) -> MachineComparison:
     """The best picks of each machine for a task."""
-    request = Request(workload=workload, limits=limits, top_count=_PICKS_COUNT, kv_quant_id=kv_quant_id)
+    request = Request(
+        workload=workload, limits=limits, top_count=_PICKS_COUNT, kv_quant_id=kv_quant_id, settings=settings
+    )
     columns = []
     for one in machines:
         if one.waiver is not None:

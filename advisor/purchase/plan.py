@@ -27,6 +27,7 @@ from advisor.recommendation.obtain import LAST_RESORT_QUANT_IDS
 from advisor.recommendation.request import Request, preference
 from advisor.recommendation.score import ScoredEstimate
 from advisor.recommendation.search import limited_memory, score, search_model, too_large
+from advisor.settings import NOTHING_FIXED, LoadSettings
 from advisor.types import (
     ClassMiss,
     Estimate,
@@ -58,11 +59,12 @@ class Question:
     artifact: ArtifactSpec | None = None
     kv_quant_id: str | None = None
     engine_id: str = LLAMA_CPP
+    settings: LoadSettings = NOTHING_FIXED
 
     @property
     def request(self) -> Request:
         """The same as a request for a recommendation."""
-        return Request(workload=self.workload, limits=self.limits, kv_quant_id=self.kv_quant_id)
+        return Request(workload=self.workload, limits=self.limits, kv_quant_id=self.kv_quant_id, settings=self.settings)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,6 +106,7 @@ def _settings(catalog: Catalog, question: Question, machine: Machine) -> Sequenc
             question.workload,
             kv_quant_id=question.kv_quant_id,
             available_bytes=available,
+            settings=question.settings,
         )
         if found:
             return [score(catalog, model, made) for made in found]

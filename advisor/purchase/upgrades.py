@@ -53,7 +53,9 @@ class _Option:
 
 def top_pick(catalog: Catalog, question: Question, machine: Machine) -> TopPick | None:
     """The best model for the task on a machine; None if nothing fits."""
-    request = Request(workload=question.workload, top_count=1, kv_quant_id=question.kv_quant_id)
+    request = Request(
+        workload=question.workload, top_count=1, kv_quant_id=question.kv_quant_id, settings=question.settings
+    )
     try:
         made = recommend(catalog, machine, request, created_at="", tool_version="")
     except NothingFitsError:

@@ -7,6 +7,7 @@ from advisor.machine import Machine
 from advisor.predict import predict
 from advisor.recommendation.inverse import Subject, longest_context, most_users
 from advisor.recommendation.request import Request
+from advisor.settings import NOTHING_FIXED, LoadSettings
 from advisor.types import Estimate, EstimateWarning, Extreme, Limits, Recommendation, Workload
 from catalog.load import Catalog
 from catalog.types import ArtifactSpec, ModelSpec
@@ -20,6 +21,11 @@ class Asked:
     context: bool
     users: bool
 
+    @property
+    def anything(self) -> bool:
+        """Whether any is."""
+        return self.context or self.users
+
 
 def stretched(
     model: ModelSpec,
@@ -30,12 +36,15 @@ def stretched(
     *,
     asked: Asked,
     kv_quant_ids: tuple[str, ...],
+    settings: LoadSettings = NOTHING_FIXED,
 ) -> Estimate:
     """A prediction with its extremes, for the finest weights that leave the CPU alone and have an answer at all."""
     answers = []
     for artifact in artifacts:
-        made = predict(model, (artifact,), machine, workload, kv_quant_id=kv_quant_ids[0])
-        plain = Subject(model=model, artifact=artifact, machine=machine, workload=workload, limits=limits)
+        made = predict(model, (artifact,), machine, workload, kv_quant_id=kv_quant_ids[0], settings=settings)
+        plain = Subject(
+            model=model, artifact=artifact, machine=machine, workload=workload, limits=limits, settings=settings
+        )
         extremes = _sorted([item for kv in kv_quant_ids for item in _answers(replace(plain, kv_quant_id=kv), asked)])
         full = replace(made, extremes=extremes)
         has_answer = any(extreme.value for extreme in extremes)
@@ -60,6 +69,7 @@ def ranked_with_extremes(
             workload=request.workload,
             limits=request.limits,
             kv_quant_id=made.deployment.kv_quant_id,
+            settings=request.settings,
         )
         picks.append(replace(pick, estimate=replace(made, extremes=_sorted(_answers(subject, asked)))))
     return replace(result, ranked=tuple(picks))

@@ -15,6 +15,7 @@ from advisor.machine import Machine
 from advisor.predict import candidates
 from advisor.recommendation.search import limited_memory
 from advisor.recommendation.spans import span
+from advisor.settings import NOTHING_FIXED, LoadSettings
 from advisor.types import Estimate, EstimateWarning, Extreme, Limits, Workload
 from advisor.workloads import MAX_CONCURRENCY, TASKS
 from catalog.types import ArtifactSpec, ModelSpec
@@ -45,6 +46,7 @@ class Subject:
     workload: Workload
     limits: Limits = field(default_factory=Limits)
     kv_quant_id: str = "f16"
+    settings: LoadSettings = NOTHING_FIXED
 
 
 def longest_context(subject: Subject) -> Extreme:
@@ -92,6 +94,7 @@ def _placed(subject: Subject, workload: Workload) -> list[Estimate]:
         workload,
         kv_quant_id=subject.kv_quant_id,
         available_bytes=limited_memory(subject.machine, subject.limits),
+        settings=subject.settings,
     )
 
 

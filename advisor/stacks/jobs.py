@@ -90,6 +90,7 @@ def make_job(
     output_tokens: int | None = None,
     context_tokens: int | None = None,
     concurrency_count: int | None = None,
+    shared_prefix_tokens: int | None = None,
 ) -> Job:
     """A job with its usual workload; the user's own figures apply to the large models.
 
@@ -121,6 +122,7 @@ def make_job(
         output_tokens=output_tokens,
         context_tokens=context_tokens,
         concurrency_count=concurrency_count,
+        shared_prefix_tokens=shared_prefix_tokens,
     )
     return Job(name=name, workload=workload, profile=TASKS[task], quality=_task_quality(task))
 

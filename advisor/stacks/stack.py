@@ -22,6 +22,7 @@ from advisor.recommendation.limits import check_limits
 from advisor.recommendation.reasons import reasons
 from advisor.recommendation.recommend import choice
 from advisor.recommendation.request import Candidate
+from advisor.settings import NOTHING_FIXED, LoadSettings
 from advisor.stacks.jobs import Job
 from advisor.stacks.stack_options import Option, capped, on_cpu, options, shortlist, without
 from advisor.types import Choice, DeviceMemory, Limits, StackMember, StackMode, StackPlan
@@ -60,6 +61,7 @@ class _Question:
     machine: Machine
     limits: Limits
     kv_quant_id: str | None
+    settings: LoadSettings
     models: Mapping[str, tuple[ModelSpec, ...]]  # by job
     best: Mapping[str, float]  # score by job with the machine to itself
 
@@ -68,10 +70,10 @@ class _Question:
         shares = sum(min(1.0, score / self.best[name]) for name, score in option.scores().items())
         return shares if option.usable else _UNUSABLE_FACTOR * shares
 
-    def settings(self, machine: Machine, jobs: Sequence[Job]) -> Iterator[Option]:
+    def options(self, machine: Machine, jobs: Sequence[Job]) -> Iterator[Option]:
         """Every option for some jobs in a machine's memory."""
         pool = {model.model_id: model for job in jobs for model in self.models[job.name]}
-        return options(self.catalog, machine, jobs, pool.values(), self.limits, self.kv_quant_id)
+        return options(self.catalog, machine, jobs, pool.values(), self.limits, self.kv_quant_id, self.settings)
 
 
 def plan_stack(
@@ -83,6 +85,7 @@ def plan_stack(
     created_at: str,
     tool_version: str,
     kv_quant_id: str | None = None,
+    settings: LoadSettings = NOTHING_FIXED,
 ) -> StackPlan:
     """The models that do all jobs on one machine with the best total.
 
@@ -92,7 +95,7 @@ def plan_stack(
     """
     check_limits(limits)
     own = capped(machine, limits)
-    question = _question(catalog, own, jobs, limits, kv_quant_id)
+    question = _question(catalog, own, jobs, limits, kv_quant_id, settings)
     found = list(_arrangements(question, jobs))
     if not found:
         names = ", ".join(job.name for job in jobs)
@@ -120,13 +123,18 @@ def plan_stack(
 
 
 def _question(
-    catalog: Catalog, machine: Machine, jobs: Sequence[Job], limits: Limits, kv_quant_id: str | None
+    catalog: Catalog,
+    machine: Machine,
+    jobs: Sequence[Job],
+    limits: Limits,
+    kv_quant_id: str | None,
+    settings: LoadSettings,
 ) -> _Question:
     models = {job.name: shortlist(catalog, machine, job, limits) for job in jobs}
-    alone = _Question(catalog, machine, limits, kv_quant_id, models, dict.fromkeys(models, 1.0))
+    alone = _Question(catalog, machine, limits, kv_quant_id, settings, models, dict.fromkeys(models, 1.0))
     best = {}
     for job in jobs:
-        scores = [option.scores()[job.name] for option in alone.settings(machine, (job,))]
+        scores = [option.scores()[job.name] for option in alone.options(machine, (job,))]
         if not scores:
             raise NothingFitsError(_no_model(job, models[job.name], machine))
         best[job.name] = max(scores)
@@ -175,8 +183,8 @@ def _small_sets(question: _Question, jobs: Sequence[Job]) -> Iterator[tuple[Opti
     host = on_cpu(question.machine)
     pools = []
     for job in jobs:
-        pool = list(question.settings(question.machine, (job,)))
-        pools.append(pool + (list(question.settings(host, (job,))) if host else []))
+        pool = list(question.options(question.machine, (job,)))
+        pools.append(pool + (list(question.options(host, (job,))) if host else []))
     seen = set()
     for price in _PRICES_PER_GIB:
         chosen: list[Option] = []
@@ -209,7 +217,7 @@ def _fits(option: Option, machine: Machine) -> bool:
 
 
 def _best_of(question: _Question, machine: Machine, jobs: Sequence[Job]) -> Option | None:
-    return max(question.settings(machine, jobs), key=question.value, default=None)
+    return max(question.options(machine, jobs), key=question.value, default=None)
 
 
 def _one_for_all(question: _Question, small: tuple[Option, ...], jobs: tuple[Job, ...]) -> Iterator[_Arrangement]:

@@ -12,6 +12,7 @@ from advisor.recommendation.obtain import quant_ids
 from advisor.recommendation.request import Request
 from advisor.recommendation.score import ScoredEstimate, quality_after_loss, score_estimate
 from advisor.recommendation.search import search_all
+from advisor.settings import NOTHING_FIXED, LoadSettings
 from advisor.stacks.jobs import Job
 from advisor.types import DeviceMemory, Estimate, EstimateWarning, Limits
 from catalog.load import Catalog
@@ -117,6 +118,7 @@ def options(
     models: Iterable[ModelSpec],
     limits: Limits,
     kv_quant_id: str | None = None,
+    settings: LoadSettings = NOTHING_FIXED,
 ) -> Iterator[Option]:
     """Every setting of every model that does all of some jobs in a machine's memory."""
     longest = max(jobs, key=lambda job: job.workload.context_tokens).workload.context_tokens
@@ -129,7 +131,7 @@ def options(
             artifact = weigh(model, quant_id)
             if artifact.file_bytes > capacity_bytes:
                 continue
-            made = list(_placed(catalog, machine, jobs, model, artifact, longest, limits, kv_quant_id))
+            made = list(_placed(catalog, machine, jobs, model, artifact, longest, limits, kv_quant_id, settings))
             yield from made
             whole_count += any(not _spills(option.estimate) for option in made)
             if whole_count == 2 and not jobs[0].is_small:  # finer types were tried; coarser ones only lose
@@ -152,9 +154,10 @@ def _placed(
     context_tokens: int,
     limits: Limits,
     kv_quant_id: str | None,
+    settings: LoadSettings,
 ) -> Iterator[Option]:
     workloads = [replace(job.workload, context_tokens=context_tokens) for job in jobs]
-    for made in candidates(model, artifact, machine, workloads[0], kv_quant_id=kv_quant_id):
+    for made in candidates(model, artifact, machine, workloads[0], kv_quant_id=kv_quant_id, settings=settings):
         estimates = [
             made if index == 0 else estimate(model, artifact, machine, workload, made.deployment)
             for index, workload in enumerate(workloads)

@@ -82,13 +82,18 @@ class Interval:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Workload:
-    """What the model is asked to do. ``context_tokens`` is what the engine is loaded with."""
+    """What the model is asked to do.
+
+    ``context_tokens`` is what the engine is loaded with; ``shared_prefix_tokens`` is how much of the prompt is the
+    same for all users, such as a system prompt.
+    """
 
     task: Task = Task.GENERAL
     prompt_tokens: int = 1024
     output_tokens: int = 512
     context_tokens: int = 4096
     concurrency_count: int = 1
+    shared_prefix_tokens: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
