@@ -18,6 +18,7 @@ from advisor.errors import AdvisorError, BadRequestError
 from advisor.export.formats import require_loadable
 from advisor.export.pick import SERVER_KEY, Job, Pick
 from advisor.launch import LOOPBACK, Launch, published_repo
+from advisor.recommendation.obtain import file_label
 
 _PORTS_TO_TRY = 64
 _STOP_S = 3
@@ -45,7 +46,7 @@ def how_to_get(pick: Pick) -> str:
     repo = pick.repo or published_repo(pick.model, pick.deployment.quant_id, pick.deployment.file_format)
     if repo is None:
         return "download its GGUF into a folder and name the folder in ADVISOR_MODELS_PATH"
-    pattern = f"*{pick.deployment.quant_id}*.gguf"
+    pattern = f"*{file_label(repo, pick.deployment.quant_id)}*.gguf"
     return (
         f"get it with: hf download {repo} --include '{pattern}' --local-dir models, then set ADVISOR_MODELS_PATH=models"
     )

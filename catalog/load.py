@@ -144,6 +144,13 @@ class Catalog:
 
         return weight_loss_frac(self.quants[quant_id], params_count, task)
 
+    def weight_loss_frac(self, quant_id: str, model: ModelSpec, task: str) -> float:
+        """Relative loss of a model's task quality by storing its weights in a quantisation."""
+        from catalog.quantloss import charged_type
+
+        charged = charged_type(quant_id, model.architecture)
+        return self.quant_loss_frac(charged, model.params_total_count, task)
+
     def kv_quant_loss_frac(self, kv_quant_id: str, model: ModelSpec) -> float:
         """Relative loss of quality by storing the KV cache in a type."""
         from catalog.quantloss import kv_loss_frac

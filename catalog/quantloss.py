@@ -15,6 +15,7 @@ to nearest without calibration data: + 0.92).
 
 import math
 
+from catalog.recipes import NATIVE_MXFP4
 from catalog.types import ModelSpec, QuantSpec
 
 SIZE_EXPONENT = 0.42
@@ -50,6 +51,11 @@ def weight_loss_frac(quant: QuantSpec, params_count: int, task: str) -> float:
     if divergence is None:
         divergence = divergence_of_bits(quant.bits_per_weight)
     return loss_frac(divergence, params_count, task)
+
+
+def charged_type(quant_id: str, architecture: str | None) -> str:
+    """The quantisation whose loss a model's weights take: experts that were trained in MXFP4 lose nothing in it."""
+    return "Q8_0" if quant_id == "MXFP4_MOE" and architecture in NATIVE_MXFP4 else quant_id
 
 
 def kv_loss_frac(kv_quant_id: str, model: ModelSpec) -> float:

@@ -41,8 +41,8 @@ _ALWAYS_F32 = re.compile(
     r"|altup_predict_coef|indexer\.proj\.|hc_|indexer_compressor_|_compressor_ape"
 )
 _STORED_AS_IDS = "ffn_gate_tid2eid"
-# Architectures whose published weights are MXFP4 experts: requantising them is refused, so they stay.
-_NATIVE_MXFP4 = frozenset({"gpt-oss"})
+#: Architectures whose published weights are MXFP4 experts: requantising them is refused, so they stay.
+NATIVE_MXFP4 = frozenset({"gpt-oss"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -316,7 +316,7 @@ def _lifts(mix: Mix, subject: Subject) -> tuple[Lift, ...]:
 def _fixed_type(mix: Mix, subject: Subject) -> str | None:
     """Type of a tensor that the lifts do not touch, or None."""
     file_type, name, shape = mix.recipe.file_type, subject.name, subject.shape
-    if mix.architecture in _NATIVE_MXFP4 and file_type != "F32" and name.endswith("_exps.weight"):
+    if mix.architecture in NATIVE_MXFP4 and file_type != "F32" and name.endswith("_exps.weight"):
         return "MXFP4"
     if file_type in FULL_PRECISION:
         return source_type(name, shape, file_type)

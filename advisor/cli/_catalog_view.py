@@ -135,7 +135,7 @@ def usual_files(catalog: "Catalog", model: "ModelSpec") -> list[dict[str, Any]]:
             artifact = weigh(model, quant_id)
         except CatalogError:
             continue
-        loss = catalog.quant_loss_frac(quant_id, model.params_total_count, "general")
+        loss = catalog.weight_loss_frac(quant_id, model, "general")
         sizes.append(
             {
                 "quant_id": quant_id,

@@ -32,7 +32,9 @@ class Wishes:
         return self != Wishes()
 
 
-def resolve_stack(catalog: Catalog, text: str, *, rank: int | None, wishes: Wishes) -> Stack:
+def resolve_stack(
+    catalog: Catalog, text: str, *, rank: int | None, wishes: Wishes, loaded_by: str | None = None
+) -> Stack:
     """Read PICK: a rank, a document, or ``MODEL[:QUANT]``.
 
     Raises:
@@ -47,7 +49,7 @@ def resolve_stack(catalog: Catalog, text: str, *, rank: int | None, wishes: Wish
     if _is_document(text):
         _require_no_wishes(wishes)
         return _from_document(catalog, codec.load(text), text, rank)
-    return Stack(picks=(_predicted(catalog, text, wishes),))
+    return Stack(picks=(_predicted(catalog, text, wishes, loaded_by),))
 
 
 def _is_document(text: str) -> bool:
@@ -99,8 +101,8 @@ def _here(pick: Pick) -> Pick:
     return pick if pick.local_path and Path(pick.local_path).exists() else replace(pick, local_path=None)
 
 
-def _predicted(catalog: Catalog, text: str, wishes: Wishes) -> Pick:
-    subject = resolve_subject(catalog, text)
+def _predicted(catalog: Catalog, text: str, wishes: Wishes, loaded_by: str | None) -> Pick:
+    subject = resolve_subject(catalog, text, wishes.where.engine_id or loaded_by)
     check_settings(wishes.settings, wishes.where.engine_id)
     machine = wishes.where.machine(catalog)
     workload = wishes.demand.workload(wishes.task or "general")

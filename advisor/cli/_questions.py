@@ -77,7 +77,7 @@ def explain(catalog: "Catalog", machine: "Machine", request: "Request", text: st
 
     if text.lower().endswith(".gguf"):
         raise BadRequestError(f"--why {text[:60]}: name a model of the catalog; advisor catalog add adds a file to it")
-    subject = resolve_subject(catalog, text)
+    subject = resolve_subject(catalog, text, machine.engine_id)
     quant_id = subject.artifact.quant_id if subject.artifact is not None else None
     return explain_model(catalog, machine, request, subject.model, quant_id)
 

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from advisor.engines.requirements import named_quant_id
 from advisor.errors import AdvisorError
 from advisor.recommendation.obtain import quant_ids
 from catalog.load import Catalog
@@ -25,8 +26,8 @@ class Subject:
         return tuple(weigh(self.model, quant_id) for quant_id in quant_ids(self.model))
 
 
-def resolve_subject(catalog: Catalog, text: str) -> Subject:
-    """Read ``MODEL``, ``MODEL:QUANT`` or a path to a ``.gguf`` file.
+def resolve_subject(catalog: Catalog, text: str, engine_id: str | None = None) -> Subject:
+    """Read ``MODEL``, ``MODEL:QUANT`` or a path to a ``.gguf`` file, as the engine means it that was asked for.
 
     Raises:
         CatalogError: for an unknown name or an unreadable file.
@@ -37,7 +38,8 @@ def resolve_subject(catalog: Catalog, text: str) -> Subject:
     if not separator:
         return Subject(model=catalog.model(text))
     model = catalog.model(name)
-    return Subject(model=model, artifact=weigh(model, catalog.quant(quant_text).quant_id))
+    quant_id = named_quant_id(model, catalog.quant(quant_text).quant_id, engine_id)
+    return Subject(model=model, artifact=weigh(model, quant_id))
 
 
 def _file_subject(text: str) -> Subject:

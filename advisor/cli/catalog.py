@@ -158,7 +158,7 @@ def _show_file(catalog: "Catalog", name: str, *, as_json: bool) -> int:
     model, quant = catalog.model(model_name), catalog.quant(quant_name)
     artifact = weigh(model, quant.quant_id)
     if as_json:
-        loss = catalog.quant_loss_frac(quant.quant_id, model.params_total_count, "general")
+        loss = catalog.weight_loss_frac(quant.quant_id, model, "general")
         _emit("catalog_file", catalog.version, {"file": artifact, "quality_loss_frac": round(loss, 5)})
     else:
         _catalog_view.print_file(_shared.stdout_console(), artifact)

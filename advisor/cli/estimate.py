@@ -53,7 +53,7 @@ def command(
 
     catalog = load_catalog()
     workload = demand.workload(task)
-    subject = resolve_subject(catalog, model_text)
+    subject = resolve_subject(catalog, model_text, where.engine_id)
     where = replace(where, engine_id=where.engine_id or _usual_engine(subject))
     _options.check_settings(settings, where.engine_id)
     machine = where.machine(catalog, quiet=output.quiet)

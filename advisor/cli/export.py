@@ -54,7 +54,7 @@ def command(
     from catalog.load import load_catalog
 
     target = find_target(target_text)
-    stack = resolve_stack(load_catalog(), pick_text, rank=rank, wishes=Wishes(**wishes))
+    stack = resolve_stack(load_catalog(), pick_text, rank=rank, wishes=Wishes(**wishes), loaded_by=target.engine_id)
     exported = export(target, stack, Endpoint(port=port))
     if not target.connects:
         _warn_of_port(port)

@@ -95,7 +95,7 @@ def make_question(
     from advisor.engines.requirements import LLAMA_CPP, check_engine, check_loadable, usual_engine
     from advisor.purchase.plan import Question
 
-    subject = resolve_subject(catalog, model_text)
+    subject = resolve_subject(catalog, model_text, engine_id)
     named = subject.artifact
     engine = engine_id or (usual_engine(named.quant_id, named.file_format) if named else LLAMA_CPP)
     check_engine(engine)

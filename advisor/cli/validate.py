@@ -278,7 +278,7 @@ def _candidate(
         model = read_config(target.config_file)
         subject = Subject(model=model, artifact=weigh(model, catalog.quant(target.quant_text or "").quant_id))
     else:
-        subject = resolve_subject(catalog, model_text or "")
+        subject = resolve_subject(catalog, model_text or "", machine.engine_id)
     here = () if subject.path else _local_artifacts(catalog, subject)
     wanted = {artifact.quant_id for artifact in subject.artifact_choices()}
     choices = tuple(artifact for artifact in here if artifact.quant_id in wanted) or subject.artifact_choices()

@@ -14,7 +14,6 @@ from probes.energy import Meter
 from probes.guard import watch
 
 ENGINE_ID = "llama.cpp"
-_IN_BOTH_FORMATS = ("MXFP4",)  # published as safetensors and, with the same experts, as GGUF
 _BACKENDS = ("cpu", "cuda", "metal", "rocm", "vulkan", "sycl")
 
 
@@ -208,7 +207,7 @@ class LlamaCppEngine:
 
         if importlib.util.find_spec("llama_cpp") is None:
             return "llama-cpp-python is not installed; install it with: pip install 'model-fit-advisor[llama-cpp]'"
-        if deployment.file_format != "gguf" and deployment.quant_id not in _IN_BOTH_FORMATS:
+        if deployment.file_format != "gguf":
             return f"llama.cpp loads GGUF files, not {deployment.file_format}"
         if deployment.backend not in _BACKENDS:
             return f"llama.cpp has no backend {deployment.backend!r}"

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from advisor.errors import BadRequestError
 from advisor.launch.sources import PLAIN, format_kind
 from advisor.machine import CPU_DEVICE_ID, Machine
-from advisor.recommendation.obtain import NATIVE_QUANT_IDS
+from advisor.recommendation.obtain import NATIVE_GGUF_QUANT_ID, NATIVE_QUANT_ID, is_native
 from advisor.recommendation.obtain import quant_ids as gguf_quant_ids
 from advisor.types import Rates
 from catalog.errors import UnknownNameError
@@ -29,6 +29,7 @@ NAMES: Mapping[str, str] = {
     OLLAMA: "Ollama",
 }
 GGUF_ENGINES = frozenset({LLAMA_CPP, OLLAMA})
+_SAFETENSORS_ENGINES = frozenset({VLLM, MLX, TENSORRT_LLM})
 PLAIN_QUANT_ID = "BF16-safetensors"
 #: CUDA compute capability by a chip's generation as the catalog names it.
 _CAPABILITIES: Mapping[str, float] = {
@@ -163,8 +164,8 @@ def loadable_quant_ids(model: ModelSpec, engine_id: str, platform: Platform | No
             for quant_id in _MLX_QUANT_IDS
             if any(name.endswith(quant_id.lower().removeprefix("mlx-")) for name in names)
         )
-    if (model.architecture or "") in NATIVE_QUANT_IDS:
-        return NATIVE_QUANT_IDS[model.architecture or ""]
+    if is_native(model):
+        return (NATIVE_QUANT_ID,)
     found = [quant_id for quant_id in _quant_ids_with_kernels(engine_id, platform) if _is_published(model, quant_id)]
     return tuple(sorted(found, key=lambda quant_id: -_bits(quant_id)))
 
@@ -188,10 +189,20 @@ def _bits(quant_id: str) -> int:
     return 8 if quant_id in ("FP8", "INT8") else 4
 
 
-def usual_engine(model: ModelSpec, quant_id: str, file_format: str) -> str:
+def named_quant_id(model: ModelSpec, quant_id: str, engine_id: str | None) -> str:
+    """What a user means by a quantisation: MXFP4 in a GGUF is a file type of another name.
+
+    Without an engine, a model that was trained in MXFP4 is taken to run on llama.cpp as any other is.
+    """
+    if quant_id != NATIVE_QUANT_ID or engine_id in _SAFETENSORS_ENGINES:
+        return quant_id
+    return NATIVE_GGUF_QUANT_ID if engine_id is not None or is_native(model) else quant_id
+
+
+def usual_engine(quant_id: str, file_format: str) -> str:
     """The engine that people run weights of a kind with."""
     kind = format_kind(quant_id, file_format)
-    if kind == "gguf" or quant_id in gguf_quant_ids(model):
+    if kind == "gguf":
         return LLAMA_CPP
     return MLX if kind == "mlx" else VLLM
 
@@ -206,7 +217,7 @@ def check_loadable(model: ModelSpec, quant_id: str, file_format: str, engine_id:
     own = (
         {"gguf"} if engine_id in GGUF_ENGINES else {"mlx", PLAIN} if engine_id == MLX else _safetensors_kinds(engine_id)
     )
-    if kind in own or (engine_id in GGUF_ENGINES and quant_id in gguf_quant_ids(model)):
+    if kind in own:
         return
     found = loadable_quant_ids(model, engine_id)
     advice = f"it loads {', '.join(found)} of it" if found else "nobody publishes weights of it that it loads"

@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from advisor.errors import BadRequestError
 from advisor.export.pick import Pick
 from advisor.launch import format_kind
+from advisor.recommendation.obtain import NATIVE_GGUF_QUANT_ID, NATIVE_QUANT_ID, is_native
+from catalog.types import ModelSpec
 
 LM_STUDIO = "lm-studio"
 _UNPACKED = "safetensors"
@@ -25,6 +27,8 @@ _LOADS: Mapping[str, Mapping[str, str]] = {
     "mlx": {"mlx": "MLX-4bit"},
     "tensorrt-llm": {"fp8": "FP8", "nvfp4": "NVFP4", _UNPACKED: "BF16-safetensors"},
 }
+#: The same for models that were trained in a format of their own.
+_NATIVE: Mapping[str, str] = {"gguf": NATIVE_GGUF_QUANT_ID, _UNPACKED: NATIVE_QUANT_ID}
 _RUNS_ON = {"gguf": "llama-server", "mlx": "mlx"}
 
 
@@ -43,9 +47,15 @@ def require_loadable(pick: Pick, engine_id: str, target_id: str) -> None:
 
 def _alternative(pick: Pick, engine_id: str, kind: str) -> str:
     name, repos = pick.model.model_id, pick.model.repos
-    for other, quant_id in _LOADS[engine_id].items():
+    for other, quant_id in _loads(pick.model, engine_id).items():
         if repos.get(other):
             return f"export {name}:{quant_id} instead ({repos[other][0]})"
         if other == _UNPACKED and pick.model.citation is not None:
             return f"export the original weights instead: {name}:{quant_id}"
     return f"no other format of it is known; these weights run with --for {_RUNS_ON.get(kind, 'vllm')}"
+
+
+def _loads(model: ModelSpec, engine_id: str) -> Mapping[str, str]:
+    loads = _LOADS[engine_id]
+    native = {kind: quant_id for kind, quant_id in _NATIVE.items() if kind in loads} if is_native(model) else {}
+    return native or loads

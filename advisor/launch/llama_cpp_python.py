@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 
 from advisor.launch.types import Launch, Order
+from advisor.recommendation.obtain import file_label
 
 ENGINE_ID = "llama-cpp-python"
 PORT = 8000
@@ -62,7 +63,7 @@ def _source_args(order: Order) -> tuple[str, ...]:
     if order.path is not None:
         return "--model", order.path
     if order.repo is not None:
-        return "--hf_model_repo_id", order.repo, "--model", f"*{order.deployment.quant_id}.gguf"
+        return "--hf_model_repo_id", order.repo, "--model", f"*{file_label(order.repo, order.deployment.quant_id)}.gguf"
     return "--model", f"{order.served_name}.gguf"
 
 

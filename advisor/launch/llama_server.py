@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from advisor.launch.types import Launch, Order
+from advisor.recommendation.obtain import file_label
 from catalog.sampling import Sampling
 
 ENGINE_ID = "llama.cpp"
@@ -57,7 +58,7 @@ def _source_args(order: Order) -> tuple[str, ...]:
     if order.path is not None:
         return "-m", order.path
     if order.repo is not None:
-        return "-hf", f"{order.repo}:{order.deployment.quant_id}"
+        return "-hf", f"{order.repo}:{file_label(order.repo, order.deployment.quant_id)}"
     return "-m", f"{order.served_name}.gguf"
 
 

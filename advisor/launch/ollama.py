@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 
 from advisor.launch.types import ConfigFile, Launch, Order
+from advisor.recommendation.obtain import file_label
 
 ENGINE_ID = "ollama"
 PORT = 11434
@@ -61,7 +62,7 @@ def _source(order: Order) -> str:
     if order.path is not None:
         return order.path
     if order.repo is not None:
-        return f"hf.co/{order.repo}:{order.deployment.quant_id}"
+        return f"hf.co/{order.repo}:{file_label(order.repo, order.deployment.quant_id)}"
     return f"./{order.served_name}.gguf"
 
 

@@ -332,7 +332,7 @@ def _cannot_beat(
 ) -> bool:
     """Whether this and every smaller quantisation lose too much quality to win, however fast they are."""
     task = request.workload.task
-    loss = catalog.quant_loss_frac(quant_id, model.params_total_count, task)
+    loss = catalog.weight_loss_frac(quant_id, model, task)
     bound = conservative(quality_after_loss(catalog.quality(model.model_id, task), loss, 0.0))
     return (True, bound) < max(preference(option) for option, _ in scored)
 
@@ -347,7 +347,7 @@ def limited_memory(machine: Machine, limits: Limits) -> dict[str, int]:
 def score(catalog: Catalog, model: ModelSpec, made: Estimate) -> ScoredEstimate:
     """An estimate with its quality after the loss of its weights' and its cache's types."""
     task = made.workload.task
-    weight_loss = catalog.quant_loss_frac(made.quant_id, model.params_total_count, task)
+    weight_loss = catalog.weight_loss_frac(made.quant_id, model, task)
     kv_loss = catalog.kv_quant_loss_frac(made.deployment.kv_quant_id, model)
     return score_estimate(made, quality_after_loss(catalog.quality(model.model_id, task), weight_loss, kv_loss))
 

@@ -169,7 +169,7 @@ def _placed(
 
 
 def _scored(catalog: Catalog, model: ModelSpec, job: Job, made: Estimate) -> ScoredEstimate:
-    weight_loss = catalog.quant_loss_frac(made.quant_id, model.params_total_count, job.workload.task)
+    weight_loss = catalog.weight_loss_frac(made.quant_id, model, job.workload.task)
     kv_loss = catalog.kv_quant_loss_frac(made.deployment.kv_quant_id, model)
     return score_estimate(made, quality_after_loss(job.quality(catalog, model), weight_loss, kv_loss), job.profile)
 

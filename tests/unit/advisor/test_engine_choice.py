@@ -59,7 +59,7 @@ def test_apple_silicon_runs_mlx_where_it_is_published():
 
 
 def test_what_spills_to_the_cpu_is_left_to_llama_cpp():
-    found = options("gpt-oss-120b", "MXFP4", "rtx 3090+96GiB")
+    found = options("gpt-oss-120b", "MXFP4_MOE", "rtx 3090+96GiB")
     assert [engine_id for engine_id, option in found.items() if option.suits] == ["llama.cpp"]
     assert "CPU" in found["vllm"].reason
     assert "experts" in found["ollama"].reason
@@ -113,14 +113,43 @@ def test_weights_that_an_engine_does_not_load_are_refused_with_those_it_does():
     with pytest.raises(BadRequestError, match="Q4_K_M"):
         requirements.check_loadable(model, "AWQ-4bit", "safetensors", "llama.cpp")
     requirements.check_loadable(model, "AWQ-4bit", "safetensors", "vllm")
-    requirements.check_loadable(CATALOG.model("gpt-oss-20b"), "MXFP4", "safetensors", "llama.cpp")
+
+
+def test_a_model_trained_in_a_format_is_run_in_it_by_every_engine():
+    """A GGUF of gpt-oss has the same experts as the published safetensors, and smaller matrices beside them."""
+    oss = CATALOG.model("gpt-oss-20b")
+    gguf, safetensors = weigh(oss, "MXFP4_MOE"), weigh(oss, "MXFP4")
+    assert gguf.file_bytes == pytest.approx(12.1e9, rel=0.005)
+    assert gguf.file_bytes < safetensors.file_bytes
+    for engine_id, artifact in (("llama.cpp", gguf), ("ollama", gguf), ("vllm", safetensors)):
+        assert requirements.loadable_quant_ids(oss, engine_id) == (artifact.quant_id,)
+        assert requirements.named_quant_id(oss, "MXFP4", engine_id) == artifact.quant_id
+        requirements.check_loadable(oss, artifact.quant_id, artifact.file_format, engine_id)
+    assert requirements.loadable_quant_ids(oss, "tensorrt-llm") == ("MXFP4",)
+    assert requirements.named_quant_id(oss, "MXFP4", None) == "MXFP4_MOE"
+    with pytest.raises(BadRequestError, match=r"llama\.cpp does not load"):
+        requirements.check_loadable(oss, "MXFP4", safetensors.file_format, "llama.cpp")
+    with pytest.raises(BadRequestError, match="it loads MXFP4 of it"):
+        requirements.check_loadable(oss, "MXFP4_MOE", gguf.file_format, "vllm")
+
+
+def test_a_format_is_only_taken_for_its_gguf_where_one_is_meant():
+    other = CATALOG.model("qwen3-30b-a3b")
+    assert requirements.named_quant_id(other, "MXFP4", None) == "MXFP4"
+    assert requirements.named_quant_id(other, "MXFP4", "llama.cpp") == "MXFP4_MOE"
+    assert requirements.named_quant_id(other, "FP8", "llama.cpp") == "FP8"
+
+
+def test_many_users_get_the_published_weights_of_a_pick_that_is_a_gguf():
+    found = options("gpt-oss-20b", "MXFP4_MOE", "rtx 4090", users=16)
+    assert (found["vllm"].quant_id, found["vllm"].repo) == ("MXFP4", "openai/gpt-oss-20b")
+    assert (found["llama.cpp"].quant_id, found["llama.cpp"].repo) == ("MXFP4_MOE", "ggml-org/gpt-oss-20b-GGUF")
 
 
 def test_named_weights_choose_their_engine():
-    model = CATALOG.model("qwen3-8b")
-    assert requirements.usual_engine(model, "Q4_K_M", "gguf") == "llama.cpp"
-    assert requirements.usual_engine(model, "AWQ-4bit", "safetensors") == "vllm"
-    assert requirements.usual_engine(model, "MLX-4bit", "mlx") == "mlx"
+    assert requirements.usual_engine("Q4_K_M", "gguf") == "llama.cpp"
+    assert requirements.usual_engine("AWQ-4bit", "safetensors") == "vllm"
+    assert requirements.usual_engine("MLX-4bit", "mlx") == "mlx"
 
 
 @pytest.mark.parametrize(

@@ -14,11 +14,13 @@ from advisor.export.pick import CLIENT_KEY, SERVER_KEY, Endpoint, Job, Stack, pi
 from advisor.export.targets import TARGET_IDS, TARGETS, export, find_target
 from advisor.export.text import inert, json_text, yaml_text
 from advisor.types import StackMode
+from catalog.load import load_catalog
 
 ISSUE_TARGETS = (
     *("llama-server", "llama-swap", "ollama", "lm-studio", "vllm", "mlx", "tensorrt-llm", "docker-compose", "systemd"),
     *("open-webui", "opencode", "continue", "langgraph", "n8n", "litellm"),
 )
+NATIVE = load_catalog().model("gpt-oss-20b")
 PICK_MAKERS = {
     "vllm": awq_pick,
     "mlx": mlx_pick,
@@ -198,6 +200,21 @@ def test_a_format_that_cannot_be_loaded_names_one_that_can(target_id, pick, said
         exported(target_id, pick)
     assert said in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("target_id", "pick", "said"),
+    [
+        ("vllm", gguf_pick(NATIVE, quant_id="MXFP4_MOE"), "openai/gpt-oss-20b:MXFP4"),
+        ("tensorrt-llm", gguf_pick(NATIVE, quant_id="MXFP4_MOE"), "openai/gpt-oss-20b:MXFP4"),
+        ("ollama", awq_pick(NATIVE, quant_id="MXFP4"), "openai/gpt-oss-20b:MXFP4_MOE"),
+        ("lm-studio", awq_pick(NATIVE, quant_id="MXFP4"), "openai/gpt-oss-20b:MXFP4_MOE"),
+        ("mlx", gguf_pick(NATIVE, quant_id="MXFP4_MOE"), "openai/gpt-oss-20b:MLX-4bit"),
+    ],
+)
+def test_weights_of_a_native_format_are_sent_to_their_other_file(target_id, pick, said):
+    with pytest.raises(BadRequestError, match=f"{re.escape(said)}( |$)"):
+        exported(target_id, pick)
 
 
 def test_a_model_that_nobody_converted_is_sent_where_it_runs():

@@ -61,6 +61,23 @@ def test_llama_server_is_told_the_whole_plan():
     assert made.not_taken == ()
 
 
+@pytest.mark.parametrize(
+    ("engine_id", "source"),
+    [
+        ("llama.cpp", "-hf ggml-org/gpt-oss-20b-GGUF:mxfp4 "),
+        ("ollama", "FROM hf.co/ggml-org/gpt-oss-20b-GGUF:mxfp4\n"),
+        ("llama-cpp-python", "--model *mxfp4.gguf "),
+    ],
+)
+def test_a_file_is_asked_for_by_the_word_in_its_name(engine_id, source):
+    """The repository's only file is gpt-oss-20b-mxfp4.gguf; llama.cpp's name of the type finds nothing there."""
+    oss = load_catalog().model("gpt-oss-20b")
+    made = launch.command(oss, deployment(quant_id="MXFP4_MOE"), CHAT, engine_id=engine_id)
+    assert source in " ".join((*made.argv, *(file.text for file in made.files)))
+    another = launch.command(oss, deployment(quant_id="MXFP4_MOE"), CHAT, repo="bartowski/openai_gpt-oss-20b-GGUF")
+    assert option(another, "-hf") == "bartowski/openai_gpt-oss-20b-GGUF:MXFP4_MOE"
+
+
 def test_one_card_of_several_is_named_and_several_get_their_shares():
     one = launch.command(MODEL, deployment(layers_by_device={"cuda:1": 36}), CHAT)
     assert (option(one, "-sm"), option(one, "-mg")) == ("none", "1")

@@ -100,6 +100,13 @@ def test_fewer_bits_of_a_family_never_lose_less(names):
     assert losses == sorted(losses)
 
 
+def test_experts_lose_nothing_in_the_format_they_were_trained_in():
+    native, converted = CATALOG.model("gpt-oss-20b"), CATALOG.model("qwen3-30b-a3b")
+    assert CATALOG.weight_loss_frac("MXFP4", native, "coding") == 0
+    assert CATALOG.weight_loss_frac("MXFP4_MOE", native, "coding") == CATALOG.weight_loss_frac("Q8_0", native, "coding")
+    assert CATALOG.weight_loss_frac("MXFP4_MOE", converted, "coding") > 0.003
+
+
 def test_the_kv_cache_costs_gemma_4_more_and_others_almost_nothing_at_8_bits():
     qwen, gemma = CATALOG.model("qwen3-8b"), CATALOG.model("gemma-4-26B-A4B-it")
     assert CATALOG.kv_quant_loss_frac("f16", qwen) == 0
