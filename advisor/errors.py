@@ -14,6 +14,13 @@ class BadRequestError(AdvisorError):
 
 
 class NothingFitsError(AdvisorError):
-    """The question was understood and the answer is no."""
+    """The question was understood and the answer is no.
+
+    ``document`` is the answer in full where there is one: what was tried, and why each was refused.
+    """
 
     exit_code = 3
+
+    def __init__(self, message: str, *, document: object | None = None) -> None:
+        super().__init__(message)
+        self.document = document

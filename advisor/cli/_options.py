@@ -310,6 +310,11 @@ class Output:
         """Whether nothing but the document is wanted."""
         return self.as_json
 
+    @property
+    def wants_document(self) -> bool:
+        """Whether the document itself is wanted, not only what is read off it."""
+        return self.as_json or self.output_path is not None
+
     def deliver(self, document: object, show: "Callable[[Console], None]") -> None:
         """Hand over a result: saved where asked, then as CSV, as JSON or shown."""
         if self.as_csv:

@@ -8,6 +8,7 @@ import click
 
 from advisor import __version__
 from advisor.cli import _options, _shared
+from advisor.errors import NothingFitsError
 
 if TYPE_CHECKING:
     from advisor.cli._options import Demand, Output, Where
@@ -47,8 +48,6 @@ def command(
     sheets and carry their intervals. Without a limit, 8 tokens per second are asked for. Upgrades are worked
     out for this machine once it was scanned, or for --hardware CHIP.
     """
-    from advisor.clock import utc_now
-    from advisor.purchase.plan import plan
     from catalog.load import load_catalog
     from reports.shopping import print_plan
 
@@ -67,17 +66,26 @@ def command(
         settings=settings,
     )
     base = _base(catalog, where, quiet=output.quiet)
-    with _shared.Progress("trying every chip", quiet=output.quiet) as progress:
-        made = plan(
-            catalog,
-            question,
-            costs=costs,
-            created_at=utc_now(),
-            tool_version=__version__,
-            on_progress=progress.update,
-        )
+    made = _planned(catalog, question, costs, output)
     result = made if base is None else _with_upgrades(catalog, question, made, base)
     output.deliver(result, partial(print_plan, result))
+
+
+def _planned(catalog: "Catalog", question: "Question", costs: "Costs", output: "Output") -> "Plan":
+    """The machines; where there is none, what each lacks goes to whoever asked for the document."""
+    from advisor.clock import utc_now
+    from advisor.purchase.plan import plan
+    from advisor.types import Plan
+    from reports.shopping import print_plan
+
+    stamp = {"created_at": utc_now(), "tool_version": __version__}
+    try:
+        with _shared.Progress("trying every chip", quiet=output.quiet) as progress:
+            return plan(catalog, question, costs=costs, on_progress=progress.update, **stamp)
+    except NothingFitsError as error:
+        if isinstance(error.document, Plan) and output.wants_document:
+            output.deliver(error.document, partial(print_plan, error.document))
+        raise
 
 
 def make_question(

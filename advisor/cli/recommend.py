@@ -173,17 +173,17 @@ def _ranked(
 ) -> "Recommendation":
     """The ranking with what else was asked about it; where nothing passes, why the model asked about does not."""
     from advisor.clock import utc_now
-    from advisor.recommendation.recommend import recommend, unranked
+    from advisor.recommendation.recommend import recommend
+    from advisor.types import Recommendation
 
     why = None if why_text is None else _questions.explain(catalog, machine, request, why_text)
     now = utc_now()
     try:
         result = recommend(catalog, machine, request, created_at=now, tool_version=__version__)
-    except NothingFitsError:
-        if why is not None:
-            bare = unranked(catalog, machine, request, created_at=now, tool_version=__version__)
-            empty = replace(bare, why=why)
-            output.deliver(empty, partial(_show, empty))
+    except NothingFitsError as error:
+        if isinstance(error.document, Recommendation) and (why is not None or output.wants_document):
+            refused = replace(error.document, why=why)
+            output.deliver(refused, partial(_show, refused))
         raise
     result = replace(result, why=why)
     if not extremes.anything:

@@ -142,7 +142,18 @@ def plan(
         BadRequestError: if nobody publishes weights that the engine loads.
         NothingFitsError: if no chip of the catalog does; names the nearest miss and the limit to relax.
     """
-    _check(question)
+    blank = Plan(
+        model_id=question.model.model_id,
+        workload=question.workload,
+        limits=question.limits,
+        rows=(),
+        rejected=(),
+        assumptions=assumptions_of(costs),
+        created_at=created_at,
+        tool_version=tool_version,
+        catalog_version=catalog.version,
+    )
+    _check(question, blank)
     rows: list[PlanRow] = []
     missed: list[tuple[MachineClass, Machine, Miss]] = []
     tried = list(machines_to_try(catalog))
@@ -160,23 +171,18 @@ def plan(
             rows.append(_row(kind, spec, machine, outcome, costs))
             if EstimateWarning.SPILLS_TO_CPU not in outcome.warnings:
                 break  # further chips would share what one does alone
-    if not rows:
-        raise NothingFitsError(_nearest_miss(question, missed))
     rows.sort(key=_by_price)
-    return Plan(
-        model_id=question.model.model_id,
-        workload=question.workload,
-        limits=question.limits,
+    made = replace(
+        blank,
         rows=tuple(rows),
         rejected=tuple(
             Rejection(model_id=machine.name, reason=miss.reason, fix=miss.fix) for _, machine, miss in missed
         ),
         class_misses=_class_misses(rows, missed),
-        assumptions=assumptions_of(costs),
-        created_at=created_at,
-        tool_version=tool_version,
-        catalog_version=catalog.version,
     )
+    if not rows:
+        raise NothingFitsError(_nearest_miss(question, missed), document=made)
+    return made
 
 
 def assumptions_of(costs: Costs) -> Mapping[str, float]:
@@ -189,11 +195,12 @@ def assumptions_of(costs: Costs) -> Mapping[str, float]:
     }
 
 
-def _check(question: Question) -> None:
+def _check(question: Question, blank: Plan) -> None:
     model = question.model
     refusal = licensed(model, question.workload, question.limits)
     if refusal is not None:
-        raise NothingFitsError(f"{model.model_id}: {refusal.reason}")
+        document = replace(blank, rejected=(refusal,))
+        raise NothingFitsError(f"{model.model_id}: {refusal.reason}", document=document)
     if question.artifact is None and not loadable_quant_ids(model, question.engine_id):
         raise BadRequestError(
             f"nobody publishes weights of {model.model_id} that {question.engine_id} loads; name them: MODEL:QUANT"

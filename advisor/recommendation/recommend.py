@@ -54,16 +54,17 @@ def recommend(
     found = search_all(catalog, machine, request, on_progress)
     ranked, left_out = rank(found.candidates, request, catalog.models)
     ranked = _tuned(ranked, catalog, machine, request)
-    if not ranked:
-        raise NothingFitsError(_nothing_passes(found, machine, request))
-    return replace(
-        unranked(catalog, machine, request, created_at=created_at, tool_version=tool_version),
-        ranked=_with_engines(_explorable(choices(ranked, request), catalog, machine, request), catalog, machine),
+    refused = replace(
+        _unranked(catalog, machine, request, created_at=created_at, tool_version=tool_version),
         rejected=_notable(catalog, found.rejected + left_out, request),
     )
+    if not ranked:
+        raise NothingFitsError(_nothing_passes(found, machine, request), document=refused)
+    explored = _explorable(choices(ranked, request), catalog, machine, request)
+    return replace(refused, ranked=_with_engines(explored, catalog, machine))
 
 
-def unranked(
+def _unranked(
     catalog: Catalog, machine: Machine, request: Request, *, created_at: str, tool_version: str
 ) -> Recommendation:
     """The question and where it was asked, before anything is ranked."""

@@ -56,6 +56,15 @@ def test_a_wrong_request_is_one_line(home, capsys, args, code, said):
     assert said in line[0]
 
 
+@pytest.mark.parametrize(("option", "value"), [("--min-tps", "100000"), ("--license", "mit")])
+def test_a_no_is_a_document_with_what_each_machine_lacks(home, capsys, option, value):
+    code, out, err = run(capsys, "plan", "qwen3-8b", option, value, "--json")
+    made = json.loads(out)
+    assert (code, made["kind"], made["rows"]) == (3, "plan", [])
+    assert made["rejected"][0]["reason"]
+    assert err.count("\n") == 1
+
+
 def test_estimate_uses_the_engine_of_the_named_weights(home, capsys):
     code, out, _ = run(capsys, "estimate", "qwen3-8b:AWQ-4bit", "--hardware", "rtx 4090", "--json")
     assert code == 0

@@ -48,6 +48,16 @@ def test_why_answers_even_where_nothing_passes(run):
     assert "relax one limit: --min-tps" in err
 
 
+def test_a_no_is_a_document_with_what_was_refused(run, tmp_path):
+    saved = tmp_path / "refused.json"
+    code, out, err = run("recommend", *HARDWARE, "--min-tps", "100000", "--json", "-o", str(saved))
+    document = json.loads(out)
+    assert (code, document["kind"], document["ranked"]) == (3, "recommendation", [])
+    assert any("below --min-tps" in each["reason"] for each in document["rejected"])
+    assert json.loads(saved.read_text()) == document
+    assert "relax one limit: --min-tps" in err
+
+
 def test_csv_has_a_line_per_pick(run):
     code, out, _ = run("recommend", *HARDWARE, "--top", "3", "--csv")
     rows = list(csv.DictReader(io.StringIO(out)))

@@ -122,10 +122,13 @@ def test_a_class_that_has_none_names_its_nearest_miss():
 
 
 def test_nothing_that_passes_names_the_nearest_miss_and_what_to_relax():
-    with pytest.raises(NothingFitsError, match=r"nearest: .* below --min-tps 100000; try --min-tps \d+"):
+    with pytest.raises(NothingFitsError, match=r"nearest: .* below --min-tps 100000; try --min-tps \d+") as caught:
         plan(SMALL, question(min_tokens_per_s=1e5), costs=Costs(), **STAMP)
-    with pytest.raises(NothingFitsError, match="licence"):
+    assert caught.value.document.rows == ()
+    assert all("below --min-tps" in each.reason for each in caught.value.document.rejected)
+    with pytest.raises(NothingFitsError, match="licence") as caught:
         plan(SMALL, question(licenses=("mit",)), costs=Costs(), **STAMP)
+    assert "licence" in caught.value.document.rejected[0].reason
 
 
 def test_two_bit_weights_are_no_reason_to_buy():

@@ -74,8 +74,11 @@ def test_too_little_memory_names_the_smallest_thing_that_would_fit(catalog, mach
 
 
 def test_an_impossible_speed_names_the_nearest_miss(catalog, machine):
-    with pytest.raises(NothingFitsError, match=r"--min-tps"):
+    with pytest.raises(NothingFitsError, match=r"--min-tps") as caught:
         ask(catalog, machine, limits=Limits(min_tokens_per_s=1e6))
+    refused = caught.value.document
+    assert refused.ranked == ()
+    assert any("below --min-tps" in each.reason for each in refused.rejected)
 
 
 def test_limits_hold_for_every_pick(catalog, machine):
