@@ -11,9 +11,11 @@ from collections import defaultdict
 
 from fit_datasheet import BATCHED_BACKENDS, BATCHED_MODELS, read_rows
 
-from advisor.concurrency import batch_speeds
 from advisor.datasheets.datasheet import rates_for_chip
 from advisor.datasheets.published import artifact_of
+from advisor.estimate import estimate
+from advisor.machine import Machine, MachineDevice
+from advisor.types import Deployment, Rates, Workload
 from catalog.load import load_catalog
 
 
@@ -27,11 +29,27 @@ def errors() -> dict[tuple[str, str, int, int], float]:
         if model.geometry is None:
             continue
         rates = rates_for_chip(catalog.chip(row["hardware"]), BATCHED_BACKENDS[row["hardware"]].lower())
-        users, prompt = int(row["batch"]), int(row["pp"])
-        depth = prompt + int(row["tg"]) / 2.0
-        (speed,) = batch_speeds(artifact_of(model, quant, None), model.geometry, rates, [users], depth_tokens=depth)
-        found[row["hardware"], model_id, prompt, users] = speed.total_tokens_per_s / float(row["s_tg_tps"]) - 1.0
+        users, prompt, output = int(row["batch"]), int(row["pp"]), int(row["tg"])
+        made = estimate(
+            model,
+            artifact_of(model, quant, None),
+            machine_of(rates),
+            Workload(
+                prompt_tokens=prompt, output_tokens=output, context_tokens=prompt + output, concurrency_count=users
+            ),
+            Deployment(model_id=model_id, quant_id=quant, backend=rates.backend),
+        )
+        total_tokens_per_s = users * made.decode_tokens_per_s.mid
+        found[row["hardware"], model_id, prompt, users] = total_tokens_per_s / float(row["s_tg_tps"]) - 1.0
     return found
+
+
+def machine_of(rates: Rates) -> Machine:
+    """A machine with one device and room for anything."""
+    device = MachineDevice(
+        device_id=rates.device_id, backend=rates.backend, name="chip", memory_available_bytes=1, rates=rates
+    )
+    return Machine(name="chip", profile_id="chip", devices=(device,)).with_room()
 
 
 def table() -> list[str]:

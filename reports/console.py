@@ -23,7 +23,7 @@ from advisor.types import (
 )
 from probes.engine import PROBE_ID as ENGINE_PROBE_ID
 from probes.types import HardwareProfile, ProbeOutcome, ProbeStatus
-from reports import answers, engines, phrases, proof, terminal, wording
+from reports import answers, engines, phrases, proof, terminal, users, wording
 from reports import format as fmt
 from reports.terminal import make_console
 
@@ -133,6 +133,8 @@ def _print_first_pick(console: "Console", choice: Choice) -> None:
     terminal.bullets(
         console, [f"{answers.extreme_name(each)}: {answers.extreme_text(each)}" for each in estimate.extremes]
     )
+    if estimate.concurrency is not None:
+        users.print_concurrency(console, estimate.concurrency, estimate.workload)
     if choice.command:
         terminal.section(console, "Run it")
         terminal.command(console, choice.command)
@@ -186,6 +188,8 @@ def print_estimate(estimate: Estimate, explain: bool, console: "Console") -> Non
         terminal.section(console, "How far it stretches")
         rows = [(answers.extreme_name(each), answers.extreme_text(each)) for each in estimate.extremes]
         terminal.facts(console, rows)
+    if estimate.concurrency is not None:
+        users.print_concurrency(console, estimate.concurrency, estimate.workload)
     if explain and estimate.settings:
         terminal.section(console, "Settings compared")
         console.print(_settings_table(estimate.settings))

@@ -27,6 +27,8 @@ _SUFFIX_FORMATS = (
 def workload(load: Workload) -> str:
     """What is asked of the model, in one line."""
     users = f" · {load.concurrency_count} at once" if load.concurrency_count != 1 else ""
+    if load.shared_prefix_tokens:
+        users += f" · first {fmt.tokens(load.shared_prefix_tokens)} shared"
     return (
         f"prompt {fmt.tokens(load.prompt_tokens)} · answer {fmt.tokens(load.output_tokens)}"
         f" · context {fmt.tokens(load.context_tokens)} tokens{users}"

@@ -103,7 +103,7 @@ def _here(pick: Pick) -> Pick:
 
 def _predicted(catalog: Catalog, text: str, wishes: Wishes, loaded_by: str | None) -> Pick:
     subject = resolve_subject(catalog, text, wishes.where.engine_id or loaded_by)
-    check_settings(wishes.settings, wishes.where.engine_id)
+    check_settings(wishes.settings, wishes.where.engine_id or loaded_by)
     machine = wishes.where.machine(catalog)
     workload = wishes.demand.workload(wishes.task or "general")
     here = () if wishes.where.elsewhere else _artifacts_here(catalog, subject)

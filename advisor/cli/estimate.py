@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from advisor.machine import Machine
     from advisor.recommendation.extremes import Asked
     from advisor.settings import LoadSettings
-    from advisor.types import Limits
+    from advisor.types import Estimate, Limits
     from catalog.load import Catalog
     from catalog.types import ArtifactSpec
 
@@ -74,8 +74,20 @@ def command(
         )
     else:
         result = predict(subject.model, artifacts, machine, workload, kv_quant_id=kv_quant_id, settings=settings)
+    result = _with_users(result, subject, artifacts, machine, limits)
     output.deliver(result, partial(print_estimate, result, explain))
     return _questions.verdict(result, limits, asked=extremes.anything)
+
+
+def _with_users(
+    made: "Estimate", subject: "Subject", artifacts: "Sequence[ArtifactSpec]", machine: "Machine", limits: "Limits"
+) -> "Estimate":
+    """The prediction with what several users get, where they were asked about."""
+    from advisor.concurrency import with_concurrency
+    from advisor.recommendation.search import limited_memory
+
+    artifact = next(each for each in artifacts if each.quant_id == made.quant_id)
+    return with_concurrency(made, subject.model, artifact, machine, limited_memory(machine, limits))
 
 
 def _usual_engine(subject: "Subject") -> str | None:

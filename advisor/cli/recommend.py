@@ -185,11 +185,11 @@ def _ranked(
             refused = replace(error.document, why=why)
             output.deliver(refused, partial(_show, refused))
         raise
-    result = replace(result, why=why)
+    from advisor.recommendation.extremes import ranked_with_extremes, ranked_with_users
+
+    result = ranked_with_users(catalog, machine, request, replace(result, why=why))
     if not extremes.anything:
         return result
-    from advisor.recommendation.extremes import ranked_with_extremes
-
     return ranked_with_extremes(catalog, machine, request, result, extremes)
 
 

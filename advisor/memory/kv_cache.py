@@ -8,7 +8,7 @@ layers keep a constant state in F32. vLLM allocates blocks of 16 tokens and MLX 
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from functools import lru_cache
 
@@ -26,7 +26,7 @@ LLAMA_CPP_ENGINES = frozenset({LLAMA_CPP, "ollama"})
 #: Engines with a paged cache that plan for many users: they take a share of each device, whatever is needed.
 SERVING_ENGINES = frozenset({VLLM, "tensorrt-llm"})
 CELLS_ALIGNMENT = 256
-_VLLM_BLOCK_TOKENS = 16
+VLLM_BLOCK_TOKENS = 16
 _STATE_BYTES_PER_ELEMENT = 4
 # GLM-5.3's indexer caches each key, its gate and the pooled value
 KEY_POOLED_PARTS = 3
@@ -74,7 +74,11 @@ class Cache:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CacheSetup:
-    """The load-time parameters that size a cache. ``context_tokens`` is per sequence."""
+    """The load-time parameters that size a cache.
+
+    ``context_tokens`` is per sequence. The first ``shared_prefix_tokens`` of it are the same for all sequences,
+    which a paged engine keeps once. ``unified`` is llama.cpp's ``--kv-unified``: one pool of cells for all.
+    """
 
     context_tokens: int
     key_bytes_per_32: int
@@ -83,6 +87,8 @@ class CacheSetup:
     sequences_count: int = 1
     engine_id: str = LLAMA_CPP
     flash_attention: bool = True
+    shared_prefix_tokens: int = 0
+    unified: bool = False
 
     @property
     def quantised(self) -> bool:
@@ -98,6 +104,8 @@ def cache_setup(
     sequences_count: int = 1,
     engine_id: str = LLAMA_CPP,
     flash_attention: bool = True,
+    shared_prefix_tokens: int = 0,
+    unified: bool = False,
 ) -> CacheSetup:
     """Resolve a KV type: one ("q8_0") for both, or "key/value" ("q8_0/q4_0").
 
@@ -118,6 +126,8 @@ def cache_setup(
         sequences_count=sequences_count,
         engine_id=engine_id,
         flash_attention=flash_attention,
+        shared_prefix_tokens=shared_prefix_tokens if engine_id in SERVING_ENGINES else 0,
+        unified=unified and engine_id in LLAMA_CPP_ENGINES,
     )
 
 
@@ -284,7 +294,7 @@ def cells_count(geometry: Geometry, reach: Reach, setup: CacheSetup) -> int:
         tokens = setup.context_tokens
         if reach is Reach.SLIDING and window:
             tokens = min(tokens, window + setup.ubatch_tokens)
-        return padded(tokens, _VLLM_BLOCK_TOKENS)
+        return padded(tokens, VLLM_BLOCK_TOKENS)
     context = padded(setup.context_tokens, CELLS_ALIGNMENT)
     if reach is Reach.SLIDING and window:
         extra = setup.ubatch_tokens if setup.engine_id in LLAMA_CPP_ENGINES else 0
@@ -296,13 +306,32 @@ def cells_count(geometry: Geometry, reach: Reach, setup: CacheSetup) -> int:
     return context
 
 
+def pooled(setup: CacheSetup) -> CacheSetup:
+    """One sequence as long as all together: how llama.cpp sees the pool of a unified cache."""
+    if not setup.unified:
+        return setup
+    total_tokens = setup.context_tokens * setup.sequences_count
+    return replace(setup, context_tokens=total_tokens, sequences_count=1, unified=False)
+
+
+def all_cells_count(geometry: Geometry, reach: Reach, setup: CacheSetup) -> int:
+    """Cells of all sequences; in a unified cache a window for each of them and one micro-batch, in one pool."""
+    if not setup.unified:
+        return cells_count(geometry, reach, setup) * setup.sequences_count
+    window = geometry.sliding_window_tokens
+    whole = cells_count(geometry, Reach.FULL if reach is Reach.SLIDING else reach, pooled(setup))
+    if reach is Reach.SLIDING and window:
+        return padded(min(whole, window * setup.sequences_count + setup.ubatch_tokens), CELLS_ALIGNMENT)
+    return whole
+
+
 def cache_bytes(geometry: Geometry, cache: Cache, setup: CacheSetup, value_dim: int | None = None) -> int:
     """Bytes of one layer's cache over all sequences; ``value_dim`` is what its values are padded to."""
     if cache.reach is Reach.STATE:
         return _STATE_BYTES_PER_ELEMENT * cache.key_dim * setup.sequences_count
     value_dim = cache.value_dim if value_dim is None else value_dim
     row = _row_bytes(cache.key_dim, setup.key_bytes_per_32) + _row_bytes(value_dim, setup.value_bytes_per_32)
-    return row * cells_count(geometry, cache.reach, setup) * setup.sequences_count
+    return row * all_cells_count(geometry, cache.reach, setup)
 
 
 def _row_bytes(elements_count: int, bytes_per_32: int) -> int:
@@ -316,6 +345,10 @@ def kv_bytes_by_layer(
     """Bytes of all caches of each layer, over all sequences; encoders see a whole text at once and keep none."""
     if find_architecture(architecture).encoder and architecture not in _ENCODERS_WITH_CACHE:
         return (0,) * geometry.layers_count
+    if setup.shared_prefix_tokens:
+        own, shared = _apart(setup)
+        parts = (kv_bytes_by_layer(geometry, architecture, part, max_context_tokens) for part in (own, shared))
+        return tuple([sum(sizes) for sizes in zip(*parts, strict=True)])
     layers = layer_caches(geometry, architecture, max_context_tokens)
     value_dim = None
     if not setup.flash_attention and setup.engine_id in LLAMA_CPP_ENGINES:
@@ -328,6 +361,18 @@ def kv_bytes_by_layer(
         for caches in layers.kinds
     ]
     return tuple([sizes[kind] for kind in layers.kind_by_layer])
+
+
+def _apart(setup: CacheSetup) -> tuple[CacheSetup, CacheSetup]:
+    """What each sequence keeps for itself, and the prefix that is kept once.
+
+    vLLM shares whole blocks (``v1/core/kv_cache_manager.py``), and never all of a request: the last token is
+    always computed, for its logits. A recurrent layer keeps one more state, that of the prefix.
+    """
+    sharable = min(setup.shared_prefix_tokens, setup.context_tokens - 1)
+    prefix = sharable - sharable % VLLM_BLOCK_TOKENS
+    own = replace(setup, context_tokens=setup.context_tokens - prefix, shared_prefix_tokens=0)
+    return own, replace(own, context_tokens=prefix, sequences_count=1 if prefix else 0)
 
 
 def _padded_value_dim(kinds: tuple[tuple[Cache, ...], ...]) -> int:

@@ -75,7 +75,7 @@ class Footprint:
         if self.geometry is None:
             vocab_count = 0 if part in (Part.INPUT, Part.MIDDLE) else _ASSUMED_VOCAB_COUNT
             return _LOGIT_BYTES * self.setup.ubatch_tokens * vocab_count
-        return compute_bytes(self.geometry, self.architecture, self.setup, part)
+        return compute_bytes(self.geometry, self.architecture, kv_cache.pooled(self.setup), part)
 
 
 def footprint_of(
@@ -97,6 +97,8 @@ def footprint_of(
         sequences_count=workload.concurrency_count,
         engine_id=deployment.engine_id,
         flash_attention=deployment.flash_attention,
+        shared_prefix_tokens=workload.shared_prefix_tokens,
+        unified=deployment.kv_unified,
     )
     architecture = gguf_architecture(model)
     with_predictions = architecture in _LOADING_PREDICTIONS

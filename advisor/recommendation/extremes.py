@@ -3,15 +3,20 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from advisor.concurrency import with_concurrency
 from advisor.machine import Machine
 from advisor.predict import predict
 from advisor.recommendation.inverse import Subject, longest_context, most_users
 from advisor.recommendation.request import Request
+from advisor.recommendation.search import limited_memory
 from advisor.settings import NOTHING_FIXED, LoadSettings
 from advisor.types import Estimate, EstimateWarning, Extreme, Limits, Recommendation, Workload
 from catalog.load import Catalog
 from catalog.types import ArtifactSpec, ModelSpec
 from catalog.weights import weigh
+
+#: Picks whose sessions are counted.
+_SHARED_COUNT = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,6 +78,17 @@ def ranked_with_extremes(
         )
         picks.append(replace(pick, estimate=replace(made, extremes=_sorted(_answers(subject, asked)))))
     return replace(result, ranked=tuple(picks))
+
+
+def ranked_with_users(catalog: Catalog, machine: Machine, request: Request, result: Recommendation) -> Recommendation:
+    """The first picks with what several users get from each, where several were asked about."""
+    available = limited_memory(machine, request.limits)
+    picks = []
+    for pick in result.ranked[:_SHARED_COUNT]:
+        model = catalog.models[pick.estimate.model_id]
+        artifact = weigh(model, pick.estimate.quant_id)
+        picks.append(replace(pick, estimate=with_concurrency(pick.estimate, model, artifact, machine, available)))
+    return replace(result, ranked=(*picks, *result.ranked[_SHARED_COUNT:]))
 
 
 def _answers(subject: Subject, asked: Asked) -> list[Extreme]:

@@ -114,6 +114,7 @@ class Deployment:
     ubatch_tokens: int = 512
     flash_attention: bool = True
     mmap: bool = True
+    kv_unified: bool = False  # one pool of cells for all users instead of a slot for each
 
     @property
     def gpu_layers_count(self) -> int:
@@ -183,6 +184,50 @@ class Extreme:
     kv_quant_id: str | None = None
 
 
+class CacheLayout(StrEnum):
+    """How an engine keeps the caches of several sessions."""
+
+    SLOTS = "slots"  # llama.cpp -np: each reserves its whole context
+    UNIFIED = "unified"  # llama.cpp --kv-unified: one pool of cells, a session takes what it holds
+    GROWING = "growing"  # MLX: each grows in steps, all padded to the longest
+    PAGED = "paged"  # vLLM: blocks are handed out as a session grows
+    PAGED_SHARED = "paged_shared"  # the same, and a common prefix is kept once
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionRoom:
+    """How many sessions fit with one layout of their caches, and what one more of them takes."""
+
+    layout: str
+    sessions_count: int
+    session_bytes: int
+    shared_bytes: int = 0  # a prefix that all sessions begin with, kept once
+    reason: str | None = None  # why none fits
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UsersSpeed:
+    """What so many users at once get: the speed of each and of all, and the waits for a first token."""
+
+    users_count: int
+    decode_tokens_per_s: Interval  # each user's
+    total_tokens_per_s: float
+    first_token_s: Interval  # of a prompt that comes alone
+    last_first_token_s: float  # of the last, where all prompts come at once
+    last_first_token_shared_s: float | None = None  # the same, with the shared prefix read once
+    layouts: tuple[str, ...] = ()  # those that hold so many sessions
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Concurrency:
+    """Several users at once on one deployment."""
+
+    session_tokens: int  # what a session holds at its end
+    shared_prefix_tokens: int
+    rooms: tuple[SessionRoom, ...]
+    speeds: tuple[UsersSpeed, ...]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ComparedSetting:
     """One combination of load-time settings that was tried for an estimate."""
@@ -219,6 +264,7 @@ class Estimate:
     whatif: Mapping[str, tuple[float, ...]] = field(default_factory=dict)  # see advisor.whatif
     extremes: tuple[Extreme, ...] = ()  # answers to inverse questions, where they were asked
     settings: tuple[ComparedSetting, ...] = ()  # load-time settings that were compared
+    concurrency: Concurrency | None = None  # where several users were asked about
     schema_version: int = SCHEMA_VERSION
     kind: str = "estimate"
 

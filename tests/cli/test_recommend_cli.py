@@ -124,3 +124,122 @@ def test_bad_questions_have_one_clear_line(run, args, code, says):
     assert found == code
     assert says in err
     assert err.count("\n") == 1
+
+
+USERS = ("--users", "8", "--shared-prefix", "512")
+
+
+def test_users_and_their_prefix_are_keys_of_the_estimate(run):
+    code, out, err = run("estimate", "qwen3-8b:Q4_K_M", *HARDWARE, *USERS, "--json")
+    made = json.loads(out)
+    assert (code, err) == (0, "")
+    assert made["workload"]["concurrency_count"] == 8
+    assert made["workload"]["shared_prefix_tokens"] == 512
+    layouts = [room["layout"] for room in made["concurrency"]["rooms"]]
+    assert layouts == ["slots", "unified", "paged", "paged_shared"]
+    rows = {row["users_count"]: row for row in made["concurrency"]["speeds"]}
+    assert rows[8]["decode_tokens_per_s"] == made["decode_tokens_per_s"]
+
+
+def test_one_user_is_the_same_user_wherever_asked(run):
+    """`estimate`, its row for one user, `recommend` and `--max-users` are one formula."""
+    alone = json.loads(run("estimate", "qwen3-8b:Q4_K_M", *HARDWARE, "--json")[1])
+    among = json.loads(run("estimate", "qwen3-8b:Q4_K_M", *HARDWARE, *USERS, "--max-users", "--json")[1])
+    assert among["concurrency"]["speeds"][0]["decode_tokens_per_s"] == alone["decode_tokens_per_s"]
+    for most in among["extremes"]:
+        asked = ("--users", str(most["value"]), "--kv-type", most["kv_quant_id"], "--json")
+        made = json.loads(run("estimate", "qwen3-8b:Q4_K_M", *HARDWARE, *asked)[1])
+        assert made["decode_tokens_per_s"] == most["decode_tokens_per_s"]
+    ranked = json.loads(run("recommend", *HARDWARE, "--users", "4", "--top", "2", "--json")[1])["ranked"]
+    for pick in ranked:
+        found = pick["estimate"]
+        rows = {row["users_count"]: row for row in found["concurrency"]["speeds"]}
+        assert rows[4]["decode_tokens_per_s"] == found["decode_tokens_per_s"]
+
+
+def test_users_are_shown_to_people(run):
+    _, shown, _ = run("estimate", "qwen3-8b:Q4_K_M", *HARDWARE, *USERS)
+    assert "Users at once" in shown
+    assert "first 512 shared" in shown
+    assert "vLLM, pages, the prefix kept once" in shown
+    _, shown, _ = run("recommend", *HARDWARE, "--users", "4", "--top", "1")
+    assert "llama.cpp, a slot each (-np)" in shown
+
+
+SETTINGS = ("--ubatch", "1024", "--no-mmap", "--flash-attention", "off")
+
+
+def deployments(document):
+    """Every deployment in a document."""
+    if isinstance(document, dict):
+        if "ubatch_tokens" in document:
+            yield document
+        for value in document.values():
+            yield from deployments(value)
+    if isinstance(document, list):
+        for value in document:
+            yield from deployments(value)
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ("recommend", "--top", "1"),
+        ("recommend", "--task", "chat,embedding"),
+        ("recommend", "--top", "1", "--max-users"),
+        ("estimate", "qwen3-8b", "--max-context"),
+        ("plan", "qwen3-8b:Q4_K_M"),
+        ("compare", "here", "--model", "qwen3-8b:Q4_K_M", "--no-calibrate"),
+    ],
+)
+def test_settings_apply_wherever_a_model_is_predicted(run, tmp_path, monkeypatch, args):
+    from small_machine import machine_of
+
+    from advisor.cli import _machine
+
+    there = () if args[0] == "compare" else HARDWARE
+    if args[0] == "compare":
+        monkeypatch.setattr(_machine, "resolve_machine", lambda *_, **__: machine_of())
+    code, out, _ = run(*args, *there, *SETTINGS, "--json")
+    found = list(deployments(json.loads(out)))
+    assert code == 0
+    assert found
+    for deployment in found:
+        assert deployment["ubatch_tokens"] == 1024
+        assert deployment["flash_attention"] is False
+        assert deployment["mmap"] is False
+
+
+def test_settings_bound_the_answers_to_inverse_questions(run):
+    def longest(*settings: str) -> int:
+        document = json.loads(run("estimate", "qwen3-8b:Q8_0", *HARDWARE, "--max-context", *settings, "--json")[1])
+        return next(each["value"] for each in document["extremes"] if each["kv_quant_id"] == "f16")
+
+    assert longest("--flash-attention", "off", "--ubatch", "2048") < longest()
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        (("estimate", "qwen3-8b", *HARDWARE, "--prompt", "1k", "--shared-prefix", "2k"), "--shared-prefix 2048"),
+        (
+            ("recommend", *HARDWARE, "--task", "chat,coding", "--shared-prefix", "512"),
+            "--shared-prefix asks",
+        ),
+        (("recommend", *HARDWARE, "--users", "0"), "--concurrency 0"),
+        (("plan", "qwen3-8b", "--threads", "8"), "--threads belongs to one processor"),
+        (("compare", "rtx 4090", "--threads", "8"), "--threads belongs to one processor"),
+        (
+            ("estimate", "qwen3-8b", *HARDWARE, "--engine", "vllm", "--ubatch", "1024"),
+            "--ubatch is a setting",
+        ),
+        (("recommend", *HARDWARE, "--engine", "vllm", "--no-mmap"), "--mmap/--no-mmap is a setting"),
+        (("plan", "qwen3-8b", "--engine", "vllm", "--flash-attention", "off"), "--flash-attention is a setting"),
+        (("export", "qwen3-8b", *HARDWARE, "--for", "vllm", "--threads", "4"), "--threads is a setting"),
+    ],
+)
+def test_what_has_no_meaning_is_refused_in_one_line(run, args, said):
+    code, out, err = run(*args)
+    lines = [line for line in err.splitlines() if line.startswith("advisor:")]
+    assert (code, out, len(lines)) == (2, "", 1)
+    assert said in lines[0]
