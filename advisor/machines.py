@@ -19,6 +19,8 @@ BACKENDS = ("cuda", "metal", "rocm", "vulkan", "sycl", "cpu")
 #: Backend of an accelerator by the vendor of its chip.
 _BACKEND_BY_VENDOR = {"nvidia": "cuda", "amd": "rocm", "apple": "metal", "intel": "sycl"}
 _BACKEND_BY_KIND = {"cuda": "cuda", "rocm": "rocm", "metal": "metal", "xpu": "sycl", "vulkan": "vulkan"}
+#: Backend that runs on the accelerators of every vendor.
+_ANY_GPUS_BACKEND = "vulkan"
 #: Memory left to the system and other programs on a machine that was never looked at.
 _SYSTEM_RESERVE_BYTES = 2 * GIB
 #: RAM of a what-if PC that says nothing of it, and the bandwidth of its usual memory (DDR5-5600, two channels).
@@ -42,9 +44,11 @@ def from_profile(
     devices = [
         found
         for device in profile.devices
-        if device.kind in _BACKEND_BY_KIND and backend != "cpu"
+        if device.kind in _BACKEND_BY_KIND and backend in (None, _BACKEND_BY_KIND[device.kind], _ANY_GPUS_BACKEND)
         if (found := _accelerator(profile, device, calibrated, catalog, backend)) is not None
     ]
+    if backend not in (None, "cpu") and not devices:
+        raise BadRequestError(f"--backend {backend}: {describe(profile)} has nothing that runs it; use --backend cpu")
     devices.append(_host_device(profile, calibrated, unified=any(device.unified for device in devices)))
     disk = profile.measured("disk.read", "disk")
     instruction_sets = profile.host.instruction_sets
@@ -161,7 +165,10 @@ def from_hardware(spec: HardwareSpec, catalog: Catalog, *, backend: str | None =
     """A machine that is not here, from data sheets alone."""
     _check_backend(backend)
     chip = spec.chip
-    own_backend = backend or default_backend(chip)
+    suited = suited_backends(chip)
+    own_backend = backend or suited[0]
+    if own_backend not in suited:
+        raise BadRequestError(f"--backend {backend}: {chip.chip_id} does not run it; use {' or '.join(suited)}")
     devices: list[MachineDevice] = []
     if own_backend != "cpu":
         devices = [_what_if_device(chip, own_backend, index) for index in range(spec.count)]
@@ -179,11 +186,20 @@ def from_hardware(spec: HardwareSpec, catalog: Catalog, *, backend: str | None =
     )
 
 
+def suited_backends(chip: ChipSpec) -> tuple[str, ...]:
+    """The backends that run a chip, or the computer around it; the one that its users mostly run comes first."""
+    if chip.kind == "cpu":
+        return ("cpu",)
+    if chip.vendor.lower() not in _BACKEND_BY_VENDOR:
+        return tuple(sorted(BACKENDS, key=lambda backend: backend != _ANY_GPUS_BACKEND))
+    return tuple(dict.fromkeys((default_backend(chip), _ANY_GPUS_BACKEND, "cpu")))
+
+
 def default_backend(chip: ChipSpec) -> str:
     """The backend llama.cpp users of a chip mostly run."""
     if chip.kind == "cpu":
         return "cpu"
-    return _BACKEND_BY_VENDOR.get(chip.vendor.lower(), "vulkan")
+    return _BACKEND_BY_VENDOR.get(chip.vendor.lower(), _ANY_GPUS_BACKEND)
 
 
 def _what_if_device(chip: ChipSpec, backend: str, index: int) -> MachineDevice:

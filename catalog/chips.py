@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from catalog.errors import CatalogError, UnknownNameError
+from catalog.errors import BadHardwareError, UnknownNameError
 from catalog.names import nearest, squash
 from catalog.types import ChipSpec
 from catalog.units import GIB, UnitError, parse_bytes
@@ -13,7 +13,7 @@ _SAME_SIZE_FRAC = 0.08  # GB against GiB is 7.4 %; vendors' variants differ by m
 _MAX_COUNT = 1024
 _TRAILING_MEMORY = re.compile(r"^(?P<name>.*\S)\s+(?P<size>\d+(?:\.\d+)?\s?[KMGT]i?B)$", re.IGNORECASE)
 _NAME_GOES_ON = re.compile(r"\s*\d+\s+\d")  # "Max+ 395 128GiB": the number after the plus is part of the name
-_TRAILING_COUNT = re.compile(r"^(?P<name>.*\S)\s*[*×]\s*(?P<count>\d{1,5})$")
+_TRAILING_COUNT = re.compile(r"^(?P<name>.*\S)\s*[*×]\s*(?P<count>\d{1,20})$")
 # what device listings add around a chip's name
 _DECORATION = re.compile(
     r"\((?:r|tm|c)\)|[®™]|\bcpu @ [\d.]+ ?ghz|\b\d+-core processor\b|\bprocessor\b"
@@ -63,7 +63,7 @@ class ChipIndex:
 
         Raises:
             UnknownNameError: if the name fits no chip or several.
-            CatalogError: if no variant has the memory written into the name.
+            BadHardwareError: if no variant has the memory written into the name.
         """
         found = self._named(text)
         if not found and memory_bytes is None:
@@ -100,7 +100,9 @@ class ChipIndex:
             return _only(text, found)
         if not preferred:
             sold = "; ".join(f"{chip.chip_id}: {_sizes(chip)}" for chip in pool)
-            raise CatalogError(f"chip {text!r} does not come with {memory_bytes / GIB:.4g} GiB; it is sold as {sold}")
+            raise BadHardwareError(
+                f"chip {text!r} does not come with {memory_bytes / GIB:.4g} GiB; it is sold as {sold}"
+            )
         chip = _only(text, preferred)
         if chip.memory_bytes is not None and not chip.unified:
             return chip
@@ -118,13 +120,14 @@ def parse_hardware(text: str, index: ChipIndex) -> HardwareSpec:
     For a unified chip or a CPU the memory after ``+`` is the chip's own.
 
     Raises:
-        CatalogError: if the chip is unknown or ambiguous, or count or memory cannot be read.
+        UnknownNameError: if the chip is unknown or ambiguous.
+        BadHardwareError: if count or memory cannot be read, or nobody sells the chip with that memory.
     """
     name, memory_bytes = _split_extra(text, index)
     match = _TRAILING_COUNT.match(name)
     count = int(match["count"]) if match else 1
     if not 1 <= count <= _MAX_COUNT:
-        raise CatalogError(f"hardware {text[:80]!r}: a count must be between 1 and {_MAX_COUNT}")
+        raise BadHardwareError(f"hardware {text[:80]!r}: a count must be between 1 and {_MAX_COUNT}")
     chip_text = match["name"] if match else name
     if memory_bytes is not None and index.is_unified(chip_text):
         return HardwareSpec(chip=index.find(chip_text, memory_bytes), count=count)
@@ -143,7 +146,7 @@ def _memory(text: str) -> int:
     try:
         return parse_bytes(text)
     except UnitError as error:
-        raise CatalogError(f"hardware: {error}") from error
+        raise BadHardwareError(f"hardware: {error}") from error
 
 
 def _split_memory(text: str) -> tuple[str, int | None]:

@@ -5,6 +5,12 @@ class CatalogError(Exception):
     """Anything wrong with the catalog's data or with a request to it."""
 
 
+class BadHardwareError(CatalogError):
+    """A machine's description that cannot be read, or that nobody sells."""
+
+    exit_code = 2
+
+
 class UnknownNameError(CatalogError, LookupError):
     """A name that fits nothing in the catalog, or more than one thing.
 

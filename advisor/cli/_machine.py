@@ -109,11 +109,11 @@ def _machine(
     """The machine as llama.cpp uses it, and its operating system where it is known."""
     from advisor.machines import from_hardware, from_profile
 
-    if profile_file and hardware:
+    if profile_file is not None and hardware is not None:
         raise BadRequestError("--profile and --hardware name two machines; give one of them")
-    if hardware:
+    if hardware is not None:
         return from_hardware(catalog.hardware(hardware), catalog, backend=backend), None
-    if profile_file:
+    if profile_file is not None:
         from advisor import codec
 
         profile: HardwareProfile = codec.load(profile_file, kind="profile")

@@ -213,7 +213,7 @@ class Where:
     @property
     def elsewhere(self) -> bool:
         """Whether another machine than this one was named."""
-        return bool(self.hardware or self.profile_file)
+        return self.hardware is not None or self.profile_file is not None
 
     def machine(self, catalog: "Catalog", *, quiet: bool = False) -> "Machine":
         """The machine; this one is measured first where it never was.

@@ -52,6 +52,11 @@ def test_help_lists_the_commands():
         (("recommend", "--concurrency", "0"), "--concurrency 0"),
         (("estimate", "qwen3-8b", "--engine", "llamacpp"), "unknown engine"),
         (("estimate", "qwen3-8b", "--hardware", "rtx 4090", "--backend", "opengl"), "unknown backend"),
+        (("estimate", "qwen3-8b", "--hardware", "rtx 4090", "--backend", "metal"), "use cuda or vulkan or cpu"),
+        (("estimate", "qwen3-8b", "--hardware", "rtx 4090*0"), "a count must be between"),
+        (("estimate", "qwen3-8b", "--hardware", "rtx 4090+64G"), "no byte unit"),
+        (("estimate", "qwen3-8b", "--hardware", "rtx 4090 48GiB"), "it is sold as"),
+        (("estimate", "qwen3-8b", "--hardware", ""), "chip ''"),
     ],
 )
 def test_a_wrong_request_is_one_line_and_exit_2(tmp_path, args, said):

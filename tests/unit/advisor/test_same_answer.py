@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from advisor.errors import BadRequestError
 from advisor.estimate import estimate
 from advisor.machines import from_hardware, from_profile
 from advisor.predict import predict
@@ -88,6 +89,12 @@ def test_the_rearranged_copy_is_that_of_the_profiles_processor(catalog):
     unknown = from_profile(profile_with(features=()), None, catalog)
     assert "Q6_K" in arm.repacked_types
     assert intel.repacked_types < unknown.repacked_types
+
+
+@pytest.mark.parametrize("backend", ["cuda", "vulkan"])
+def test_a_machine_without_accelerators_runs_no_backend_of_theirs(catalog, backend):
+    with pytest.raises(BadRequestError, match=f"--backend {backend}: .*; use --backend cpu"):
+        from_profile(profile_with(features=("avx2",)), None, catalog, backend=backend)
 
 
 @pytest.mark.parametrize("backend", ["cuda", "vulkan", "sycl", "rocm", "metal"])
