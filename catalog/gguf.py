@@ -97,6 +97,8 @@ def read_gguf(path_or_url: str | os.PathLike[str]) -> tuple[ModelSpec, ArtifactS
     remote = urlsplit(location).scheme in ("http", "https")
     read = _read_remote if remote else _read_local
     shards = [read(part) for part in _shard_locations(location)]
+    if not any(shard.header.tensors for shard in shards):
+        raise HeaderError(f"{_name(location)}: tensors: it holds none, only a vocabulary; give the model's own file")
     return _describe(shards, None if remote else str(Path(shards[0].location).absolute()))
 
 
@@ -119,6 +121,8 @@ def _name(location: str) -> str:
 def _read_local(location: str) -> _Shard:
     path = Path(location)
     try:
+        if path.exists() and not path.is_file():
+            raise HeaderError(f"{_name(location)}: file: this is no regular file; give a .gguf file")
         with path.open("rb") as file:
             size = os.fstat(file.fileno()).st_size
 

@@ -8,6 +8,7 @@ import click
 
 from advisor import __version__
 from advisor.cli import _options
+from advisor.errors import NothingFitsError
 
 if TYPE_CHECKING:
     from advisor.cli._options import Demand, Output
@@ -85,6 +86,8 @@ def command(
             **stamp,
         )
     output.deliver(result, partial(print_machine_comparison, result))
+    if not any(column.picks or column.estimate for column in result.machines):
+        raise NothingFitsError("no machine of these has an answer; the reason of each stands beside it")
 
 
 def _machines(

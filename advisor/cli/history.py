@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from advisor.cli import _shared
-from advisor.errors import AdvisorError, BadRequestError
+from advisor.errors import AdvisorError
 
 if TYPE_CHECKING:
     from advisor.history import History
@@ -140,9 +140,9 @@ def _read_json(source: str) -> object:
     try:
         path = Path(source)
         if path.stat().st_size > _MAX_BUNDLE_BYTES:
-            raise BadRequestError(f"{source}: larger than {_MAX_BUNDLE_BYTES >> 20} MiB; not a bundle of advisor")
+            raise AdvisorError(f"{source}: larger than {_MAX_BUNDLE_BYTES >> 20} MiB; not a bundle of advisor")
         return json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise AdvisorError(f"{source}: cannot be read ({error.strerror or error})") from None
     except (ValueError, RecursionError):
-        raise BadRequestError(f"{source}: not valid JSON; the file may be truncated, export it again") from None
+        raise AdvisorError(f"{source}: not valid JSON; the file may be truncated, export it again") from None

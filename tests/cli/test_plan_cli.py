@@ -6,6 +6,15 @@ import pytest
 
 from advisor import codec
 from advisor.cli.main import main
+from probes.types import Device, HardwareProfile, Host
+
+HERE = HardwareProfile(
+    profile_id="here",
+    created_at="2026-11-01T00:00:00Z",
+    tool_version="0",
+    host=Host(os="Linux", memory_total_bytes=32 << 30, memory_available_bytes=30 << 30),
+    devices=(Device(device_id="cpu", kind="cpu"),),
+)
 
 
 @pytest.fixture
@@ -63,6 +72,15 @@ def test_a_no_is_a_document_with_what_each_machine_lacks(home, capsys, option, v
     assert (code, made["kind"], made["rows"]) == (3, "plan", [])
     assert made["rejected"][0]["reason"]
     assert err.count("\n") == 1
+
+
+def test_a_comparison_without_an_answer_is_a_no_with_reasons(home, capsys):
+    codec.save(HERE, home / "profile.json")
+    asked = ("compare", "rtx 4090", "--model", "qwen3-8b", "--min-tps", "100000", "--no-calibrate", "--json")
+    code, out, err = run(capsys, *asked)
+    assert code == 3
+    assert all("below --min-tps" in column["reason"] for column in json.loads(out)["machines"])
+    assert "no machine of these" in err
 
 
 def test_estimate_uses_the_engine_of_the_named_weights(home, capsys):

@@ -21,6 +21,12 @@ def test_a_document_survives_the_round_trip(tmp_path):
     assert codec.load(path, kind="profile") == PROFILE
 
 
+def test_a_byte_order_mark_of_a_shell_is_read_over(tmp_path):
+    path = tmp_path / "profile.json"
+    path.write_text("\ufeff" + codec.dump(PROFILE), encoding="utf-8")
+    assert codec.load(path) == PROFILE
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [

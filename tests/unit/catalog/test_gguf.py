@@ -1,5 +1,6 @@
 """GGUF headers: local, sharded and remote; what a file says, and one line where it is damaged."""
 
+import os
 import re
 import struct
 import threading
@@ -183,6 +184,7 @@ def test_a_header_cut_anywhere_is_told(tmp_path):
         (b"", "ends within the header"),
         (b"\x89PNG\r\n\x1a\n" + b"\0" * 64, "no GGUF file"),
         (preamble(version=1), "version 1"),
+        (preamble(pairs_count=1) + pair("general.architecture", "llama"), "only a vocabulary"),
         (b"GGUF" + struct.pack(">IQQ", 3, 0, 0), "big-endian"),
         (preamble(tensors_count=1 << 60), "tensor count"),
         (preamble(pairs_count=1 << 60), "key count"),
@@ -236,6 +238,13 @@ def test_types_of_a_fork_reach_to_the_next_tensor(tmp_path):
     path.write_bytes(head + bytes(-len(head) % 32) + bytes(160))
     sizes = {group.tensor_type: group.weight_bytes for group in read_gguf(path)[1].groups}
     assert sizes == {"type137": 128, "F32": 32}
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
+def test_a_pipe_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe.gguf")
+    with pytest.raises(HeaderError, match="no regular file"):
+        read_gguf(tmp_path / "pipe.gguf")
 
 
 @pytest.mark.parametrize("name", ["missing.gguf", "model-00001-of-99999.gguf"])
