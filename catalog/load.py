@@ -146,10 +146,9 @@ class Catalog:
 
     def weight_loss_frac(self, quant_id: str, model: ModelSpec, task: str) -> float:
         """Relative loss of a model's task quality by storing its weights in a quantisation."""
-        from catalog.quantloss import charged_type
+        from catalog.quantloss import charged_type, robust_params_count
 
-        charged = charged_type(quant_id, model.architecture)
-        return self.quant_loss_frac(charged, model.params_total_count, task)
+        return self.quant_loss_frac(charged_type(quant_id, model.architecture), robust_params_count(model), task)
 
     def kv_quant_loss_frac(self, kv_quant_id: str, model: ModelSpec) -> float:
         """Relative loss of quality by storing the KV cache in a type."""

@@ -6,7 +6,7 @@ from typing import Any
 
 from catalog.types import Citation, Geometry, ModelSpec
 
-_SETS = ("modalities", "capabilities", "tasks")
+_SETS = ("modalities", "capabilities", "tasks", "released_tasks")
 
 
 def model_from_record(record: Mapping[str, Any]) -> ModelSpec:

@@ -193,6 +193,8 @@ class ModelSpec:
     tasks: frozenset[str] = frozenset()  # the tasks it may be ranked for; none for base models and copies
     duplicate_of: str | None = None  # the canonical repository of the same weights
     derived_from: str | None = None  # the model it was tuned from
+    released_as: str | None = None  # of a trial ("-Exp", "-Preview"): its maker's released model of that size
+    released_tasks: frozenset[str] = frozenset()  # those of ``tasks`` that the released model may be ranked for
     extra_params_count: int | None = None  # stored weights outside the language model
     extra_params_kind: str | None = None  # "vision/audio" | "mtp" | "mtp+vision/audio"
     languages: tuple[str, ...] = ()

@@ -46,6 +46,15 @@ def right_kind(model: ModelSpec, workload: Workload, limits: Limits) -> Rejectio
     return None
 
 
+def released(model: ModelSpec, workload: Workload, limits: Limits) -> Rejection | None:
+    """A trial never stands in for the release of the same maker, architecture and size, where that does the task."""
+    del limits
+    if model.released_as is None or workload.task not in model.released_tasks:
+        return None
+    other = model.released_as
+    return Rejection(model_id=model.model_id, reason=f"a trial; {other} is the release beside it", fix=f"run {other}")
+
+
 def obtainable(model: ModelSpec, workload: Workload, limits: Limits) -> Rejection | None:
     """There must be a released file that the engine loads."""
     del workload, limits
@@ -92,7 +101,7 @@ def long_enough(model: ModelSpec, workload: Workload, limits: Limits) -> Rejecti
     )
 
 
-RULES: tuple[Rule, ...] = (right_kind, licensed, long_enough, known_shape, obtainable)
+RULES: tuple[Rule, ...] = (right_kind, released, licensed, long_enough, known_shape, obtainable)
 
 
 def reject(model: ModelSpec, workload: Workload, limits: Limits, engine_id: str = LLAMA_CPP) -> Rejection | None:

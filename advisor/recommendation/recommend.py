@@ -16,7 +16,7 @@ from advisor.machine import Machine
 from advisor.recommendation.folding import fold
 from advisor.recommendation.limits import check_limits, memory_needed, misses, nearest, passes, relaxations
 from advisor.recommendation.reasons import alternative, reasons
-from advisor.recommendation.request import Candidate, LocalFile, Request, preference
+from advisor.recommendation.request import Candidate, LocalFile, Request, preference, settled
 from advisor.recommendation.score import ABOUT_EQUAL_CHANCE, ScoredEstimate, chance_better, conservative
 from advisor.recommendation.search import Found, in_best_setting, search_all
 from advisor.types import Choice, Recommendation, Rejection
@@ -102,7 +102,7 @@ def rank(
         options = (candidate.best, *candidate.others)
         allowed = [option for option in options if passes(option, request.limits)]
         if allowed:
-            best = max(allowed, key=preference)
+            best = settled(allowed)
             kept.append(replace(candidate, best=best, others=tuple(o for o in options if o is not best)))
             continue
         first = misses(candidate.best, request.limits)[0]

@@ -15,7 +15,15 @@ from advisor.recommendation.eligibility import reject
 from advisor.recommendation.folding import fold
 from advisor.recommendation.limits import passes
 from advisor.recommendation.obtain import LAST_RESORT_QUANT_IDS, quant_ids
-from advisor.recommendation.request import Candidate, Preference, Request, preference
+from advisor.recommendation.request import (
+    WORTH_STAYING_WHOLE_FRAC,
+    Candidate,
+    Preference,
+    Request,
+    preference,
+    settled,
+    spills,
+)
 from advisor.recommendation.score import (
     ScoredEstimate,
     conservative,
@@ -223,7 +231,7 @@ def search_model(
     order = quants or _quant_ids(catalog, machine, model)
     if worth is not None and quants is None and _SCOUT_QUANT_ID in order:
         scout = tried.best(_SCOUT_QUANT_ID)
-        if scout is not None and not _spills(scout.estimate) and _bound_from(catalog, model, scout) < worth:
+        if scout is not None and not spills(scout) and _bound_from(catalog, model, scout) < worth:
             return _folded(model, [(scout, tried.artifact(_SCOUT_QUANT_ID))])
     scored: list[tuple[ScoredEstimate, ArtifactSpec]] = []
     for quant_id in order:
@@ -249,7 +257,8 @@ def _quant_ids(catalog: Catalog, machine: Machine, model: ModelSpec) -> tuple[st
 
 
 def _folded(model: ModelSpec, scored: Sequence[tuple[ScoredEstimate, ArtifactSpec]]) -> Candidate:
-    best, artifact = max(scored, key=lambda pair: preference(pair[0]))
+    best = settled([option for option, _ in scored])
+    artifact = next(artifact for option, artifact in scored if option is best)
     others = tuple(option for option, _ in scored if option is not best)
     return Candidate(model=model, artifact=artifact, best=best, others=others)
 
@@ -334,7 +343,9 @@ def _cannot_beat(
     task = request.workload.task
     loss = catalog.weight_loss_frac(quant_id, model, task)
     bound = conservative(quality_after_loss(catalog.quality(model.model_id, task), loss, 0.0))
-    return (True, bound) < max(preference(option) for option, _ in scored)
+    best = max((option for option, _ in scored), key=preference)
+    worth_frac = 1.0 - WORTH_STAYING_WHOLE_FRAC if spills(best) else 1.0
+    return (True, bound) < (best.usable, worth_frac * best.score)
 
 
 def limited_memory(machine: Machine, limits: Limits) -> dict[str, int]:

@@ -12,7 +12,7 @@ from advisor.recommendation.eligibility import reject
 from advisor.recommendation.folding import fold
 from advisor.recommendation.limits import Miss, misses, passes
 from advisor.recommendation.obtain import quant_ids
-from advisor.recommendation.request import Candidate, Preference, Request, preference
+from advisor.recommendation.request import Candidate, Preference, Request, preference, settled
 from advisor.recommendation.score import ScoredEstimate, parts
 from advisor.recommendation.search import in_best_setting, least_quality, search_all, search_model
 from advisor.recommendation.spans import span
@@ -92,7 +92,7 @@ def _preferred(candidate: Candidate, limits: Limits) -> ScoredEstimate:
     """Its best setting within the limits; if there is none, its best."""
     options = (candidate.best, *candidate.others)
     allowed = [option for option in options if passes(option, limits)]
-    return max(allowed or options, key=preference)
+    return settled(allowed or options)
 
 
 def _why(case: _Case, option: ScoredEstimate | None, verdict: str, **found: object) -> Why:

@@ -1,12 +1,35 @@
 """Every exact name a model can be asked for by, strongest kind first."""
 
-from collections import defaultdict
+import re
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from catalog.names import fold
 
 TIERS = ("ids", "names", "repos")
+# The storage format or framework at the end of a name.
+_FORMAT_SUFFIX = re.compile(
+    r"[-_.](?:hf|vllm|bf16|fp16|fp32|fp8|int[48]|awq|gptq|nvfp4|mxfp4)$|(?<=^ernie)(?P<own>-.*)-(?:pt|paddle)$",
+    re.IGNORECASE,
+)
+
+
+def display_names(records: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """What to call each model: its own name without the storage format, which a quantisation replaces anyway.
+
+    A copy keeps its whole name, and so does a model whose shorter name is another's.
+
+    Returns:
+        names by model id, of the models that may bear the shorter one.
+    """
+    shorter = {
+        record["model_id"]: _FORMAT_SUFFIX.sub(lambda found: found["own"] or "", record["display_name"])
+        for record in records
+        if not record.get("duplicate_of")
+    }
+    bearers = Counter(fold(name) for name in shorter.values())
+    return {model_id: name for model_id, name in shorter.items() if bearers[fold(name)] == 1}
 
 
 def name_tiers(records: Sequence[Mapping[str, Any]]) -> list[dict[str, list[int]]]:

@@ -6,7 +6,8 @@ from typing import Any
 
 from catalog.facts.geometry import geometry_fields, geometry_note, mend_geometry
 from catalog.facts.kinds import detect_capabilities, tasks_for, tidy
-from catalog.facts.lineage import find_duplicates, find_parent
+from catalog.facts.lineage import find_duplicates, find_parent, find_released
+from catalog.facts.model_names import display_names
 
 _REPO_KEYS = {
     "gguf": "gguf_repos",
@@ -70,8 +71,22 @@ def model_records(
         record["duplicate_of"] = duplicate_of.get(raw["hf_id"])
         record["official"] = record["official"] and record["duplicate_of"] is None
         record["derived_from"] = None if record["duplicate_of"] else find_parent(raw, originals)
-        records.append({key: value for key, value in record.items() if value not in (None, [], {}, False)})
-    return sorted(records, key=lambda record: str(record["model_id"]))
+        records.append(record)
+    _name_and_relate(records)
+    kept = [{key: value for key, value in record.items() if value not in (None, [], {}, False)} for record in records]
+    return sorted(kept, key=lambda record: str(record["model_id"]))
+
+
+def _name_and_relate(records: Sequence[dict[str, Any]]) -> None:
+    """Fill in what depends on the other records: names without a storage format, and a trial's release."""
+    shorter = display_names(records)
+    usable = [record for record in records if record["tasks"] and record["repos"].get("gguf")]
+    for record in records:
+        record["display_name"] = shorter.get(record["model_id"], record["display_name"])
+        released = find_released(record, usable) if record["tasks"] else None
+        if released is not None:
+            record["released_as"] = released["model_id"]
+            record["released_tasks"] = sorted(set(record["tasks"]) & set(released["tasks"]))
 
 
 def _record(

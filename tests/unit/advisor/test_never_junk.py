@@ -1,19 +1,22 @@
 """What an expert would laugh at must never come first: near copies, junk sizes, files nobody has."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
 from advisor.errors import BadRequestError, NothingFitsError
 from advisor.machines import default_backend, from_hardware
+from advisor.recommendation.eligibility import reject
 from advisor.recommendation.folding import fold
 from advisor.recommendation.limits import check_limits, relaxed
 from advisor.recommendation.obtain import QUANT_IDS, quant_ids, repo_for
 from advisor.recommendation.recommend import recommend
-from advisor.recommendation.request import Request
+from advisor.recommendation.request import Request, settled
 from advisor.recommendation.score import LOSS_DOUBT, conservative, quality_after_loss, usability
 from advisor.recommendation.search import search_all, search_model
-from advisor.types import Limits, Task
+from advisor.recommendation.why import explain
+from advisor.types import EstimateWarning, Limits, Task
 from advisor.workloads import TASKS, make_workload
 
 STAMP = {"created_at": "2026-01-01T00:00:00Z", "tool_version": "0"}
@@ -80,6 +83,50 @@ def test_a_circle_of_derivations_ends(catalog, gpu_machine):
     models = {model.model_id: model for model in (first, second)}
     kept, _ = fold([replace(one, model=first), replace(one, model=second)], models)
     assert len(kept) >= 1
+
+
+def test_a_trial_is_not_ranked_where_its_release_does_the_task(catalog):
+    trial = catalog.model("DeepSeek-V4-Flash-Vision-Exp")
+    refusal = reject(trial, make_workload(Task.CHAT), Limits())
+    assert "a trial" in refusal.reason
+    assert refusal.fix == "run deepseek-ai/DeepSeek-V4-Flash-0731"
+    assert reject(trial, make_workload(Task.VISION), Limits()) is None  # the release sees nothing
+    spec = catalog.hardware("ryzen ai max+ 395+128GiB")
+    here = from_hardware(spec, catalog, backend=default_backend(spec.chip))
+    why = explain(catalog, here, Request(workload=make_workload(Task.CHAT)), trial)
+    assert "a trial; deepseek-ai/DeepSeek-V4-Flash-0731 is the release" in why.verdict
+
+
+def test_a_trial_comes_first_nowhere(catalog, owned):
+    for task in Task:
+        found = search_all(catalog, owned, Request(workload=make_workload(task), top_count=3)).candidates
+        assert not [each.model.model_id for each in found if task in each.model.released_tasks]
+
+
+def _option(score, speed, *, spilled=False, usable=True):
+    warnings = (EstimateWarning.SPILLS_TO_CPU,) if spilled else ()
+    made = SimpleNamespace(warnings=warnings, decode_tokens_per_s=SimpleNamespace(mid=speed))
+    return SimpleNamespace(score=score, usable=usable, estimate=made)
+
+
+def test_weights_that_stay_off_the_cpu_are_worth_a_little_quality():
+    finest, whole, coarse = _option(70.0, 40.0, spilled=True), _option(69.0, 150.0), _option(66.0, 180.0)
+    assert settled([finest, whole, coarse]) is whole
+    assert settled([finest, coarse]) is finest
+    assert settled([finest, _option(69.0, 150.0, usable=False)]) is finest
+    assert settled([_option(70.0, 40.0), whole]).score == 70.0  # nothing spills: the best score
+
+
+def test_of_weights_that_are_shared_with_the_cpu_the_quicker_of_equals_runs():
+    finest, smaller, small = (_option(score, speed, spilled=True) for score, speed in ((70, 20), (69.5, 27), (68, 40)))
+    assert settled([finest, smaller, small]) is smaller
+
+
+def test_a_mixture_that_fits_a_card_a_size_smaller_is_not_split(catalog):
+    here = from_hardware(catalog.hardware("rtx 4090+64GiB"), catalog)
+    found = search_model(catalog, here, catalog.model("qwen3.6-35b-a3b"), Request(workload=make_workload(Task.CODING)))
+    assert EstimateWarning.SPILLS_TO_CPU not in found.best.estimate.warnings
+    assert found.best.score > 0.97 * max(option.score for option in found.others)
 
 
 def test_only_published_quantisations_are_offered(catalog):

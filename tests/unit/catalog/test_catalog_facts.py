@@ -5,8 +5,15 @@ import pytest
 from catalog.facts.chip_names import bare_name, chip_aliases
 from catalog.facts.geometry import geometry_fields, geometry_note, mend_geometry
 from catalog.facts.kinds import SPECIAL_KINDS, detect_capabilities, tasks_for, thinks, tidy
-from catalog.facts.lineage import find_duplicates, find_parent, is_conversion, name_key, precision_base_key
-from catalog.facts.model_names import name_tiers
+from catalog.facts.lineage import (
+    find_duplicates,
+    find_parent,
+    find_released,
+    is_conversion,
+    name_key,
+    precision_base_key,
+)
+from catalog.facts.model_names import display_names, name_tiers
 from catalog.load import TASKS, load_catalog
 
 CATALOG = load_catalog()
@@ -122,6 +129,78 @@ def test_the_original_is_never_a_mirrors_copy():
         mirrored | {"hf_id": "other/Llama-9-8B", "org": "other", "params_total": 70e9},
     ]
     assert find_duplicates(records, {}) == {"NousResearch/Llama-9-8B": "meta-llama/Llama-9-8B"}
+
+
+def test_a_variant_that_only_stores_the_weights_otherwise_is_a_copy():
+    def raw(hf_id):
+        return {"hf_id": hf_id, "org": hf_id.partition("/")[0], "official": True, "params_total": 4e9}
+
+    named = ("o/Embedding-4B", "o/Embedding-4B-INT8", "b/ERNIE-5-4B-PT", "b/ERNIE-5-4B-Paddle", "g/gemma-4b-pt")
+    found = find_duplicates([raw(name) for name in named], {})
+    assert found == {"o/Embedding-4B-INT8": "o/Embedding-4B", "b/ERNIE-5-4B-Paddle": "b/ERNIE-5-4B-PT"}
+
+
+def test_a_storage_format_is_no_part_of_a_name():
+    def named(model_id, **fields):
+        return {"model_id": model_id, "display_name": model_id.partition("/")[2]} | fields
+
+    records = [
+        named("n/Nemotron-30B-BF16"),
+        named("m/Llama-7b-chat-hf"),
+        named("b/ERNIE-5-PT"),
+        named("g/gemma-4b-pt"),  # pretrained
+        named("x/Chat-hf"),
+        named("x/Chat"),
+        named("p/M2-bf16", duplicate_of="m/M2"),
+    ]
+    changed = {"n/Nemotron-30B-BF16": "Nemotron-30B", "m/Llama-7b-chat-hf": "Llama-7b-chat", "b/ERNIE-5-PT": "ERNIE-5"}
+    found = display_names(records)
+    assert {model_id: found.get(model_id) for model_id in changed} == changed
+    assert found["g/gemma-4b-pt"] == "gemma-4b-pt"
+    assert not found.keys() & {"x/Chat-hf", "x/Chat", "p/M2-bf16"}
+
+
+def test_no_two_models_of_the_catalog_look_alike_and_none_names_its_format():
+    originals = [model for model in CATALOG.models.values() if model.duplicate_of is None]
+    names = [model.display_name.casefold() for model in originals]
+    assert len(names) == len(set(names))
+    stated = [name for name in names if name.endswith(("-bf16", "-fp16", "-fp8", "-hf"))]
+    assert all(name.rpartition("-")[0] in names for name in stated)
+    assert CATALOG.model("NVIDIA-Nemotron-3.5-Lightning-30B-A3B-BF16").display_name.endswith("-30B-A3B")
+
+
+@pytest.mark.parametrize(
+    ("trial", "release"),
+    [
+        ("DeepSeek-V4-Flash-Vision-Exp", "deepseek-ai/DeepSeek-V4-Flash-0731"),
+        ("QwQ-32B-Preview", "Qwen/QwQ-32B"),
+        ("LFM2-2.6B-Exp", "LiquidAI/LFM2-2.6B"),
+        ("Trinity-Nano-Preview", None),  # nothing else of its size
+        ("Kimi-Dev-72B", None),  # for developers, and released
+    ],
+)
+def test_a_trial_knows_the_release_beside_it(trial, release):
+    model = CATALOG.model(trial)
+    assert model.released_as == release
+    assert model.released_tasks <= model.tasks
+    assert bool(model.released_tasks) == (release is not None)
+
+
+def test_a_release_is_of_the_same_maker_architecture_and_size():
+    trial = {
+        "model_id": "o/New-8B-Exp",
+        "org": "o",
+        "architecture": "new",
+        "official": True,
+        "params_total_count": 8_000,
+        "tasks": ["chat"],
+    }
+    release = trial | {"model_id": "o/New-8B"}
+    assert find_released(trial, [trial, release]) == release
+    assert find_released(release, [trial, release]) is None
+    for change in ({"org": "p"}, {"architecture": "old"}, {"params_total_count": 11_000}, {"official": False}):
+        assert find_released(trial, [release | change]) is None
+    assert find_released(trial | {"architecture": None}, [release | {"architecture": None}]) is None
 
 
 def test_a_parent_is_named_by_the_card_or_held_whole_in_the_name():

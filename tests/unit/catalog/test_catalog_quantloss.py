@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from catalog.facts.quants import measured_divergences
 from catalog.facts.sources import read_table
 from catalog.load import load_catalog
-from catalog.quantloss import SIZE_EXPONENT, divergence_of_bits, loss_frac
+from catalog.quantloss import SIZE_EXPONENT, divergence_of_bits, loss_frac, robust_params_count
 
 CATALOG = load_catalog()
 MEASURED = measured_divergences(read_table("quants"))
@@ -43,6 +43,18 @@ def test_the_size_exponent_is_that_of_the_same_types_on_two_sizes():
         if model == small and (name, large) in values
     ]
     assert np.median(ratios) == pytest.approx(SIZE_EXPONENT, abs=0.15)
+
+
+def test_a_mixture_loses_like_a_model_between_its_total_and_its_active_size():
+    seen = {}
+    for row in read_table("quants"):
+        if row["metric"] == "kl_divergence_mean" and row["name"].startswith("NVFP4"):
+            seen[row["model"]] = float(row["value"])
+    ratio = seen["Qwen/Qwen3.6-35B-A3B"] / seen["Qwen/Qwen3.6-27B"]
+    mixture, dense = (robust_params_count(CATALOG.model(name)) for name in ("qwen3.6-35b-a3b", "qwen3.6-27b"))
+    assert (dense / mixture) ** SIZE_EXPONENT == pytest.approx(ratio, rel=0.1)
+    total = CATALOG.model("qwen3.6-35b-a3b").params_total_count
+    assert (dense / total) ** SIZE_EXPONENT < 0.7 * ratio
 
 
 def test_zero_shot_accuracy_lost_follows_the_formula():
