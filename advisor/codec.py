@@ -11,6 +11,7 @@ import re
 import sys
 import tempfile
 from collections.abc import Callable, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any, cast
 
@@ -46,15 +47,11 @@ class DocumentError(Exception):
     """A document could not be read or written; the message names the file and the field."""
 
 
-_adapters: dict[type, Any] = {}
-
-
+@cache
 def _adapter(document_type: type) -> Any:
-    if document_type not in _adapters:
-        from pydantic import TypeAdapter
+    from pydantic import TypeAdapter
 
-        _adapters[document_type] = TypeAdapter(document_type)
-    return _adapters[document_type]
+    return TypeAdapter(document_type)
 
 
 def to_mapping(document: object) -> dict[str, Any]:

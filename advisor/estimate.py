@@ -80,15 +80,29 @@ def interval(mid: float, sigma: float) -> Interval:
 
 
 def estimate(
-    model: ModelSpec, artifact: ArtifactSpec, machine: Machine, workload: Workload, deployment: Deployment
+    model: ModelSpec,
+    artifact: ArtifactSpec,
+    machine: Machine,
+    workload: Workload,
+    deployment: Deployment,
+    *,
+    plan: MemoryPlan | None = None,
 ) -> Estimate:
     """Predict one deployment of one model on one machine.
+
+    Args:
+        model: the model.
+        artifact: its weights.
+        machine: the machine.
+        workload: what is asked of it.
+        deployment: how it is loaded.
+        plan: the deployment's memory in what is free on the machine, where placing it has worked that out.
 
     Raises:
         BadRequestError: if the workload's context is beyond what the model was trained for.
     """
     _check_context(model, workload)
-    plan = memory.plan_memory(
+    plan = plan or memory.plan_memory(
         model,
         artifact,
         deployment,

@@ -9,7 +9,6 @@ from advisor.machine import CPU_DEVICE_ID, Machine, MachineDevice
 from advisor.memory import cpu_repack
 from advisor.types import Calibration, Rates
 from catalog.chips import HardwareSpec
-from catalog.errors import UnknownNameError
 from catalog.load import Catalog
 from catalog.types import ChipSpec
 from catalog.units import GIB
@@ -149,10 +148,9 @@ def _measured_chip(profile: HardwareProfile, device: Device, catalog: Catalog) -
 
     One in the computer's own memory reads no faster than the processor was seen to.
     """
-    try:
-        chip = catalog.chip(device.name or "", memory_bytes=device.memory_total_bytes)
-    except UnknownNameError:
-        chip = ChipSpec(chip_id=device.name or device.device_id, vendor=device.vendor or "unknown", kind="gpu")
+    chip = catalog.known_chip(device.name or "", memory_bytes=device.memory_total_bytes) or ChipSpec(
+        chip_id=device.name or device.device_id, vendor=device.vendor or "unknown", kind="gpu"
+    )
     read = profile.measured(f"{device.kind}.read_bandwidth", device.device_id)
     if read is None and device.unified and chip.memory_bytes_per_s is None:
         chip = replace(chip, memory_bytes_per_s=measured_cpu(profile).memory_bytes_per_s)

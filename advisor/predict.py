@@ -52,7 +52,8 @@ def candidates(
     settings: LoadSettings = NOTHING_FIXED,
 ) -> list[Estimate]:
     """Estimates of the placements that fit, with the finest KV type that lets one fit; empty if none does."""
-    devices: dict[str, int | None] = dict(available_bytes or machine.available_bytes())
+    free = machine.available_bytes()
+    devices: dict[str, int | None] = dict(available_bytes or free)
     for kv_id in (kv_quant_id,) if kv_quant_id else kv_quant_ids(machine.engine_id):
         base = base_deployment(model, artifact, machine, kv_id, settings)
         placed = placement.place(
@@ -65,7 +66,10 @@ def candidates(
             repacked_types=machine.repacked_types,
         )
         if placed:
-            return [estimate(model, artifact, machine, workload, deployment) for deployment, _ in placed]
+            return [
+                estimate(model, artifact, machine, workload, deployment, plan=plan if devices == free else None)
+                for deployment, plan in placed
+            ]
     return []
 
 

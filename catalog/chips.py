@@ -65,6 +65,14 @@ class ChipIndex:
             UnknownNameError: if the name fits no chip or several.
             BadHardwareError: if no variant has the memory written into the name.
         """
+        chip = self.known(text, memory_bytes)
+        if chip is None:
+            wanted = text if memory_bytes is not None else _split_memory(text)[0]
+            raise UnknownNameError("chip", wanted, nearest=self._nearest(wanted))
+        return chip
+
+    def known(self, text: str, memory_bytes: int | None = None) -> ChipSpec | None:
+        """As `find`, but None for a name that fits no chip, without looking for similar ones."""
         found = self._named(text)
         if not found and memory_bytes is None:
             text, written_bytes = _split_memory(text)
@@ -72,7 +80,7 @@ class ChipIndex:
             if found and written_bytes is not None:
                 return self._variant(text, found, written_bytes, strict=True)
         if not found:
-            raise UnknownNameError("chip", text, nearest=self._nearest(text))
+            return None
         if memory_bytes is None:
             return _only(text, found)
         return self._variant(text, found, memory_bytes, strict=False)

@@ -1,16 +1,14 @@
 """Reading what a GGUF file is, from its header alone: local, sharded, or remote by HTTP range."""
 
-import http.client
 import math
 import os
 import re
 import time
-import urllib.error
-import urllib.request
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from catalog.architectures.blocks import find_architecture
@@ -19,6 +17,9 @@ from catalog.gguf_header import Header, HeaderError, HeaderTensor, parse_header,
 from catalog.gguf_model import Facts, geometry_of, is_known, layers_of, nextn_layers, role_of
 from catalog.types import ArtifactSpec, Citation, FileFormat, ModelSpec, Role, WeightGroup
 from catalog.weights import used_frac
+
+if TYPE_CHECKING:
+    from http.client import HTTPResponse
 
 __all__ = ["HeaderError", "read_gguf"]
 
@@ -152,6 +153,11 @@ def _read_remote(location: str) -> _Shard:
 
 def _fetch_range(location: str, offset: int, count: int) -> tuple[int, bytes]:
     """Size of the remote file, and at most ``count`` bytes of it."""
+    # every recommendation reads the headers of local files; only a remote one needs a client
+    import http.client
+    import urllib.error
+    import urllib.request
+
     headers = {"Range": f"bytes={offset}-{offset + count - 1}", "User-Agent": "model-fit-advisor"}
     request = urllib.request.Request(location, headers=headers)  # noqa: S310 - the scheme was checked
     try:
@@ -165,7 +171,7 @@ def _fetch_range(location: str, offset: int, count: int) -> tuple[int, bytes]:
         raise HeaderError(f"{_name(location)}: server: {printable(str(error))}; check the address") from error
 
 
-def _read_by(answer: http.client.HTTPResponse, count: int, deadline_s: float) -> bytes:
+def _read_by(answer: "HTTPResponse", count: int, deadline_s: float) -> bytes:
     """At most ``count`` bytes; a server that drips them is given up at the deadline."""
     content = bytearray()
     while len(content) < count and (piece := answer.read1(count - len(content))):

@@ -108,6 +108,13 @@ class Catalog:
         """
         return self._chip_index.find(text, memory_bytes)
 
+    def known_chip(self, text: str, memory_bytes: int | None = None) -> ChipSpec | None:
+        """As `chip`, but None for an unknown or ambiguous name, without looking for similar ones."""
+        try:
+            return self._chip_index.known(text, memory_bytes)
+        except UnknownNameError:
+            return None
+
     def hardware(self, text: str) -> "HardwareSpec":
         """The machine of a ``--hardware`` text such as ``rtx 3090*2+64GiB``.
 

@@ -166,6 +166,12 @@ def source_type(name: str, shape: Sequence[int], half: str = "F16") -> str:
     return half
 
 
+def kept_type(subject: Subject) -> str | None:
+    """Type of a tensor that is the same in every file (norms and other small ones), or None."""
+    kept = source_type(subject.name, subject.shape)
+    return None if subject.quantised or kept == "F16" else kept
+
+
 _WITHOUT_KV_HEADS = frozenset({Mixer.KDA, Mixer.MAMBA1, Mixer.MAMBA2, Mixer.SHORT_CONV, Mixer.NONE})
 
 

@@ -14,6 +14,7 @@ from catalog.recipes import (
     Mix,
     Subject,
     counts_by_layer,
+    kept_type,
     mix_of,
     recipe_of,
     same_type,
@@ -53,9 +54,10 @@ _BPE_TOKEN_BYTES = 40
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Entry:
-    """One tensor of a layer kind, and the layers that have it."""
+    """One tensor of a layer kind, and the layers that have it; its type where no recipe changes it."""
 
     subject: Subject
+    kept_type: str | None
     role: Role
     params_count: int
     layers: tuple[int, ...]
@@ -107,23 +109,13 @@ def _plan(key: LayoutKey) -> _Plan:
         for tensor in block.tensors
     }
     turns = _turns(layout, subjects)
-    tops = [
-        _Entry(
-            subject=subject_of(tensor.name, tensor.shape, name),
-            role=tensor.role,
-            params_count=_product(tensor.shape),
-            layers=(),
-            turns=(),
-        )
-        for tensor in layout.top
-    ]
+    tops = [_entry(subject_of(tensor.name, tensor.shape, name), tensor.role, (), ()) for tensor in layout.top]
     entries = [
-        _Entry(
-            subject=subjects[block.layer, tensor.name],
-            role=tensor.role,
-            params_count=_product(tensor.shape),
-            layers=block.indices,
-            turns=tuple(turns.get((index, tensor.name), 0) for index in block.indices)
+        _entry(
+            subjects[block.layer, tensor.name],
+            tensor.role,
+            block.indices,
+            tuple(turns.get((index, tensor.name), 0) for index in block.indices)
             if takes_turns(subjects[block.layer, tensor.name])
             else (0,) * len(block.indices),
         )
@@ -135,6 +127,17 @@ def _plan(key: LayoutKey) -> _Plan:
         entries=(*tops, *entries),
         tied=all(entry.subject.category is not Category.OUTPUT for entry in tops),
         attn_v_count=sum(len(e.layers) for e in entries if e.subject.category is Category.ATTN_V),
+    )
+
+
+def _entry(subject: Subject, role: Role, layers: tuple[int, ...], turns: tuple[int, ...]) -> _Entry:
+    return _Entry(
+        subject=subject,
+        kept_type=kept_type(subject),
+        role=role,
+        params_count=_product(subject.shape),
+        layers=layers,
+        turns=turns,
     )
 
 
@@ -211,6 +214,9 @@ def _weigh_mixed(model: ModelSpec, quant_id: str, plan: _Plan, mix: Mix) -> Arti
     tally = _Tally()
     by_number = counts_by_layer(mix)
     for entry in plan.entries:
+        if entry.kept_type is not None:
+            tally.add(entry, entry.kept_type, tensor_bytes(entry.kept_type, entry.subject.shape), entry.layers)
+            continue
         for tensor_type, layers in _types(mix, entry, by_number(entry.subject)):
             tally.add(entry, tensor_type, tensor_bytes(tensor_type, entry.subject.shape), layers)
     exact = mix.recipe.exact and plan.layout.architecture is not GENERIC

@@ -14,7 +14,6 @@ from advisor.machine import CPU_DEVICE_ID, Machine
 from advisor.recommendation.obtain import NATIVE_GGUF_QUANT_ID, NATIVE_QUANT_ID, is_native
 from advisor.recommendation.obtain import quant_ids as gguf_quant_ids
 from advisor.types import Rates
-from catalog.errors import UnknownNameError
 from catalog.load import Catalog
 from catalog.types import ArtifactSpec, ChipSpec, ModelSpec
 from catalog.weights import weigh
@@ -86,7 +85,7 @@ def platform_of(machine: Machine, catalog: Catalog, *, os_name: str | None = Non
     """What engines can count on; a machine that is not here is taken to run Linux, a Mac macOS."""
     accelerators = [device for device in machine.devices if device.device_id != CPU_DEVICE_ID]
     first = accelerators[0] if accelerators else machine.devices[-1]
-    chip = _chip(catalog, first.name)
+    chip = catalog.known_chip(first.name)
     default_os = "macOS" if first.backend == "metal" else "Linux"
     return Platform(
         os=os_name or default_os,
@@ -97,13 +96,6 @@ def platform_of(machine: Machine, catalog: Catalog, *, os_name: str | None = Non
         room_bytes=sum(device.memory_available_bytes for device in accelerators or [first]),
         chips_count=len(accelerators),
     )
-
-
-def _chip(catalog: Catalog, name: str) -> ChipSpec | None:
-    try:
-        return catalog.chip(name)
-    except UnknownNameError:
-        return None
 
 
 def _capability(chip: ChipSpec | None) -> float | None:

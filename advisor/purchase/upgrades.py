@@ -14,7 +14,6 @@ from advisor.purchase.plan import Question, best_setting
 from advisor.recommendation.recommend import Request, recommend
 from advisor.types import Estimate, MachineClass, Rates, TopPick, Upgrade
 from catalog.chips import HardwareSpec
-from catalog.errors import UnknownNameError
 from catalog.load import Catalog
 from catalog.prices import OfferKind, offer_for
 from catalog.types import ChipSpec
@@ -111,12 +110,7 @@ def _options(catalog: Catalog, base: Base) -> Iterator[_Option]:
 def _chip(catalog: Catalog, base: Base, device: MachineDevice | None) -> ChipSpec | None:
     if base.spec is not None:
         return base.spec.chip
-    if device is None:
-        return None
-    try:
-        return catalog.chip(device.name)
-    except UnknownNameError:
-        return None
+    return catalog.known_chip(device.name) if device is not None else None
 
 
 def _memory_channel(base: Base) -> Iterator[_Option]:

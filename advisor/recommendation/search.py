@@ -40,7 +40,7 @@ from catalog.types import ArtifactSpec, ModelSpec
 from catalog.units import GIB
 from catalog.weights import weigh
 
-#: Fewer bytes than any offered quantisation stores a weight in, for the bound on speed.
+#: Fewer bytes than any offered quantisation stores a weight in, for the bounds on speed and on size.
 _LEAST_BYTES_PER_WEIGHT = 2.4 / 8
 #: Part of a prompt's arithmetic that no model escapes (the last layer's feed-forward and logits are skipped).
 _LEAST_PROMPT_SHARE = 0.7
@@ -229,6 +229,8 @@ def search_model(
     available = limited_memory(machine, request.limits)
     tried = _Tried(catalog, machine, model, request, available)
     order = quants or _quant_ids(catalog, machine, model)
+    if quants is None and model.params_total_count * _LEAST_BYTES_PER_WEIGHT > sum(available.values()):
+        order = order[-1:]  # too large at every quantisation: the smallest says by how much
     if worth is not None and quants is None and _SCOUT_QUANT_ID in order:
         scout = tried.best(_SCOUT_QUANT_ID)
         if scout is not None and not spills(scout) and _bound_from(catalog, model, scout) < worth:

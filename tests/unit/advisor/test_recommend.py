@@ -2,12 +2,14 @@ from dataclasses import replace
 
 import pytest
 
+from advisor.engines.requirements import loadable_quant_ids
 from advisor.errors import NothingFitsError
 from advisor.machines import from_hardware
 from advisor.recommendation.eligibility import reject
+from advisor.recommendation.obtain import quant_ids
 from advisor.recommendation.recommend import LocalFile, Request, recommend
-from advisor.recommendation.search import too_large
-from advisor.types import Limits, Task
+from advisor.recommendation.search import _LEAST_BYTES_PER_WEIGHT, search_model, too_large
+from advisor.types import Limits, Rejection, Task
 from advisor.workloads import TASKS, make_workload
 from catalog.units import GIB
 from catalog.weights import weigh
@@ -71,6 +73,24 @@ def test_more_memory_never_lowers_the_best_score(catalog, machine):
 def test_too_little_memory_names_the_smallest_thing_that_would_fit(catalog, machine):
     with pytest.raises(NothingFitsError, match=r"smallest is .* needs 0\.\d GiB"):
         ask(catalog, with_memory(machine, 0.01))
+
+
+@pytest.mark.parametrize("engine_id", ["llama.cpp", "vllm", "mlx", "tensorrt-llm"])
+def test_nothing_offered_is_smaller_than_the_bound_by_which_models_are_too_large(catalog, engine_id):
+    for model in catalog.models.values():
+        for quant_id in quant_ids(model) if engine_id == "llama.cpp" else loadable_quant_ids(model, engine_id):
+            least_bytes = model.params_total_count * _LEAST_BYTES_PER_WEIGHT
+            assert weigh(model, quant_id).file_bytes > least_bytes, (model.model_id, quant_id)
+
+
+def test_a_model_far_too_large_says_how_large_its_smallest_file_is(catalog, machine):
+    model = max(catalog.models.values(), key=lambda model: model.params_total_count)
+    request = Request(workload=make_workload(Task.CHAT))
+    found = search_model(catalog, machine, model, request)
+    tried_all = search_model(catalog, machine, model, request, quants=quant_ids(model))
+    assert isinstance(found, Rejection)
+    assert found == tried_all
+    assert found.quant_id == quant_ids(model)[-1]
 
 
 def test_an_impossible_speed_names_the_nearest_miss(catalog, machine):

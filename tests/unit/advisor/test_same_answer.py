@@ -7,7 +7,7 @@ import pytest
 from advisor.errors import BadRequestError
 from advisor.estimate import estimate
 from advisor.machines import from_hardware, from_profile
-from advisor.predict import predict
+from advisor.predict import candidates, predict
 from advisor.purchase.plan import Question, best_setting
 from advisor.recommendation.recommend import Request, recommend
 from advisor.types import Basis, Deployment, EstimateWarning, Limits, Task, Workload
@@ -17,6 +17,18 @@ from probes.types import Device, HardwareProfile, Host
 
 GIB = 1024**3
 MACHINES = ("rtx 4060 ti 16GiB", "rtx 3090*2+64GiB", "m4 max 64GiB", "Radeon 8060S 128GiB", "raspberry pi 5 16GiB")
+
+
+@pytest.mark.parametrize("hardware", MACHINES)
+@pytest.mark.parametrize("kept_back_bytes", [0, GIB])
+def test_a_placement_is_estimated_as_if_it_were_asked_for(catalog, hardware, kept_back_bytes):
+    machine = from_hardware(catalog.hardware(hardware), catalog)
+    workload = make_workload(Task.GENERAL)
+    model = catalog.model("qwen3-30b-a3b-instruct-2507")
+    artifact = weigh(model, "IQ2_M")
+    limited = {device: size - kept_back_bytes for device, size in machine.available_bytes().items()}
+    for found in candidates(model, artifact, machine, workload, available_bytes=limited):
+        assert found == estimate(model, artifact, machine, workload, found.deployment)
 
 
 @pytest.mark.parametrize("hardware", MACHINES)

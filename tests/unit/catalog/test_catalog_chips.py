@@ -149,6 +149,16 @@ def test_an_ambiguous_name_lists_its_candidates(text):
     assert len(caught.value.candidates) > 1
 
 
+@pytest.mark.parametrize("text", ["AMD EPYC", "a chip nobody makes", "a chip nobody makes 24GB", "V100", ""])
+def test_a_name_that_fits_no_chip_or_several_is_not_known(text):
+    assert CATALOG.known_chip(text) is None
+
+
+@pytest.mark.parametrize("text", ["rtx 3090", "rtx 4060 ti 16GB", "10de:2684"])
+def test_a_known_chip_is_the_one_found(text):
+    assert CATALOG.known_chip(text) == CATALOG.chip(text)
+
+
 def test_every_chip_resolves_to_itself_and_no_alias_to_a_stranger():
     for chip in CATALOG.chips.values():
         assert CATALOG.chip(chip.chip_id) is chip
