@@ -11,7 +11,6 @@ import re
 import sys
 import tempfile
 from collections.abc import Callable, Mapping
-from functools import cache
 from pathlib import Path
 from typing import Any, cast
 
@@ -47,11 +46,15 @@ class DocumentError(Exception):
     """A document could not be read or written; the message names the file and the field."""
 
 
-@cache
-def _adapter(document_type: type) -> Any:
-    from pydantic import TypeAdapter
+_adapters: dict[type, Any] = {}
 
-    return TypeAdapter(document_type)
+
+def _adapter(document_type: type) -> Any:
+    if document_type not in _adapters:
+        from pydantic import TypeAdapter
+
+        _adapters[document_type] = TypeAdapter(document_type)
+    return _adapters[document_type]
 
 
 def to_mapping(document: object) -> dict[str, Any]:
@@ -126,11 +129,10 @@ def _finite(text: str) -> float:
 def loads(text: str, *, where: str = "document", kind: str | None = None) -> Any:
     """Read a document from JSON text; see `from_mapping` for errors.
 
-    NaN and infinities, which Python's reader would accept, are no JSON and are refused. A byte order mark,
-    which some shells write before what they redirect, is no part of the text.
+    NaN and infinities, which Python's reader would accept, are no JSON and are refused.
     """
     try:
-        mapping = json.loads(text.removeprefix("\ufeff"), parse_float=_finite, parse_constant=_finite)
+        mapping = json.loads(text, parse_float=_finite, parse_constant=_finite)
     except (ValueError, RecursionError) as error:
         reason = str(error).splitlines()[0][:120]
         raise DocumentError(f"{where}: not valid JSON ({reason}); the file may be truncated, record it again") from None
