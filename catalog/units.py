@@ -51,12 +51,15 @@ def parse_bytes(text: str) -> int:
     A bare ``G`` is refused, because GiB and GB differ by 7 %.
 
     Raises:
-        UnitError: if the text is not a number followed by a byte unit.
+        UnitError: if the text is not a positive number followed by a byte unit.
     """
     value, unit = _split(text, "size", "24GiB or 24GB")
     if unit not in _BYTE_UNITS:
         raise UnitError(f"size {text!r} has no byte unit; write 24GiB (1024³) or 24GB (1000³)")
-    return round(value * _BYTE_UNITS[unit])
+    size_bytes = round(value * _BYTE_UNITS[unit])
+    if size_bytes < 1:
+        raise UnitError(f"size {text!r} is not above zero; write 24GiB or 24GB, or leave it out")
+    return size_bytes
 
 
 def parse_tokens(text: str) -> int:
@@ -70,7 +73,7 @@ def parse_tokens(text: str) -> int:
         raise UnitError(f"token count {text!r} has an unknown unit; write 4096 or 32k")
     tokens = value * _TOKEN_UNITS[unit]
     if tokens < 1 or tokens != int(tokens):
-        raise UnitError(f"token count {text!r} is not a whole number of at least 1")
+        raise UnitError(f"token count {text!r} is not a whole number of at least 1; write 4096 or 32k, or leave it out")
     return int(tokens)
 
 
@@ -84,5 +87,5 @@ def parse_duration(text: str) -> float:
     if unit not in _TIME_UNITS:
         raise UnitError(f"duration {text!r} has an unknown unit; write 90s, 2m or 1h")
     if value <= 0:
-        raise UnitError(f"duration {text!r} must be above zero")
+        raise UnitError(f"duration {text!r} is not above zero; write 90s or 2m, or leave it out")
     return value * _TIME_UNITS[unit]
