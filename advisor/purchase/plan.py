@@ -24,7 +24,7 @@ from advisor.purchase.machine_classes import ALWAYS_SHOWN, machines_to_try, size
 from advisor.recommendation.eligibility import licensed
 from advisor.recommendation.limits import misses
 from advisor.recommendation.obtain import LAST_RESORT_QUANT_IDS
-from advisor.recommendation.request import Request, preference
+from advisor.recommendation.request import Request, settled
 from advisor.recommendation.score import ScoredEstimate
 from advisor.recommendation.search import limited_memory, score, search_model, too_large
 from advisor.settings import NOTHING_FIXED, LoadSettings
@@ -83,7 +83,7 @@ def best_setting(catalog: Catalog, question: Question, machine: Machine) -> Esti
         return found
     within = [option for option in found if not misses(option, question.limits)]
     if within:
-        return max(within, key=preference).estimate
+        return settled(within).estimate
     nearest = min(found, key=lambda option: sum(miss.distance for miss in misses(option, question.limits)))
     missed = misses(nearest, question.limits)
     reason = " and ".join(miss.text for miss in missed)

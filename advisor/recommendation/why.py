@@ -178,7 +178,7 @@ def _rivals(case: _Case, own: Preference) -> list[Candidate]:
     for candidate in search_all(case.catalog, case.machine, case.request, until=own).candidates:
         options = [option for option in (candidate.best, *candidate.others) if passes(option, case.request.limits)]
         if options:
-            found.append(replace(candidate, best=max(options, key=preference)))
+            found.append(replace(candidate, best=settled(options)))
     return found
 
 
