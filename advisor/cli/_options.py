@@ -137,6 +137,10 @@ setting_options = group(
 )
 
 
+#: Settings of llama.cpp that other engines have as well.
+_TAKEN_TOO = {"vllm": ("--batch",), "mlx": ("--batch",)}
+
+
 def check_settings(settings: "LoadSettings", engine_id: str | None) -> None:
     """Refuse settings that an engine does not have: nothing that was asked for is dropped silently.
 
@@ -145,7 +149,7 @@ def check_settings(settings: "LoadSettings", engine_id: str | None) -> None:
     """
     from advisor.engines.requirements import GGUF_ENGINES
 
-    given = settings.options()
+    given = [option for option in settings.options() if option not in _TAKEN_TOO.get(engine_id or "", ())]
     if given and engine_id is not None and engine_id not in GGUF_ENGINES:
         raise BadRequestError(f"{given[0]} is a setting of llama.cpp, which {engine_id} lacks; leave it out")
 

@@ -46,6 +46,7 @@ def _args(order: Order) -> tuple[str, ...]:
         order.path or order.repo or order.model.model_id,
         *("--max-model-len", str(workload.context_tokens)),
         *("--max-num-seqs", str(workload.concurrency_count)),
+        *_batch_args(order),
         *_parallel_args(order),
     ]
     if deployment.backend != "cpu":
@@ -59,6 +60,14 @@ def _args(order: Order) -> tuple[str, ...]:
     if order.is_embedding or order.is_reranker:
         args += ["--runner", "pooling"]
     return (*args, *_sampling_args(order), *_serve_args(order))
+
+
+def _batch_args(order: Order) -> tuple[str, ...]:
+    """The batch that the memory plan counts on; large devices would get a larger one. Pooling takes whole texts."""
+    if order.is_embedding or order.is_reranker:
+        return ()
+    batch_tokens = max(order.deployment.batch_tokens, order.workload.concurrency_count)
+    return "--max-num-batched-tokens", str(batch_tokens)
 
 
 def _parallel_args(order: Order) -> tuple[str, ...]:

@@ -22,7 +22,8 @@ from advisor.memory.graph_programs import (
     layer_program,
 )
 from advisor.memory.graph_sizes import Batch, sizes_of
-from advisor.memory.kv_cache import CacheSetup, Reach, cells_count
+from advisor.memory.kv_cache import CacheSetup, cells_count
+from advisor.memory.layer_caches import Reach
 from catalog.architectures.blocks import find_architecture
 from catalog.architectures.ffn import shared_expert_width
 from catalog.architectures.layout import Architecture, Layer, Site

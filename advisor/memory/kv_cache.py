@@ -3,20 +3,21 @@
 llama.cpp's rules follow its ``llama-kv-cache*.cpp``, ``llama-memory-recurrent.cpp`` and
 ``llama-hparams.cpp``: the context is padded to 256 cells, a sliding-window layer keeps
 ``window + micro-batch`` cells padded likewise, latent attention keeps keys only, and recurrent
-layers keep a constant state in F32. vLLM allocates blocks of 16 tokens and MLX steps of 256.
+layers keep a constant state in F32. vLLM's rules are in `advisor.memory.paged`.
+
+MLX (mlx-lm 0.32, ``models/cache.py``) grows a cache in steps of 256 tokens, and in a batch all caches are as long as
+the longest. A sliding-window layer keeps the window and, while a prompt is read, the rest of its step.
 """
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from enum import Enum
 from functools import lru_cache
 
 from advisor.errors import BadRequestError
-from catalog.architectures.blocks import find_architecture, owns_indexer
-from catalog.architectures.extras import block_indexer_dims
-from catalog.architectures.recurrent import conv_kernel, mamba1_dims
-from catalog.types import Ffn, Geometry, Mixer
+from advisor.memory import paged
+from advisor.memory.layer_caches import Cache, Reach, layer_caches
+from catalog.architectures.blocks import find_architecture
+from catalog.types import Geometry, Mixer
 
 #: Encoders that llama.cpp runs with a cache all the same.
 _ENCODERS_WITH_CACHE = frozenset({"llama-embed"})
@@ -26,10 +27,7 @@ LLAMA_CPP_ENGINES = frozenset({LLAMA_CPP, "ollama"})
 #: Engines with a paged cache that plan for many users: they take a share of each device, whatever is needed.
 SERVING_ENGINES = frozenset({VLLM, "tensorrt-llm"})
 CELLS_ALIGNMENT = 256
-VLLM_BLOCK_TOKENS = 16
 _STATE_BYTES_PER_ELEMENT = 4
-# GLM-5.3's indexer caches each key, its gate and the pooled value
-KEY_POOLED_PARTS = 3
 
 # storage of 32 elements, in bytes: ggml's block types, and the one-byte floats of vLLM
 _BYTES_PER_32 = {
@@ -53,31 +51,14 @@ _WHOLE_ELEMENTS = frozenset({128, 64})  # stored one by one, not in blocks
 _BLOCK_ELEMENTS = 32
 
 
-class Reach(Enum):
-    """How far back a cache remembers, which sets its number of cells."""
-
-    FULL = "full"
-    SLIDING = "sliding"
-    COMPRESSED_4 = "one cell per 4 tokens"
-    COMPRESSED_128 = "one cell per 128 tokens"
-    STATE = "constant, F32"
-
-
-@dataclass(frozen=True, slots=True)
-class Cache:
-    """One cache of one layer: key and value elements per cell (a state has one cell)."""
-
-    reach: Reach
-    key_dim: int
-    value_dim: int = 0
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CacheSetup:
     """The load-time parameters that size a cache.
 
     ``context_tokens`` is per sequence. The first ``shared_prefix_tokens`` of it are the same for all sequences,
     which a paged engine keeps once. ``unified`` is llama.cpp's ``--kv-unified``: one pool of cells for all.
+    ``ubatch_tokens`` are those of a prompt that go through the layers together: llama.cpp's micro-batch, vLLM's
+    ``--max-num-batched-tokens``, MLX's prefill step. ``on_cpu`` matters to vLLM, whose blocks are larger there.
     """
 
     context_tokens: int
@@ -89,6 +70,7 @@ class CacheSetup:
     flash_attention: bool = True
     shared_prefix_tokens: int = 0
     unified: bool = False
+    on_cpu: bool = False
 
     @property
     def quantised(self) -> bool:
@@ -106,6 +88,7 @@ def cache_setup(
     flash_attention: bool = True,
     shared_prefix_tokens: int = 0,
     unified: bool = False,
+    on_cpu: bool = False,
 ) -> CacheSetup:
     """Resolve a KV type: one ("q8_0") for both, or "key/value" ("q8_0/q4_0").
 
@@ -128,6 +111,7 @@ def cache_setup(
         flash_attention=flash_attention,
         shared_prefix_tokens=shared_prefix_tokens if engine_id in SERVING_ENGINES else 0,
         unified=unified and engine_id in LLAMA_CPP_ENGINES,
+        on_cpu=on_cpu and engine_id in SERVING_ENGINES,
     )
 
 
@@ -167,138 +151,14 @@ def padded(count: int, alignment: int) -> int:
     return -(-count // alignment) * alignment
 
 
-@dataclass(frozen=True, slots=True)
-class LayerCaches:
-    """The caches of every layer: the distinct sets, and each layer's index into them."""
-
-    kinds: tuple[tuple[Cache, ...], ...]
-    kind_by_layer: tuple[int, ...]
-
-
-@lru_cache(maxsize=4096)
-def layer_caches(geometry: Geometry, architecture: str | None, max_context_tokens: int | None = None) -> LayerCaches:
-    """The caches of every layer; none for layers that share another layer's.
-
-    ``max_context_tokens`` is what the model was trained for: it tells GLM-5's generations apart.
-    """
-    own_count = geometry.layers_count - geometry.kv_shared_layers_count
-    caches = [
-        _mixer_caches(geometry, architecture, index, Mixer(letter)) if index < own_count else ()
-        for index, letter in enumerate(geometry.mixers)
-    ]
-    for index, indexer in _indexer_caches(geometry, architecture, max_context_tokens or 0):
-        caches[index] += (indexer,)
-    if architecture == "bailingmoe3" and geometry.mtp_layers_count:
-        # its prediction blocks are cached whether or not they are loaded
-        caches[-1] += (_latent_cache(geometry),) * geometry.mtp_layers_count
-    kinds = tuple(dict.fromkeys(caches))
-    return LayerCaches(kinds, tuple([kinds.index(of_layer) for of_layer in caches]))
-
-
-def _mixer_caches(geometry: Geometry, architecture: str | None, index: int, mixer: Mixer) -> tuple[Cache, ...]:
-    if mixer is Mixer.NONE:
-        # llama.cpp gives Nemotron's attention-free layers an empty cache, padded like the others
-        return (Cache(Reach.FULL, 0),) if architecture == "deci" else ()
-    if mixer is Mixer.COMPRESSED:
-        return _compressed_caches(geometry, index)
-    if mixer is Mixer.MLA:
-        return (_joined_latent_cache(geometry) if architecture == "minicpm3" else _latent_cache(geometry),)
-    if mixer in (Mixer.FULL, Mixer.SLIDING):
-        return (_attention_cache(geometry, sliding=mixer is Mixer.SLIDING),)
-    state = Cache(Reach.STATE, _state_elements_count(geometry, mixer))
-    return (_attention_cache(geometry, sliding=False), state) if mixer is Mixer.ATTENTION_MAMBA2 else (state,)
-
-
-def _attention_cache(geometry: Geometry, *, sliding: bool) -> Cache:
-    if sliding:
-        heads = geometry.swa_kv_head_count or geometry.kv_head_count
-        return Cache(Reach.SLIDING, heads * geometry.head_dim, heads * (geometry.v_head_dim or geometry.head_dim))
-    heads = geometry.global_kv_head_count or geometry.kv_head_count
-    key_dim = geometry.global_head_dim or geometry.head_dim
-    value_dim = geometry.global_head_dim or geometry.v_head_dim or geometry.head_dim
-    return Cache(Reach.FULL, heads * key_dim, heads * value_dim)
-
-
-def _latent_cache(geometry: Geometry) -> Cache:
-    """Multi-head latent attention stores the compressed key and its rotary part, no value."""
-    return Cache(Reach.FULL, (geometry.kv_lora_rank or 0) + (geometry.qk_rope_head_dim or 0))
-
-
-def _joined_latent_cache(geometry: Geometry) -> Cache:
-    """MiniCPM3 decompresses before caching: full keys and values."""
-    key_dim = (geometry.qk_nope_head_dim or 0) + (geometry.qk_rope_head_dim or 0)
-    value_dim = geometry.v_head_dim or geometry.head_dim
-    return Cache(Reach.FULL, geometry.head_count * key_dim, geometry.head_count * value_dim)
-
-
-def _indexer_caches(
-    geometry: Geometry, architecture: str | None, max_context_tokens: int
-) -> Iterator[tuple[int, Cache]]:
-    """Keys that sparse attention selects by, one cache per layer with an indexer of its own."""
-    if architecture == "minimax-m3":
-        width = block_indexer_dims(geometry)[1]
-        sparse = Cache(Reach.FULL, width, geometry.v_head_dim or geometry.head_dim)
-        dense_count = len(geometry.ffns) - len(geometry.ffns.lstrip(Ffn.DENSE.value))
-        yield from ((index, sparse) for index in range(dense_count, geometry.layers_count))
-    if not geometry.index_head_dim or architecture not in ("deepseek32", "glm-dsa", "glm5-next"):
-        return
-    pooled = KEY_POOLED_PARTS if architecture == "glm5-next" else 1
-    for index, letter in enumerate(geometry.mixers):
-        if letter != Mixer.MLA.value:
-            continue
-        if architecture != "glm-dsa" or owns_indexer(max_context_tokens, index):
-            yield index, Cache(Reach.FULL, pooled * geometry.index_head_dim)
-
-
-def _compressed_caches(geometry: Geometry, index: int) -> tuple[Cache, ...]:
-    """DeepSeek-V4: a sliding raw cache, plus compressed keys, indexer keys and compressor states."""
-    key_dim, index_dim = geometry.head_dim, geometry.index_head_dim or 0
-    raw = Cache(Reach.SLIDING, key_dim)
-    ratio = geometry.compress_ratios[index] if index < len(geometry.compress_ratios) else 0
-    if ratio == 4:
-        states = 2 * (2 * 4) * (2 * key_dim + 2 * index_dim)
-        return (
-            raw,
-            Cache(Reach.COMPRESSED_4, key_dim),
-            Cache(Reach.COMPRESSED_4, index_dim),
-            Cache(Reach.STATE, states),
-        )
-    if ratio == 128:
-        return (raw, Cache(Reach.COMPRESSED_128, key_dim), Cache(Reach.STATE, 2 * 128 * key_dim))
-    return (raw,)
-
-
-def _state_elements_count(geometry: Geometry, mixer: Mixer) -> int:
-    """Convolution history and recurrent state of one layer."""
-    history = conv_kernel(geometry) - 1
-    if mixer is Mixer.SHORT_CONV:
-        return geometry.hidden_dim * history
-    if mixer is Mixer.LIGHTNING:
-        return geometry.head_dim**2 * geometry.head_count
-    if mixer in (Mixer.GATED_DELTA, Mixer.KDA):
-        key_heads, key_dim = geometry.linear_key_head_count or 0, geometry.linear_key_head_dim or 0
-        inner = (geometry.linear_value_head_count or 0) * (geometry.linear_value_head_dim or 0)
-        return history * (inner + 2 * key_heads * key_dim) + key_dim * inner
-    state_dim = geometry.ssm_state_dim or 0
-    if mixer is Mixer.MAMBA1:
-        inner = mamba1_dims(geometry)[0]
-        return history * inner + state_dim * inner
-    inner = (geometry.ssm_head_count or 0) * (geometry.ssm_head_dim or 0)
-    return history * (inner + 2 * (geometry.ssm_group_count or 1) * state_dim) + state_dim * inner
-
-
 def cells_count(geometry: Geometry, reach: Reach, setup: CacheSetup) -> int:
-    """Cells one sequence's cache holds."""
+    """Cells one sequence's cache holds in llama.cpp and MLX."""
     window = geometry.sliding_window_tokens
-    if setup.engine_id in SERVING_ENGINES:
-        tokens = setup.context_tokens
-        if reach is Reach.SLIDING and window:
-            tokens = min(tokens, window + setup.ubatch_tokens)
-        return padded(tokens, VLLM_BLOCK_TOKENS)
     context = padded(setup.context_tokens, CELLS_ALIGNMENT)
     if reach is Reach.SLIDING and window:
-        extra = setup.ubatch_tokens if setup.engine_id in LLAMA_CPP_ENGINES else 0
-        return padded(min(context, window + extra), CELLS_ALIGNMENT)
+        if setup.engine_id in LLAMA_CPP_ENGINES:
+            return padded(min(context, window + setup.ubatch_tokens), CELLS_ALIGNMENT)
+        return min(context, window + setup.ubatch_tokens - 1)
     if reach is Reach.COMPRESSED_4:
         return padded(math.ceil(context / 4), CELLS_ALIGNMENT)
     if reach is Reach.COMPRESSED_128:
@@ -328,10 +188,22 @@ def all_cells_count(geometry: Geometry, reach: Reach, setup: CacheSetup) -> int:
 def cache_bytes(geometry: Geometry, cache: Cache, setup: CacheSetup, value_dim: int | None = None) -> int:
     """Bytes of one layer's cache over all sequences; ``value_dim`` is what its values are padded to."""
     if cache.reach is Reach.STATE:
-        return _STATE_BYTES_PER_ELEMENT * cache.key_dim * setup.sequences_count
+        return _STATE_BYTES_PER_ELEMENT * (cache.key_dim + cache.value_dim) * setup.sequences_count
+    return _cell_bytes(cache, setup, value_dim) * all_cells_count(geometry, cache.reach, setup)
+
+
+def _cell_bytes(cache: Cache, setup: CacheSetup, value_dim: int | None = None) -> int:
     value_dim = cache.value_dim if value_dim is None else value_dim
-    row = _row_bytes(cache.key_dim, setup.key_bytes_per_32) + _row_bytes(value_dim, setup.value_bytes_per_32)
-    return row * all_cells_count(geometry, cache.reach, setup)
+    return _row_bytes(cache.key_dim, setup.key_bytes_per_32) + _row_bytes(value_dim, setup.value_bytes_per_32)
+
+
+def _paging(geometry: Geometry, setup: CacheSetup) -> paged.Paging:
+    return paged.Paging(
+        context_tokens=setup.context_tokens,
+        batch_tokens=setup.ubatch_tokens,
+        window_tokens=geometry.sliding_window_tokens,
+        on_cpu=setup.on_cpu,
+    )
 
 
 def _row_bytes(elements_count: int, bytes_per_32: int) -> int:
@@ -350,6 +222,9 @@ def kv_bytes_by_layer(
         parts = (kv_bytes_by_layer(geometry, architecture, part, max_context_tokens) for part in (own, shared))
         return tuple([sum(sizes) for sizes in zip(*parts, strict=True)])
     layers = layer_caches(geometry, architecture, max_context_tokens)
+    if setup.engine_id in SERVING_ENGINES:
+        pages = paged.bytes_by_layer(layers, lambda cache: _cell_bytes(cache, setup), _paging(geometry, setup))
+        return tuple([size * setup.sequences_count for size in pages])
     value_dim = None
     if not setup.flash_attention and setup.engine_id in LLAMA_CPP_ENGINES:
         value_dim = _padded_value_dim(layers.kinds)
@@ -370,14 +245,15 @@ def _apart(setup: CacheSetup) -> tuple[CacheSetup, CacheSetup]:
     always computed, for its logits. A recurrent layer keeps one more state, that of the prefix.
     """
     sharable = min(setup.shared_prefix_tokens, setup.context_tokens - 1)
-    prefix = sharable - sharable % VLLM_BLOCK_TOKENS
+    prefix = sharable - sharable % (paged.CPU_BLOCK_TOKENS if setup.on_cpu else paged.BLOCK_TOKENS)
     own = replace(setup, context_tokens=setup.context_tokens - prefix, shared_prefix_tokens=0)
     return own, replace(own, context_tokens=prefix, sequences_count=1 if prefix else 0)
 
 
 def _padded_value_dim(kinds: tuple[tuple[Cache, ...], ...]) -> int:
     """Without flash attention llama.cpp pads the values of each layer's main cache to the widest layer's."""
-    return max((caches[0].value_dim for caches in kinds if caches), default=0)
+    mains = (caches[0] for caches in kinds if caches)
+    return max((main.value_dim for main in mains if main.reach is not Reach.STATE), default=0)
 
 
 def kv_cache_bytes(

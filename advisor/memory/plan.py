@@ -9,6 +9,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from advisor.memory import kv_cache
+from advisor.memory.activations import activation_bytes
 from advisor.memory.compute_buffer import Part, compute_bytes
 from advisor.memory.cpu_repack import COMMON
 from advisor.memory.kv_cache import LLAMA_CPP_ENGINES, SERVING_ENGINES, CacheSetup, kv_cache_bytes
@@ -35,9 +36,12 @@ _LOGIT_BYTES = 4
 _DRIVER_BYTES = {"cuda": 456 * _MIB, "rocm": 456 * _MIB, "xpu": 384 * _MIB, "vulkan": 256 * _MIB, "metal": 64 * _MIB}
 # Kept free beside a plan on the CPU: the process, its vocabulary, the threads' work buffers.
 _CPU_RESERVE_BYTES = 128 * _MIB
-# vLLM takes nine tenths of a device by default and needs memory for CUDA graphs and its activations.
+# The share of a device that vLLM is told to take (``--gpu-memory-utilization``); on a CPU it is told the cache's size.
 _VLLM_USABLE_FRAC = 0.9
-_VLLM_GRAPH_BYTES = 1024 * _MIB
+# Its CUDA graphs, for batches of up to twice the sequences, 512 at most: logged 0.36 GiB up to 16 (gpustack/runner pull
+# request 251) and 0.73 GiB up to 512 (vllm pull request 39559).
+_FEWEST_GRAPHED, _MOST_GRAPHED = 16, 512
+_FEWEST_GRAPHS_BYTES, _MOST_GRAPHS_BYTES = round(0.36 * 1024 * _MIB), round(0.73 * 1024 * _MIB)
 _MATRIX_ROLES = frozenset({Role.ATTENTION, Role.FFN, Role.EXPERT, Role.OUTPUT})
 # Their loaders read the multi-token-prediction blocks whether or not they are used.
 _LOADING_PREDICTIONS = frozenset({"hy_v3", "step35"})
@@ -75,6 +79,8 @@ class Footprint:
         if self.geometry is None:
             vocab_count = 0 if part in (Part.INPUT, Part.MIDDLE) else _ASSUMED_VOCAB_COUNT
             return _LOGIT_BYTES * self.setup.ubatch_tokens * vocab_count
+        if self.setup.engine_id not in LLAMA_CPP_ENGINES:
+            return activation_bytes(self.geometry, self.setup.ubatch_tokens, self.setup.sequences_count)
         return compute_bytes(self.geometry, self.architecture, kv_cache.pooled(self.setup), part)
 
 
@@ -93,12 +99,13 @@ def footprint_of(
     setup = kv_cache.cache_setup(
         workload.context_tokens,
         deployment.kv_quant_id,
-        ubatch_tokens=min(deployment.ubatch_tokens, deployment.batch_tokens),
+        ubatch_tokens=_step_tokens(deployment),
         sequences_count=workload.concurrency_count,
         engine_id=deployment.engine_id,
         flash_attention=deployment.flash_attention,
         shared_prefix_tokens=workload.shared_prefix_tokens,
         unified=deployment.kv_unified,
+        on_cpu=deployment.backend == CPU,
     )
     architecture = gguf_architecture(model)
     with_predictions = architecture in _LOADING_PREDICTIONS
@@ -126,6 +133,13 @@ def footprint_of(
         geometry=model.geometry,
         architecture=architecture,
     )
+
+
+def _step_tokens(deployment: Deployment) -> int:
+    """Prompt tokens that go through the layers together; other engines know batches, not micro-batches."""
+    if deployment.engine_id in LLAMA_CPP_ENGINES:
+        return min(deployment.ubatch_tokens, deployment.batch_tokens)
+    return deployment.batch_tokens
 
 
 def _kv_bytes(model: ModelSpec, setup: CacheSetup, blocks_count: int) -> tuple[int, ...]:
@@ -275,7 +289,8 @@ def _add_compute(
         parts[device_id].overhead += _driver_bytes(device_id)
     if deployment.engine_id in SERVING_ENGINES:
         for device_id, _, _ in spans:
-            parts[device_id].compute += _VLLM_GRAPH_BYTES + footprint.compute_bytes(Part.TAIL)
+            graphs_bytes = 0 if device_id == CPU else _graphs_bytes(footprint.setup.sequences_count)
+            parts[device_id].compute += graphs_bytes + footprint.compute_bytes(Part.TAIL)
         return
     if not accelerators:
         parts[CPU].compute += footprint.compute_bytes(Part.WHOLE)
@@ -289,6 +304,12 @@ def _add_compute(
     for device_id in accelerators[:-1]:
         parts[device_id].compute += footprint.compute_bytes(Part.MIDDLE) + copied
     parts[accelerators[-1]].compute += footprint.compute_bytes(Part.TAIL) + copied
+
+
+def _graphs_bytes(sequences_count: int) -> int:
+    largest = max(_FEWEST_GRAPHED, min(2 * sequences_count, _MOST_GRAPHED))
+    share = (largest - _FEWEST_GRAPHED) / (_MOST_GRAPHED - _FEWEST_GRAPHED)
+    return round(_FEWEST_GRAPHS_BYTES + share * (_MOST_GRAPHS_BYTES - _FEWEST_GRAPHS_BYTES))
 
 
 def _driver_bytes(device_id: str) -> int:

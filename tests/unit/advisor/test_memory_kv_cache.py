@@ -170,9 +170,15 @@ def test_vllm_allocates_blocks_of_16_tokens():
     assert size == 1008 * 32 * 2 * 8 * 128 * 2
 
 
-def test_mlx_keeps_no_micro_batch_beside_the_window():
+def test_mlx_keeps_the_window_and_the_rest_of_a_prompts_step():
+    """``RotatingKVCache`` (mlx-lm 0.32): every token of a step sees a whole window."""
     shape = geometry("S", sliding_window_tokens=1024)
-    assert kv_cache_bytes(shape, "gemma3", context_tokens=32768, engine_id="mlx") == 1024 * 2 * 8 * 128 * 2
+    cell = 2 * 8 * 128 * 2
+    sizes = [
+        kv_cache_bytes(shape, "gemma3", context_tokens=tokens, engine_id="mlx", ubatch_tokens=512)
+        for tokens in (512, 32768)
+    ]
+    assert sizes == [512 * cell, (1024 + 512 - 1) * cell]
 
 
 @pytest.mark.parametrize(
