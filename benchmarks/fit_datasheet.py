@@ -4,8 +4,8 @@
     python benchmarks/fit_datasheet.py --write     # also write advisor/data/datasheet.json
 
 Tables: errors and interval coverage with each chip left out of the fit (the whole chip, on every backend),
-with each model left out, and on the rows fitted on. Interval widths are those of the other chips' residuals.
-Takes about a minute.
+with each generation or model left out, and on the rows fitted on. Interval widths are those of the other chips'
+residuals. Takes about a minute.
 """
 
 import argparse
@@ -13,7 +13,9 @@ import csv
 import gzip
 import io
 import json
-from collections.abc import Iterable, Sequence
+import random
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -33,6 +35,8 @@ ROOT = Path(__file__).resolve().parents[1]
 PUBLISHED = ROOT / "catalog" / "sources" / "published"
 OUTPUT = ROOT / "advisor" / "data" / "datasheet.json"
 Z_WITHIN = 1.2816
+FOLDS_COUNT = 5
+DRAWS_COUNT = 5
 #: Rows that cannot be what they say (a 7-core M1 at 1849 tokens/s).
 MISPRINTS = {("Apple M1 (7-core GPU)", "pp8192")}
 #: What the batched runs call their models, and how those are quantised.
@@ -138,31 +142,59 @@ def with_other_models(samples: Sequence[Sample]) -> Marks:
     return np.array([len(models[f"{sample.traits.stack}/{sample.chip}"]) > 1 for sample in samples])
 
 
-def sigmas_of(fit: PhaseFit, by_chip: Floats, by_model: Floats) -> dict[str, dict[str, float]]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeftOut:
+    """Log residuals of every row with its chip, its model or its chip's generation left out of the fit."""
+
+    by_chip: Floats
+    by_model: Floats
+    by_generation: Floats
+
+    @classmethod
+    def of(cls, fit: PhaseFit) -> "LeftOut":
+        """Fit once per chip, model and generation."""
+        return cls(
+            by_chip=fit.leave_out(lambda sample: sample.chip),
+            by_model=fit.leave_out(lambda sample: sample.model),
+            by_generation=fit.leave_out(lambda sample: sample.traits.generation),
+        )
+
+    def rows(self, used: Marks) -> "LeftOut":
+        """The residuals of some rows."""
+        return LeftOut(by_chip=self.by_chip[used], by_model=self.by_model[used], by_generation=self.by_generation[used])
+
+
+def sigmas_of(fit: PhaseFit, left_out: LeftOut) -> dict[str, dict[str, float]]:
     """Interval widths by how near the published runs come to a chip."""
     alone = lone(fit.samples, chips_by_generation(fit.samples))
 
-    def spread(rows: Marks, residuals: Floats, exponent: float = -0.5) -> dict[str, float]:
+    def spread(rows: Marks, residuals: Floats) -> dict[str, float]:
         own = [sample for sample, used in zip(fit.samples, rows, strict=True) if used]
-        return spread_of_residuals(own, residuals[rows], balanced(own, exponent))
+        return spread_of_residuals(own, residuals[rows], balanced(own, -0.5))
 
-    # chips alone in their generation are few and of unlike size: one voice each
-    unseen = spread(alone, by_chip, exponent=-1.0)
+    unseen = spread(np.ones(len(fit.samples), dtype=bool), left_out.by_generation)
     return {
-        "chip": spread(with_other_models(fit.samples), by_model),
-        "generation": spread(~alone, by_chip),
-        "stack": {"*": unseen["*"]},
+        "chip": spread(with_other_models(fit.samples), left_out.by_model),
+        "generation": spread(~alone, left_out.by_chip),
+        "stack": unseen,
         "unknown": {"*": 1.5 * unseen["*"]},
     }
 
 
-def coverage(fit: PhaseFit, by_chip: Floats, by_model: Floats) -> Marks:
-    """Whether each left-out row lies in its interval, widths taken from the other chips' residuals."""
-    held = np.zeros(len(by_chip), dtype=bool)
-    chips = np.array([sample.chip for sample in fit.samples])
-    alone = lone(fit.samples, chips_by_generation(fit.samples))
-    for chip in sorted(set(chips)):
-        own, rest = chips == chip, chips != chip
+def coverage(fit: PhaseFit, left_out: LeftOut, residuals: Floats, key: Callable[[Sample], str], unseen: Marks) -> Marks:
+    """Whether each row lies in its interval, widths taken from the rows of other groups.
+
+    Args:
+        fit: the rows.
+        left_out: residuals that widths are taken from.
+        residuals: what is tried, each row's group (``key``) left out.
+        key: the group.
+        unseen: rows whose generation nothing was fitted on.
+    """
+    held = np.zeros(len(residuals), dtype=bool)
+    groups = np.array([key(sample) for sample in fit.samples])
+    for group in sorted(set(groups)):
+        own, rest = groups == group, groups != group
         part = PhaseFit(
             phase=fit.phase,
             samples=tuple(sample for sample, used in zip(fit.samples, rest, strict=True) if used),
@@ -171,11 +203,11 @@ def coverage(fit: PhaseFit, by_chip: Floats, by_model: Floats) -> Marks:
             weights=fit.weights[rest],
             spreads=fit.spreads,
         )
-        widths = sigmas_of(part, by_chip[rest], by_model[rest])
+        widths = sigmas_of(part, left_out.rows(rest))
         for index in np.flatnonzero(own):
-            level = widths["stack" if alone[index] else "generation"]
+            level = widths["stack" if unseen[index] else "generation"]
             sigma = level.get(fit.samples[index].traits.stack, level["*"])
-            held[index] = abs(by_chip[index]) <= Z_WITHIN * sigma
+            held[index] = abs(residuals[index]) <= Z_WITHIN * sigma
     return held
 
 
@@ -195,11 +227,12 @@ def table(title: str, rows: Sequence[tuple[str, Floats, Marks | None]]) -> list[
     return [*lines, ""]
 
 
-def report(fit: PhaseFit, by_chip: Floats, by_model: Floats, main_count: int) -> list[str]:
+def report(fit: PhaseFit, left_out: LeftOut, main_count: int) -> list[str]:
     """Tables of one phase over the rows of the main table."""
     samples, main = fit.samples, np.arange(len(fit.samples)) < main_count
-    held = coverage(fit, by_chip, by_model)
+    by_chip, by_model = left_out.by_chip, left_out.by_model
     alone = lone(samples, chips_by_generation(samples))
+    held = coverage(fit, left_out, by_chip, lambda sample: sample.chip, alone)
     chips = np.array([f"{sample.traits.stack}/{sample.chip}" for sample in samples])
     trained = fit.design.log_times(fit.fit()) - fit.log_times
     rows: list[tuple[str, Floats, Marks | None]] = [("all rows", by_chip[main], held[main])]
@@ -209,6 +242,7 @@ def report(fit: PhaseFit, by_chip: Floats, by_model: Floats, main_count: int) ->
     own = [np.median(np.abs(np.exp(-by_chip[main & (chips == chip)]) - 1.0)) for chip in sorted(set(chips[main]))]
     lines = table(f"{fit.phase}: each chip left out of the fit, on every backend", rows)
     lines += [f"Median over {len(own)} chips and backends of each one's median error: {np.median(own):.1%}.", ""]
+    lines += _generations_left_out(fit, left_out, main)
     known = main & with_other_models(samples)
     others = [("all rows", by_model[main], None), ("chips with runs of other models", by_model[known], None)]
     lines += table(f"{fit.phase}: each model left out of the fit", others)
@@ -219,6 +253,27 @@ def report(fit: PhaseFit, by_chip: Floats, by_model: Floats, main_count: int) ->
             rivals.setdefault(name, []).append(-float(np.log(speed / sample.priced.row.tokens_per_s)))
     simple = [(name, np.array(misses), None) for name, misses in rivals.items()]
     return lines + table(f"{fit.phase}: simpler formulas on the same rows", simple)
+
+
+def _generations_left_out(fit: PhaseFit, left_out: LeftOut, main: Marks) -> list[str]:
+    """Errors where nothing of a chip's generation was fitted on: one generation at a time, and folds of several."""
+    residuals = left_out.by_generation
+    every = np.ones(len(residuals), dtype=bool)
+    held = coverage(fit, left_out, residuals, lambda sample: sample.traits.generation, every)
+    rows: list[tuple[str, Floats, Marks | None]] = [("all rows", residuals[main], held[main])]
+    rows += [
+        (f"{FOLDS_COUNT} folds of generations, draw {draw + 1}", fold_residuals(fit, draw)[main], None)
+        for draw in range(DRAWS_COUNT)
+    ]
+    return table(f"{fit.phase}: each generation left out of the fit, on every backend", rows)
+
+
+def fold_residuals(fit: PhaseFit, seed: int) -> Floats:
+    """Log residuals with generations dealt into folds at random, each fold left out in turn."""
+    generations = sorted({sample.traits.generation for sample in fit.samples})
+    random.Random(seed).shuffle(generations)
+    fold = {generation: str(index % FOLDS_COUNT) for index, generation in enumerate(generations)}
+    return fit.leave_out(lambda sample: fold[sample.traits.generation])
 
 
 def _groups(fit: PhaseFit, main: Marks, by_chip: Floats, held: Marks) -> list[tuple[str, Floats, Marks | None]]:
@@ -250,11 +305,10 @@ def fit_all(catalog: Catalog) -> tuple[Coefficients, list[str]]:
     lines: list[str] = []
     for phase in PHASES:
         fit = PhaseFit.of(phase, samples)
-        by_chip = fit.leave_out(lambda sample: sample.chip)
-        by_model = fit.leave_out(lambda sample: sample.model)
-        lines += report(fit, by_chip, by_model, sum(one.priced.row.phase == phase for one in main_samples))
+        left_out = LeftOut.of(fit)
+        lines += report(fit, left_out, sum(one.priced.row.phase == phase for one in main_samples))
         effects |= fit.effects(fit.fit())
-        sigmas[phase] = sigmas_of(fit, by_chip, by_model)
+        sigmas[phase] = sigmas_of(fit, left_out)
     coefficients = Coefficients(
         effects={name: round(value, 4) for name, value in sorted(effects.items()) if abs(value) >= 5e-4},
         sigmas={

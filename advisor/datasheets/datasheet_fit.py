@@ -21,7 +21,7 @@ _NOISE = {"decode": 0.05, "prefill": 0.08}
 #: Standard deviation of effects, by longest matching start of the name; a pair gives the stack's effect and
 #: the generation's within it (or a type's and the type's on one stack).
 _SPREADS: Mapping[str, float | tuple[float, float]] = {
-    "decode.byte/": (0.1, 0.07),
+    "decode.byte/": (0.1, 0.1),
     "decode.byte/cpu": 0.12,
     "decode.byte:": (0.1, 0.1),
     "decode.byte:Q4_0": (1e-3, 0.1),  # the type all others are relative to
@@ -40,12 +40,11 @@ _SPREADS: Mapping[str, float | tuple[float, float]] = {
     "decode.joined_dies": 0.15,
     "decode.inline_ecc": 0.07,
     "decode.integrated": 0.04,
-    "decode.power": 0.7,
+    "decode.power": 0.5,
     "decode.chip/": 0.06,
     "prefill.flop/": (0.7, 0.12),
     "prefill.flop/cpu": 0.5,
-    "prefill.flop/metal/M5": 1.0,  # matrix units in every core, unlike M1 to M4
-    "prefill.flop/cuda/Pascal": 1.0,  # no tensor cores
+    "prefill.flop/metal/M5": 0.3,  # its matrix units are a vendor's claim, not a rate
     "prefill.flop:": (0.3, 0.12),
     "prefill.flop:Q4_0": (1e-3, 0.08),
     "prefill.age/": (0.04, 0.15),
@@ -63,7 +62,7 @@ _SPREADS: Mapping[str, float | tuple[float, float]] = {
     "prefill.moe_layer/": 0.5,
     "prefill.host_routing/": 0.8,
     "prefill.routed_activation/": 0.7,
-    "prefill.chip/": 0.1,
+    "prefill.chip/": 0.15,
 }
 
 

@@ -182,15 +182,20 @@ def prefill_factors(traits: ChipTraits, setting: Setting = Setting()) -> Prefill
     )
     rate = traits.vector_flop_per_s if names.early else traits.matrix_flop_per_s
     flop = Factor(_BASE_PREFILL_FLOP / rate, (*names.tree("prefill.flop"), *whole, *aged, power))
+    promoted = {"BF16": rate / min(rate, traits.bf16_flop_per_s)}
     flash = setting.flash_attention
     return PrefillFactors(
-        weight_flop={name: _typed(flop, "prefill.flop", stack, name, _LOOKUP_PREFILL) for name in TYPES},
+        weight_flop={
+            name: _typed(flop, "prefill.flop", stack, name, _LOOKUP_PREFILL).times(base=promoted.get(name, 1.0))
+            for name in TYPES
+        },
         expert=_experts("prefill.expert", stack),
         ubatch_half=Factor(_BASE_UBATCH_HALF_TOKENS, (("prefill.ubatch_half", 1.0),)),
         expert_half=Factor(_BASE_EXPERT_HALF_TOKENS, (("prefill.expert_half", 1.0),)),
         weight_byte=Factor(_BASE_PREFILL_BYTES / bandwidth, ((f"prefill.byte/{stack}", 1.0), *whole)),
         attention_flop=Factor(
-            _BASE_ATTENTION_FLOP / rate if flash else 0.0, (*names.tree("prefill.attention"), *whole, power)
+            _BASE_ATTENTION_FLOP / traits.vector_flop_per_s if flash else 0.0,
+            (*names.tree("prefill.attention"), *whole, power),
         ),
         score=Factor(0.0 if flash else _BASE_SCORE_BYTES / bandwidth, ((f"prefill.score/{stack}", 1.0), *whole)),
         activation=Factor(_BASE_ACTIVATION_BYTES / bandwidth, (*names.tree("prefill.activation"), *whole)),

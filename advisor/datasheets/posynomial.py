@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 
 _DEGREES_OF_FREEDOM = 4.0
-_STEPS_COUNT = 60
+_STEPS_COUNT = 400
 _TRIALS_COUNT = 10
-_ENOUGH = 1e-4
+_ENOUGH = 1e-8
 
 
 @dataclass(frozen=True, slots=True)

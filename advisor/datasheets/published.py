@@ -21,7 +21,7 @@ from catalog.weights import weigh
 
 COLUMNS = ("hardware", "backend", "model_id", "quant", "test", "tokens_per_s")
 _TEST = re.compile(r"^(pp|tg)([1-9]\d{0,7})(?:\s*@\s*d(\d{1,8}))?$")
-_YEAR = re.compile(r"\b(20[12]\d)(?:-(0[1-9]|1[0-2])(?!\d))?")
+_DATE = re.compile(r"\b(20[12]\d)(?:-(0[1-9]|1[0-2])(?!\d)(?:-(0[1-9]|[12]\d|3[01])(?!\d))?)?")
 _BACKENDS = {
     "cuda": "cuda",
     "metal": "metal",
@@ -43,6 +43,7 @@ _FLASH_ATTENTION_SINCE = 2025.62
 _LONG_PROMPT_TOKENS = 2048
 _UBATCH_TOKENS = 512
 _MAX_TOKENS_PER_S = 1e7
+_MONTH_DAYS = 31.0
 
 
 class RowError(ValueError):
@@ -147,14 +148,21 @@ def _positive(name: str, text: str, most: float) -> float:
 def parse_year(text: str) -> float | None:
     """A date as printed ("2024-05", "2025-2026", "scraped 2026-04-05") as a decimal year, or None.
 
-    A span counts from its middle. A table read on some day ("scraped") is older than that day: half a year.
+    A month or a span counts from its middle. A table read on some day ("scraped") is older than that day: half a year.
     """
-    found = _YEAR.findall(text)
+    found = _DATE.findall(text)
     if not found:
         return None
-    years = [int(year) + ((int(month) - 0.5) / 12.0 if month else 0.5) for year, month in found]
+    years = [_decimal_year(*date) for date in found]
     middle = sum(years) / len(years)
     return middle - 0.5 if text.startswith("scraped") else middle
+
+
+def _decimal_year(year: str, month: str, day: str) -> float:
+    if not month:
+        return int(year) + 0.5
+    passed_months = int(month) - 1 + ((int(day) - 0.5) / _MONTH_DAYS if day else 0.5)
+    return int(year) + passed_months / 12.0
 
 
 def price_row(row: PublishedRow, catalog: Catalog) -> PricedRow:

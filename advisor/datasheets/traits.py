@@ -8,6 +8,7 @@ Blackwell, whatever the tensor cores are rated at.
 """
 
 import math
+import re
 from dataclasses import dataclass, field
 
 from catalog.types import ChipSpec
@@ -36,6 +37,20 @@ _GENERATIONS = {
 _DATACENTRE_NAMES = {"Ampere": "Ampere DC", "Blackwell": "Blackwell DC"}
 _DATACENTRE_TENSOR_RATIO = 12.0
 _HBM_GENERATIONS = frozenset({"Ampere DC", "Blackwell DC", "Hopper", "Volta", "CDNA", "CDNA 3"})
+#: Desktop chips whose listed FP32 rate counts two operations issued at once.
+_DUAL_ISSUE = frozenset({"RDNA 3", "RDNA 4"})
+#: Apple's figure for the matrix units in every core of these: four times the previous generation's rate.
+_MATRIX_PER_VECTOR = {"M5": 4.0}
+#: NVIDIA generations without tensor cores; of Turing, the chips that list no FP16 rate (GTX 16).
+_WITHOUT_TENSOR_CORES = frozenset({"Kepler", "Kepler 2.0", "Maxwell", "Pascal"})
+#: What their packed products reach of a tensor core's rate per lane, by data sheet: a quarter in INT8, which CUDA
+#: multiplies in; half in FP16, which Vulkan does.
+_PACKED_PER_TENSOR = {"cuda": 0.25, "vulkan": 0.5}
+#: First AMD generation whose drivers offer Vulkan matrices of BF16; before it llama.cpp multiplies those as FP32.
+_VULKAN_BF16_SINCE = "RDNA 4"
+#: 8-bit matrix products are part of the Arm architecture from this version on.
+_ARM_MATRIX_SINCE = (8, 6)
+_ARM_VERSION = re.compile(r"Armv(\d+)\.(\d+)-A")
 #: Watts per teraflop/s of vector rate that a generation's desktop chips are given; less means lower clocks.
 _FULL_CLOCK_W_PER_TFLOP = {
     "Pascal": 21.0,
@@ -43,9 +58,10 @@ _FULL_CLOCK_W_PER_TFLOP = {
     "Ampere": 21.0,
     "Ada": 12.0,
     "Blackwell": 14.0,
-    "RDNA 2": 8.0,
-    "RDNA 3": 3.5,
-    "RDNA 4": 1.6,
+    "RDNA 2": 14.0,
+    "RDNA 3": 12.0,
+    "RDNA 3.5": 12.0,  # laptop chips only: what the same units are given on cards
+    "RDNA 4": 12.2,
 }
 _POWER_LOG_RANGE = (-1.2, 0.6)
 #: Flop per byte of memory bandwidth where a data sheet gives no arithmetic rate.
@@ -58,8 +74,10 @@ class ChipTraits:
     """A chip as one backend sees it.
 
     ``stack`` names the software that drives it: the backend, and for Vulkan whose hardware.
-    ``power_log`` is the logarithm of its power per vector rate relative to its generation's desktop chips.
-    ``matrix_flop_per_s`` is the rate prompts scale with. ``imputed`` names fields the data sheet lacks.
+    ``power_log`` is the logarithm of its power per vector rate relative to its generation's desktop chips; an
+    integrated chip's power is that of the whole package.
+    ``matrix_flop_per_s`` is the rate prompts scale with, ``bf16_flop_per_s`` the same for BF16 weights.
+    ``imputed`` names fields the data sheet lacks.
     """
 
     chip_id: str
@@ -69,6 +87,7 @@ class ChipTraits:
     memory_bytes_per_s: float
     vector_flop_per_s: float
     matrix_flop_per_s: float
+    bf16_flop_per_s: float
     power_log: float = 0.0
     inline_ecc: bool = False
     joined_dies: bool = False
@@ -84,6 +103,7 @@ def traits_of(chip: ChipSpec, backend: str) -> ChipTraits | None:
     generation = generation or _fallback_generation(chip)
     fp32, imputed = _fp32(chip)
     vector = _vector_rate(generation, chip, fp32)
+    matrix = _matrix_rate(chip, backend, generation, vector)
     return ChipTraits(
         chip_id=chip.chip_id,
         backend=backend,
@@ -91,7 +111,8 @@ def traits_of(chip: ChipSpec, backend: str) -> ChipTraits | None:
         generation=generation,
         memory_bytes_per_s=chip.memory_bytes_per_s,
         vector_flop_per_s=vector,
-        matrix_flop_per_s=_matrix_rate(chip, backend, generation, vector),
+        matrix_flop_per_s=matrix,
+        bf16_flop_per_s=vector if _promotes_bf16(chip, backend, generation) else matrix,
         power_log=_power_log(chip, backend, generation, vector),
         inline_ecc=_has_inline_ecc(chip, generation),
         joined_dies=chip.kind == "apple" and "Ultra" in chip.chip_id,
@@ -116,7 +137,11 @@ def is_arm(chip: ChipSpec) -> bool:
 def _fallback_generation(chip: ChipSpec) -> str:
     if chip.kind != "cpu":
         return "unknown"
-    return "Arm" if is_arm(chip) else "x86"
+    if not is_arm(chip):
+        return "x86"
+    version = _ARM_VERSION.fullmatch(chip.architecture or "")
+    has_matrix_products = version is not None and (int(version[1]), int(version[2])) >= _ARM_MATRIX_SINCE
+    return "Arm i8mm" if has_matrix_products else "Arm"
 
 
 def _fp32(chip: ChipSpec) -> tuple[float, tuple[str, ...]]:
@@ -133,22 +158,31 @@ def _fp32(chip: ChipSpec) -> tuple[float, tuple[str, ...]]:
 def _vector_rate(generation: str, chip: ChipSpec, fp32: float) -> float:
     if generation in _TWO_FP32_PER_INTEGER:
         return fp32 / 2.0
-    if generation == "RDNA 3" and chip.kind == "gpu":
-        return fp32 / 2.0  # the listed rate counts dual issue
+    if generation in _DUAL_ISSUE and chip.kind == "gpu":
+        return fp32 / 2.0
     return fp32
 
 
 def _matrix_rate(chip: ChipSpec, backend: str, generation: str, vector: float) -> float:
     vendor = chip.vendor.lower()
     if backend in ("cpu", "metal") or vendor in ("nvidia", "intel", "apple"):
-        has_tensor_cores = generation != "Turing" or chip.fp16_flop_per_s is not None
-        return vector if has_tensor_cores else vector / 2.0
+        per_vector = _MATRIX_PER_VECTOR.get(generation, 1.0) if backend == "metal" else 1.0
+        packed = vendor == "nvidia" and not _has_tensor_cores(chip, generation)
+        return vector * (_PACKED_PER_TENSOR.get(backend, 1.0) if packed else per_vector)
     return chip.fp16_flop_per_s or 2.0 * vector
+
+
+def _has_tensor_cores(chip: ChipSpec, generation: str) -> bool:
+    return generation not in _WITHOUT_TENSOR_CORES and (generation != "Turing" or chip.fp16_flop_per_s is not None)
+
+
+def _promotes_bf16(chip: ChipSpec, backend: str, generation: str) -> bool:
+    return backend == "vulkan" and chip.vendor.lower() == "amd" and generation != _VULKAN_BF16_SINCE
 
 
 def _power_log(chip: ChipSpec, backend: str, generation: str, vector: float) -> float:
     usual = _FULL_CLOCK_W_PER_TFLOP.get(generation)
-    if usual is None or chip.power_w is None or chip.kind != "gpu" or backend == "cpu":
+    if usual is None or chip.power_w is None or chip.kind not in ("gpu", "apu") or backend == "cpu":
         return 0.0
     low, high = _POWER_LOG_RANGE
     return min(high, max(low, math.log(chip.power_w / (vector / 1e12) / usual)))

@@ -63,6 +63,57 @@ def test_power_decides_the_clock_only_where_it_is_short(catalog):
     assert traits_of(catalog.chip("NVIDIA H100 SXM"), "cuda").power_log == 0.0
 
 
+def test_power_is_told_against_cards_of_the_generation(catalog):
+    for name in ("AMD Radeon RX 6800 XT", "AMD Radeon RX 7900 XT", "AMD Radeon RX 9070"):
+        assert abs(traits_of(catalog.chip(name), "rocm").power_log) < 0.15, name
+    assert traits_of(catalog.chip("AMD Radeon 8060S (Ryzen AI Max+ 395)"), "vulkan").power_log < -0.3
+
+
+def test_dual_issue_is_counted_once():
+    for generation in ("RDNA 3.0", "RDNA 4.0"):
+        assert traits_of(chip(architecture=generation, vendor="AMD"), "rocm").vector_flop_per_s == 20e12
+
+
+@pytest.mark.parametrize(
+    ("generation", "fp16", "backend", "share"),
+    [
+        ("Pascal", None, "cuda", 0.25),
+        ("Maxwell", None, "cuda", 0.25),
+        ("Pascal", None, "vulkan", 0.5),
+        ("Turing", None, "cuda", 0.25),
+        ("Turing", 80e12, "cuda", 1.0),
+        ("Volta", 80e12, "cuda", 1.0),
+    ],
+)
+def test_without_tensor_cores_products_are_packed(generation, fp16, backend, share):
+    traits = traits_of(chip(architecture=generation, fp16_flop_per_s=fp16), backend)
+    assert traits.matrix_flop_per_s == share * traits.vector_flop_per_s
+
+
+def test_matrix_units_in_every_core_of_an_m5(catalog):
+    m5, m4 = (catalog.chip(name) for name in ("Apple M5 Pro (20-core GPU)", "Apple M4 Pro (20-core GPU)"))
+    assert traits_of(m5, "metal").matrix_flop_per_s == 4.0 * traits_of(m5, "metal").vector_flop_per_s
+    assert traits_of(m4, "metal").matrix_flop_per_s == traits_of(m4, "metal").vector_flop_per_s
+
+
+def test_vulkan_multiplies_bf16_as_fp32_where_the_driver_has_no_such_matrices():
+    def bf16_per_q8(generation, backend):
+        traits = traits_of(chip(architecture=generation, vendor="AMD", fp16_flop_per_s=160e12), backend)
+        flop = prefill_factors(traits).weight_flop
+        return flop["BF16"].base / flop["Q8_0"].base
+
+    assert bf16_per_q8("RDNA 3.0", "vulkan") == pytest.approx(8.0)
+    assert bf16_per_q8("RDNA 4.0", "vulkan") == bf16_per_q8("RDNA 3.0", "rocm") == 1.0
+
+
+def test_arm_cores_with_matrix_products_are_a_generation_of_their_own(catalog):
+    named = {
+        name: traits_of(catalog.chip(name), "cpu").generation
+        for name in ("Raspberry Pi 5", "CIX CP8180 / P1 (LPDDR5-5500 128-bit)", "AMD EPYC 9654 (DDR5-4800 12ch)")
+    }
+    assert list(named.values()) == ["Arm", "Arm i8mm", "x86"]
+
+
 def test_inline_ecc_is_on_professional_cards_with_gddr(catalog):
     flagged = {
         name: traits_of(catalog.chip(name), "cuda").inline_ecc
