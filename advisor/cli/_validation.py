@@ -238,6 +238,11 @@ def settle_ranking(
     return replace(settled, validation=document if records else None)
 
 
+#: How long a server may say nothing: a long prompt takes it a while, more than the time asked for is too long.
+_SILENCE_S = 120.0
+_SHORTEST_SILENCE_S = 20.0
+
+
 def run_endpoint(
     estimate: Estimate,
     url: str,
@@ -252,7 +257,11 @@ def run_endpoint(
     from advisor.engines.openai_http import Endpoint
     from advisor.validation import endpoint
 
-    served = Endpoint(url=url, model=served_name)
+    served = Endpoint(
+        url=url,
+        model=served_name,
+        timeout_s=min(_SILENCE_S, max(_SHORTEST_SILENCE_S, 2.0 * budget_s)),
+    )
     setting = endpoint.Setting(budget_s=budget_s, profile_id=profile.profile_id)
     with Progress(f"timing {served_name} behind {url}", quiet=quiet):
         record = endpoint.validate_endpoint(estimate, served, setting)

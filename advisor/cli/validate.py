@@ -193,7 +193,18 @@ def command(
         ]
     document = _timed(candidates, machine, profile, target, request)
     output.deliver(document, partial(print_validation, document))
-    raise SystemExit(exit_code(document))
+    code = exit_code(document)
+    if code == EXIT_FAILED:
+        _say_why(document)
+    raise SystemExit(code)
+
+
+def _say_why(document: "Validation") -> None:
+    """One line for the first that failed, whatever form the document took."""
+    failed = next((record for record in document.records if record.reason), None)
+    if failed is not None:
+        line = " ".join(f"advisor: {failed.estimate.model_id}: {failed.reason}".split())
+        _shared.say("".join(character if character.isprintable() else "?" for character in line))
 
 
 def _check_applies(target: _Target, how: _How, demand: "Demand", settings: "LoadSettings") -> None:

@@ -11,7 +11,7 @@ import ssl
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -22,12 +22,23 @@ _MAX_LINE_BYTES = 1 << 20
 _MAX_BODY_BYTES = 8 << 20
 _MAX_STREAM_BYTES = 64 << 20
 _SHOWN_CHARACTERS = 160
+#: A list of models needs no model to be loaded: a server that keeps it back is not going to answer.
+_LIST_TIMEOUT_S = 20.0
+#: Pieces of an answer for every token that was asked for: some servers send a token in a few pieces.
+_MAX_PIECES_PER_TOKEN = 4
+_MORE_PIECES_COUNT = 64
 _WITHOUT_LIST = (404, 405, 500, 501)
 _TEXT_KEYS = ("content", "reasoning_content", "reasoning")
 
 
 class EndpointError(EngineError):
     """A server could not be reached or did not answer as the interface asks."""
+
+
+class AddressError(EndpointError):
+    """What was given as a server's address is none, or holds what does not belong there."""
+
+    exit_code = 2
 
 
 class NoListError(EndpointError):
@@ -48,11 +59,15 @@ class Endpoint:
     answer_s: float = 900.0  # for one whole answer, however steadily it drips
 
     def __post_init__(self) -> None:
-        parts = urlsplit(self.url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise EndpointError(f"{_shown(self.url)} is no http or https address; write http://localhost:8080/v1")
+        try:
+            parts = urlsplit(self.url)
+            sound = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        except ValueError:  # brackets that do not pair, a port beyond 65535
+            sound = False
+        if not sound:
+            raise AddressError(f"{_shown(self.url)} is no http or https address; write http://localhost:8080/v1")
         if parts.username or parts.password:
-            raise EndpointError(f"leave the key out of the address; put it in {KEY_VARIABLES[0]}")
+            raise AddressError(f"leave the key out of the address; put it in {KEY_VARIABLES[0]}")
 
     @property
     def base_path(self) -> str:
@@ -154,7 +169,7 @@ def list_models(endpoint: Endpoint) -> tuple[str, ...]:
         EndpointError: if the server cannot be reached or refuses the key.
         NoListError: if it answers something else.
     """
-    with _connected(endpoint) as connection:
+    with _connected(replace(endpoint, timeout_s=min(endpoint.timeout_s, _LIST_TIMEOUT_S))) as connection:
         connection.request("GET", f"{endpoint.base_path}/models", headers=_headers())
         with connection.getresponse() as response:
             if response.status in _WITHOUT_LIST:
@@ -226,7 +241,9 @@ def _ask_once(endpoint: Endpoint, request: Mapping[str, Any], clock: Callable[[]
         )
         with connection.getresponse() as response:
             _require_ok(response, endpoint)
-            received = _Received(clock=clock, server=response.getheader("Server"))
+            received = _Received(
+                clock=clock, max_tokens=int(request["max_tokens"]), server=response.getheader("Server")
+            )
             received.read(response, deadline_s=started_s + endpoint.answer_s)
     return received.answer(started_s)
 
@@ -234,8 +251,9 @@ def _ask_once(endpoint: Endpoint, request: Mapping[str, Any], clock: Callable[[]
 class _Received:
     """What has come in of one answer."""
 
-    def __init__(self, *, clock: Callable[[], float], server: str | None = None) -> None:
+    def __init__(self, *, clock: Callable[[], float], max_tokens: int, server: str | None = None) -> None:
         self._clock = clock
+        self._max_tokens = max_tokens
         self._build = server
         self._moments: list[float] = []
         self._texts: list[str] = []
@@ -262,6 +280,10 @@ class _Received:
             if value.strip() == b"[DONE]":
                 return
             self._take(value, moment)
+            if len(self._moments) > _MAX_PIECES_PER_TOKEN * self._max_tokens + _MORE_PIECES_COUNT:
+                raise EndpointError(
+                    f"the server goes on beyond the {self._max_tokens} tokens asked for; stopped reading"
+                )
 
     def _take(self, raw: bytes, moment: float) -> None:
         try:

@@ -178,7 +178,7 @@ def test_ctrl_c_keeps_what_was_timed(tmp_path: Path, capsys, engine, monkeypatch
         (("--from", "missing.json"), 1, "missing.json"),
         ((MODEL, "--budget", "soon"), 2, "soon"),
         ((MODEL, "--task", "dancing"), 2, "unknown task"),
-        ((MODEL, "--endpoint", "gopher://x", "--model", "m"), 1, "no http or https address"),
+        ((MODEL, "--endpoint", "gopher://x", "--model", "m"), 2, "no http or https address"),
     ],
 )
 def test_bad_requests_are_one_line(capsys, args, code, message):
@@ -207,9 +207,13 @@ def test_a_configuration_file_names_a_model(tmp_path: Path, capsys):
 
 def test_a_server_that_is_down_is_a_failed_record(capsys):
     code = advisor(MODEL, "--endpoint", "http://127.0.0.1:9", "--model", "tiny", "--json")
-    record = json.loads(capsys.readouterr().out)["records"][0]
+    printed = capsys.readouterr()
+    record = json.loads(printed.out)["records"][0]
     assert code == 1
     assert "nothing listens at 127.0.0.1:9" in record["reason"]
+    assert printed.err.count("\n") == 1
+    assert printed.err.startswith("advisor: ")
+    assert "start the server or correct --endpoint" in printed.err
 
 
 # --- downloads, text quality, budgets --------------------------------------------------------------

@@ -279,6 +279,12 @@ def test_an_answer_that_never_ends_is_given_up(server):
         ask(at(server, answer_s=5.0), "x", 50, clock=lambda: float(next(moments)))
 
 
+def test_a_server_that_heeds_no_length_is_left(server):
+    server.raw = b'data: {"choices": [{"delta": {"content": "a"}}]}\n\n' * 200
+    with pytest.raises(EndpointError, match="goes on beyond the 4 tokens"):
+        ask(at(server), "x", 4)
+
+
 def test_nothing_listening_is_one_line():
     with running() as server:
         url = server.url
@@ -291,7 +297,9 @@ def test_a_plain_server_is_not_spoken_to_securely(server):
         list_models(at(server, url=server.url.replace("http:", "https:")))
 
 
-@pytest.mark.parametrize("url", ["", "localhost:8080", "ftp://host", "file:///etc/passwd", "http://"])
+@pytest.mark.parametrize(
+    "url", ["", "localhost:8080", "ftp://host", "file:///etc/passwd", "http://", "http://host:99999", "http://[::1"]
+)
 def test_an_address_must_be_http(url):
     with pytest.raises(EndpointError, match="no http or https address"):
         Endpoint(url=url, model="m")
