@@ -10,8 +10,9 @@ Embedding models are compared for the last two only where one maker made both: a
 product of its own.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import islice
 
 from advisor.recommendation.request import Candidate
 from advisor.types import Rejection
@@ -33,6 +34,28 @@ def fold(ranked: Sequence[Candidate], models: Mapping[str, ModelSpec]) -> tuple[
     kept: list[Candidate] = []
     left_out: list[Rejection] = []
     relatives: dict[str, list[str]] = {}
+    for candidate, found in _compared(ranked, models):
+        if found is None:
+            kept.append(candidate)
+            continue
+        higher_id, reason, fix = found
+        relatives.setdefault(higher_id, []).append(candidate.model.display_name)
+        left_out.append(Rejection(model_id=candidate.model.model_id, reason=reason, fix=fix))
+    return [
+        replace(candidate, relatives=tuple(relatives.get(candidate.model.model_id, ()))) for candidate in kept
+    ], left_out
+
+
+def leader(ranked: Sequence[Candidate], models: Mapping[str, ModelSpec], rank_count: int) -> Candidate | None:
+    """The candidate of a rank after folding, without a look at those below it; None if fewer are left."""
+    leaders = (candidate for candidate, found in _compared(ranked, models) if found is None)
+    return next(islice(leaders, rank_count - 1, None), None)
+
+
+def _compared(
+    ranked: Sequence[Candidate], models: Mapping[str, ModelSpec]
+) -> Iterator[tuple[Candidate, tuple[str, str, str] | None]]:
+    """Each candidate with the higher one that it is folded into (see `_higher`), or None."""
     originals: dict[Geometry, str] = {}
     roots: dict[str, list[Candidate]] = {}
     orgs: dict[str, list[Candidate]] = {}
@@ -40,19 +63,13 @@ def fold(ranked: Sequence[Candidate], models: Mapping[str, ModelSpec]) -> tuple[
         model = candidate.model
         root = _root(model, models)
         found = _higher(candidate, originals, roots.get(root, ()), orgs.get(model.org, ()))
+        yield candidate, found
         if found is not None:
-            higher_id, reason, fix = found
-            relatives.setdefault(higher_id, []).append(model.display_name)
-            left_out.append(Rejection(model_id=model.model_id, reason=reason, fix=fix))
             continue
-        kept.append(candidate)
         if model.official and model.geometry is not None:
             originals.setdefault(model.geometry, model.model_id)
         roots.setdefault(root, []).append(candidate)
         orgs.setdefault(model.org, []).append(candidate)
-    return [
-        replace(candidate, relatives=tuple(relatives.get(candidate.model.model_id, ()))) for candidate in kept
-    ], left_out
 
 
 def _higher(

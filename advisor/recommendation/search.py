@@ -12,7 +12,7 @@ from advisor.engines.requirements import GGUF_ENGINES, loadable_quant_ids, platf
 from advisor.machine import CPU_DEVICE_ID, Machine
 from advisor.predict import candidates
 from advisor.recommendation.eligibility import reject
-from advisor.recommendation.folding import fold
+from advisor.recommendation.folding import leader
 from advisor.recommendation.limits import passes
 from advisor.recommendation.obtain import LAST_RESORT_QUANT_IDS, quant_ids
 from advisor.recommendation.request import (
@@ -162,9 +162,8 @@ class _Top:
         self._folded_at = len(found)
         within = [candidate for candidate in found if passes(candidate.best, self._request.limits)]
         within.sort(key=lambda candidate: (*preference(candidate.best), candidate.model.model_id), reverse=True)
-        kept, _ = fold(within, self._models)
-        count = self._request.top_count
-        self._least = preference(kept[count - 1].best) if len(kept) >= count else None
+        last = leader(within, self._models, self._request.top_count)
+        self._least = preference(last.best) if last is not None else None
 
 
 def _outcome(

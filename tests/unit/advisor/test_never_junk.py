@@ -8,7 +8,7 @@ import pytest
 from advisor.errors import BadRequestError, NothingFitsError
 from advisor.machines import default_backend, from_hardware
 from advisor.recommendation.eligibility import reject
-from advisor.recommendation.folding import fold
+from advisor.recommendation.folding import fold, leader
 from advisor.recommendation.limits import check_limits, relaxed
 from advisor.recommendation.obtain import QUANT_IDS, quant_ids, repo_for
 from advisor.recommendation.recommend import recommend
@@ -62,6 +62,9 @@ def test_an_older_release_is_folded_into_the_newer_one_of_its_size(catalog, gpu_
     assert kept[0].relatives == (catalog.models[names[1]].display_name,)
     assert left_out[0].model_id == names[1]
     assert names[0] in left_out[0].fix
+    leaders = [leader(ranked, catalog.models, rank_count) for rank_count in (1, 2, 3)]
+    assert [each.model.model_id for each in leaders] == [names[0], names[2], names[3]]
+    assert leader(ranked, catalog.models, 4) is None
 
 
 def test_a_finetune_never_hides_its_official_parent(catalog, gpu_machine):
@@ -95,6 +98,7 @@ def test_a_trial_is_not_ranked_where_its_release_does_the_task(catalog):
     here = from_hardware(spec, catalog, backend=default_backend(spec.chip))
     why = explain(catalog, here, Request(workload=make_workload(Task.CHAT)), trial)
     assert "a trial; deepseek-ai/DeepSeek-V4-Flash-0731 is the release" in why.verdict
+    assert [change.effect for change in why.changes] == ["it is ranked in its place"]
 
 
 def test_a_trial_comes_first_nowhere(catalog, owned):
