@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 from advisor import roofline
 from advisor.errors import BadRequestError
-from advisor.experience import Subject, corrected, subject_of
+from advisor.experience import Subject, corrected, rethreaded, subject_of
 from advisor.machine import (
     ASSUMED_DISK_BYTES_PER_S,
     ASSUMED_LINK_BYTES_PER_S,
@@ -117,9 +117,12 @@ def estimate(
     prefill = _prefill(model, artifact, machine, workload, deployment, shares)
     prefill = _spilled(prefill, "prefill", plan, machine, passes_count)
     if machine.experience is not None:
-        subject = subject_of(model.model_id, artifact.quant_id, workload, prefill.terms + decode.terms)
+        subject = subject_of(
+            model.model_id, artifact.quant_id, workload, prefill.terms + decode.terms, deployment.flash_attention
+        )
         decode, prefill = (
-            _seen_here(phase, name, subject, machine) for phase, name in ((decode, "decode"), (prefill, "prefill"))
+            _seen_here(phase, name, subject, machine, deployment)
+            for phase, name in ((decode, "decode"), (prefill, "prefill"))
         )
     decode_s, prefill_s = decode.time_s, prefill.time_s
     terms = prefill.terms + decode.terms
@@ -136,16 +139,28 @@ def estimate(
         memory=plan,
         basis=weakest(tuple({term.basis for term in terms})),
         terms=terms,
-        warnings=_warnings(model, artifact, machine, shares, plan),
+        warnings=_warnings(model, artifact, machine, shares, plan) + _unmeasured(machine, deployment, terms),
         provenance=_provenance(machine, shares),
     )
 
 
-def _seen_here(phase: _Phase, name: str, subject: Subject, machine: Machine) -> _Phase:
+def _seen_here(phase: _Phase, name: str, subject: Subject, machine: Machine, deployment: Deployment) -> _Phase:
     """A phase corrected by what validations on this machine measured, as far as the roofs allow."""
     rates = {device.device_id: device.rates for device in machine.devices}
     floor_s = sum(roofline.least_s(rates[term.device_id], term) for term in phase.terms)
-    return _Phase(*corrected(machine.experience, name, subject, phase.terms, phase.sigma, floor_s))
+    terms, sigma = corrected(machine.experience, name, subject, phase.terms, phase.sigma, floor_s)
+    usual, asked = machine.usual_threads_count, deployment.threads_count
+    if usual is None or asked is None or not _rethreads(usual, deployment, terms):
+        return _Phase(terms, sigma)
+    counts = {"usual_count": usual, "count": asked}
+    return _Phase(*rethreaded(machine.experience, name, subject, terms, sigma, floor_s, **counts))
+
+
+def _rethreads(usual_count: int | None, deployment: Deployment, terms: tuple[Term, ...]) -> bool:
+    """Whether a processor works with another number of threads than its rates hold for."""
+    if None in (usual_count, deployment.threads_count) or usual_count == deployment.threads_count:
+        return False
+    return any(term.device_id == CPU_DEVICE_ID for term in terms)
 
 
 def _check_context(model: ModelSpec, workload: Workload) -> None:
@@ -427,6 +442,19 @@ def _warnings(
         (EstimateWarning.CALIBRATION_POLLUTED, machine.polluted),
         (EstimateWarning.NO_ENGINE, not machine.engine_available),
         (EstimateWarning.UNKNOWN_CHIP_RATES, _assumed_rates(machine, shares)),
+    )
+    return tuple(warning for warning, holds in checks if holds)
+
+
+def _unmeasured(machine: Machine, deployment: Deployment, terms: tuple[Term, ...]) -> tuple[EstimateWarning, ...]:
+    """Settings whose effect on speed nobody measured here: the speed that is shown is that of the usual ones."""
+    swept = any(term.name == "decode.threads" for term in terms)
+    other = _rethreads(machine.usual_threads_count, deployment, terms)
+    plain = deployment.engine_id in LLAMA_CPP_ENGINES and not deployment.flash_attention
+    known = machine.experience is not None and machine.experience.knows_plain_attention
+    checks = (
+        (EstimateWarning.THREADS_NOT_MEASURED, other and not swept),
+        (EstimateWarning.PLAIN_ATTENTION_NOT_MEASURED, plain and not known),
     )
     return tuple(warning for warning, holds in checks if holds)
 

@@ -13,11 +13,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import stdev
 
+from advisor.thread_sweeps import Sweep, ThreadsFactor, sweep_of, threads_factor
 from advisor.types import Basis, Bound, Term, ValidationRecord, ValidationStatus, Workload
 
 PHASES = ("decode", "prefill")
 #: Shares of the unexplained variance that models have in common. They sum to one: a model with itself.
 _ANY, _SAME_TYPE, _SAME_KIND, _LIKE, _SAME_MODEL = 0.05, 0.15, 0.10, 0.50, 0.20
+#: What is left of it between runs with and without flash attention, whose kernels differ.
+_OTHER_ATTENTION = 0.5
 _MOST_SUBJECTS_COUNT = 16
 #: What a repeat of the same measurement on another day differs by, as a log standard deviation.
 _REPEAT_SIGMA = 0.03
@@ -45,10 +48,13 @@ class Subject:
     token_bytes: float
     context_tokens: float
     users_count: int
+    flash_attention: bool = True
 
 
-def subject_of(model_id: str, quant_id: str, workload: Workload, terms: Iterable[Term]) -> Subject:
-    """The subject of an estimate, from its terms."""
+def subject_of(
+    model_id: str, quant_id: str, workload: Workload, terms: Iterable[Term], flash_attention: bool = True
+) -> Subject:
+    """The subject of an estimate, from its terms and settings."""
     by_type: dict[str, float] = {}
     kind, devices = set(), set()
     for term in terms:
@@ -70,6 +76,7 @@ def subject_of(model_id: str, quant_id: str, workload: Workload, terms: Iterable
         token_bytes=total,
         context_tokens=workload.prompt_tokens + workload.output_tokens / 2.0,
         users_count=workload.concurrency_count,
+        flash_attention=flash_attention,
     )
 
 
@@ -85,7 +92,8 @@ def correlation(one: Subject, other: Subject) -> float:
     near = math.exp(-0.5 * (octaves / 1.5) ** 2 - 0.5 * (depths / 2.0) ** 2)
     near *= one.users_count == other.users_count
     same = one.model_id == other.model_id and one.quant_id == other.quant_id
-    return _ANY + _SAME_TYPE * types + _SAME_KIND * kind + near * (_LIKE * types * kind + _SAME_MODEL * same)
+    shared = _ANY + _SAME_TYPE * types + _SAME_KIND * kind + near * (_LIKE * types * kind + _SAME_MODEL * same)
+    return shared if one.flash_attention == other.flash_attention else _OTHER_ATTENTION * shared
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -197,6 +205,18 @@ class Experience:
     """What validations here taught about both phases."""
 
     phases: Mapping[str, PhaseExperience]
+    sweeps: tuple[Sweep[Subject], ...] = ()
+
+    @property
+    def knows_plain_attention(self) -> bool:
+        """Whether anything was timed without flash attention."""
+        return any(
+            not residual.subject.flash_attention for phase in self.phases.values() for residual in phase.residuals
+        )
+
+    def on_threads(self, phase: str, subject: Subject, usual_count: int, count: int) -> ThreadsFactor | None:
+        """What another number of threads does to a phase's time, if a sweep says."""
+        return threads_factor(self.sweeps, phase, usual_count, count, lambda swept: correlation(subject, swept))
 
     def correct(self, phase: str, subject: Subject, sigma: float) -> Correction | None:
         """The correction of one phase of one prediction, if anything bears on it."""
@@ -221,6 +241,35 @@ def corrected(
     return (*terms, _term(phase, terms[0].device_id, time_s - predicted_s, correction)), correction.sigma
 
 
+def rethreaded(
+    experience: Experience | None,
+    phase: str,
+    subject: Subject,
+    terms: tuple[Term, ...],
+    sigma: float,
+    floor_s: float,
+    *,
+    usual_count: int,
+    count: int,
+) -> tuple[tuple[Term, ...], float]:
+    """A phase's terms and log standard deviation with another number of threads, as far as sweeps here tell."""
+    factor = experience.on_threads(phase, subject, usual_count, count) if experience else None
+    if factor is None:
+        return terms, sigma
+    predicted_s = sum(term.time_s for term in terms)
+    time_s = max(predicted_s * factor.time_factor, min(predicted_s, floor_s))
+    sweeps = "1 sweep" if factor.count == 1 else f"{factor.count} sweeps"
+    term = Term(
+        name=f"{phase}.threads",
+        device_id=terms[0].device_id,
+        time_s=time_s - predicted_s,
+        bound=Bound.OVERHEAD,
+        basis=Basis.MEASURED,
+        note=f"time x {factor.time_factor:.3f} with {count} rather than {usual_count} threads, from {sweeps} here",
+    )
+    return (*terms, term), math.hypot(sigma, factor.sigma)
+
+
 def _term(phase: str, device_id: str, added_s: float, correction: Correction) -> Term:
     """A correction as a line of an estimate's working; it takes time away where models ran faster here."""
     validations = "1 validation" if correction.count == 1 else f"{correction.count} validations"
@@ -235,7 +284,10 @@ def _term(phase: str, device_id: str, added_s: float, correction: Correction) ->
 
 
 def learn(
-    records: Iterable[ValidationRecord], provenance: Mapping[str, str], sigmas: Mapping[str, float]
+    records: Iterable[ValidationRecord],
+    provenance: Mapping[str, str],
+    sigmas: Mapping[str, float],
+    threads_count: int | None = None,
 ) -> Experience | None:
     """Experience from a machine's validations, oldest first; None if none of them counts.
 
@@ -243,20 +295,28 @@ def learn(
         records: validations on this machine and engine build.
         provenance: where this machine's rates come from; records predicted from others do not count.
         sigmas: log standard deviation of this machine's uncorrected predictions, by phase.
+        threads_count: the number of threads those hold for; validations with another only tell by their sweeps.
     """
+    sweeps: list[Sweep[Subject]] = []
     found: dict[str, list[Residual]] = {phase: [] for phase in PHASES}
     for record in records:
         if not _counts(record, provenance):
             continue
         terms = [term for term in record.estimate.terms if not is_experience(term)]
-        subject = subject_of(record.estimate.model_id, record.estimate.quant_id, record.estimate.workload, terms)
+        made = record.estimate
+        how = made.deployment
+        subject = subject_of(made.model_id, made.quant_id, made.workload, terms, how.flash_attention)
+        if record.threads:
+            sweeps.append(sweep_of(subject, record.threads))
+        if None not in (how.threads_count, threads_count) and how.threads_count != threads_count:
+            continue
         for phase in PHASES:
             residual = _residual(record, phase, subject, terms)
             if residual is not None:
                 found[phase].append(residual)
     solved = {phase: solve(residuals, sigmas[phase]) for phase, residuals in found.items()}
     known = {phase: experience for phase, experience in solved.items() if experience is not None}
-    return Experience(phases=known) if known else None
+    return Experience(phases=known, sweeps=tuple(sweeps)) if known or sweeps else None
 
 
 def _counts(record: ValidationRecord, provenance: Mapping[str, str]) -> bool:

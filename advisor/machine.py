@@ -62,6 +62,12 @@ class Machine:
         return {key: text for key, text in (sources | calibration).items() if text}
 
     @property
+    def usual_threads_count(self) -> int | None:
+        """The number of threads that its processor's rates hold for."""
+        host = self.devices[-1]
+        return host.rates.threads_count if host.device_id == CPU_DEVICE_ID else None
+
+    @property
     def sigmas(self) -> dict[str, float]:
         """Log standard deviation of its predictions on its first device, by phase."""
         rates = self.devices[0].rates

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from advisor.errors import BadRequestError
 from advisor.machine import CPU_DEVICE_ID, Machine
 from advisor.memory.kv_cache import LLAMA_CPP
-from advisor.types import ComparedSetting, Deployment, Estimate, Workload
+from advisor.types import ComparedSetting, Deployment, Estimate, EstimateWarning, Workload
 from catalog.types import ArtifactSpec, ModelSpec
 
 #: Micro-batches worth comparing; the engine's own is 512.
@@ -161,7 +161,10 @@ def _is_better(option: Estimate, best: Estimate) -> bool:
 def _name(made: Estimate) -> str:
     how = made.deployment
     parts = [f"micro-batch {how.ubatch_tokens}", "mapped file" if how.mmap else "no mapped file"]
-    return ", ".join([*parts, *([] if how.flash_attention else ["no flash attention (only its memory is told apart)"])])
+    if not how.flash_attention:
+        unknown = EstimateWarning.PLAIN_ATTENTION_NOT_MEASURED in made.warnings
+        parts.append("no flash attention" + (" (only its memory is told apart)" if unknown else ""))
+    return ", ".join(parts)
 
 
 def _row(name: str, made: Estimate, chosen: bool) -> ComparedSetting:

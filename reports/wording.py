@@ -12,6 +12,14 @@ ESTIMATE_WARNINGS: dict[str, str] = {
     EstimateWarning.CALIBRATION_POLLUTED: "Calibrated while other programs were busy; real speed may be higher.",
     EstimateWarning.NO_ENGINE: "No engine on this machine can load it, so the speed is unproven here.",
     EstimateWarning.UNKNOWN_CHIP_RATES: "The chip's peak rates are unknown; the speed rests on assumptions.",
+    EstimateWarning.THREADS_NOT_MEASURED: (
+        "This number of threads was not measured here: speeds are those of the usual number. "
+        "advisor validate times several."
+    ),
+    EstimateWarning.PLAIN_ATTENTION_NOT_MEASURED: (
+        "Speed without flash attention was not measured here: shown is that with it. "
+        "advisor validate --flash-attention off measures it."
+    ),
 }
 
 SCAN_WARNINGS: dict[str, str] = {
@@ -104,6 +112,7 @@ PARTS = {
     "attention": "Attention",
     "state": "Recurrent state",
     "experience": "Seen in validations here",
+    "threads": "Another number of threads",
     "overhead": "Engine overhead",
     "link": "Transfers between devices",
     "spill": "Fetching what does not fit",

@@ -94,7 +94,7 @@ def with_experience(machine: Machine) -> Machine:
         return machine
     version = engine_version() if machine.engine_id == "llama.cpp" else None
     ours = [record for record in records if version is None or record.engine.version == version]
-    return replace(machine, experience=learn(ours, machine.provenance, machine.sigmas))
+    return replace(machine, experience=learn(ours, machine.provenance, machine.sigmas, machine.usual_threads_count))
 
 
 def _machine(

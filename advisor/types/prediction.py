@@ -61,6 +61,8 @@ class EstimateWarning(StrEnum):
     CALIBRATION_POLLUTED = "calibration_polluted"
     NO_ENGINE = "no_engine"
     UNKNOWN_CHIP_RATES = "unknown_chip_rates"
+    THREADS_NOT_MEASURED = "threads_not_measured"
+    PLAIN_ATTENTION_NOT_MEASURED = "plain_attention_not_measured"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,7 +14,15 @@ from advisor import roofline
 from advisor.estimate import estimate
 from advisor.experience import correlation, is_experience, learn, subject_of
 from advisor.predict import base_deployment
-from advisor.types import EngineBuild, Observed, ValidationRecord, ValidationStatus, Workload
+from advisor.types import (
+    EngineBuild,
+    EstimateWarning,
+    Observed,
+    ThreadsSpeed,
+    ValidationRecord,
+    ValidationStatus,
+    Workload,
+)
 from catalog.load import load_catalog
 from catalog.weights import weigh
 
@@ -172,3 +180,85 @@ def test_likeness_is_symmetric_and_greatest_with_oneself(one, other):
     a, b = (subject_of(*subject, WORKLOAD, predict(subject).terms) for subject in (one, other))
     assert correlation(a, b) == pytest.approx(correlation(b, a))
     assert correlation(a, b) <= correlation(a, a) == pytest.approx(1.0)
+
+
+# Threads and attention ------------------------------------------------------------------------
+
+
+def usual_count():
+    return machine().usual_threads_count
+
+
+def swept(subject, slowdown, count, **changes):
+    """A validation whose model took so much longer with another number of threads."""
+    rates = ((usual_count(), 1.0), (count, 1.0 / slowdown))
+    sweep = tuple(
+        ThreadsSpeed(threads_count=n, prefill_tokens_per_s=100.0 * rate, decode_tokens_per_s=10.0 * rate)
+        for n, rate in sorted(rates)
+    )
+    return validated(subject, 1.0, threads=sweep, **changes)
+
+
+def learnt(*records):
+    taught = learn(records, machine().provenance, machine().sigmas, usual_count())
+    return replace(machine(), experience=taught)
+
+
+def with_settings(subject, on, **changes):
+    model = load_catalog().models[subject[0]]
+    deployment = replace(predict(subject).deployment, **changes)
+    return estimate(model, weigh(model, subject[1]), on, WORKLOAD, deployment)
+
+
+@PROFILE
+@given(subjects, st.floats(1.05, 4.0))
+def test_a_sweep_gives_its_ratio_to_its_own_model_and_leaves_the_usual_number_alone(subject, slowdown):
+    on = learnt(swept(subject, slowdown, 1))
+    assert with_settings(subject, on, threads_count=usual_count()) == predict(subject, on)
+    slower = with_settings(subject, on, threads_count=1)
+    ratio = predict(subject, on).decode_tokens_per_s.mid / slower.decode_tokens_per_s.mid
+    assert ratio == pytest.approx(slowdown)
+    assert EstimateWarning.THREADS_NOT_MEASURED not in slower.warnings
+    assert any("from 1 sweep here" in (term.note or "") for term in slower.terms)
+    assert width(slower.decode_tokens_per_s) > width(predict(subject, on).decode_tokens_per_s)
+
+
+def test_a_like_models_sweep_counts_for_more_than_an_unlike_ones():
+    on = learnt(swept(QWEN, 3.0, 1), swept(UNLIKE, 1.5, 1))
+    ratio = predict(LIKE, on).decode_tokens_per_s.mid / with_settings(LIKE, on, threads_count=1).decode_tokens_per_s.mid
+    assert 2.5 < ratio < 3.0
+
+
+def test_between_swept_numbers_is_interpolated_and_beyond_them_nothing_is_said():
+    usual = usual_count()
+    on = learnt(swept(QWEN, 3.0, 1))
+    between = with_settings(QWEN, on, threads_count=max(2, usual // 2))
+    usual_speed = predict(QWEN, on).decode_tokens_per_s.mid
+    assert usual_speed / 3.0 < between.decode_tokens_per_s.mid < usual_speed
+    beyond = with_settings(QWEN, on, threads_count=4 * usual)
+    assert beyond.decode_tokens_per_s == predict(QWEN, on).decode_tokens_per_s
+    assert EstimateWarning.THREADS_NOT_MEASURED in beyond.warnings
+
+
+def test_another_number_of_threads_that_was_never_timed_says_so():
+    made = with_settings(QWEN, machine(), threads_count=1)
+    assert made.decode_tokens_per_s == predict(QWEN).decode_tokens_per_s
+    assert EstimateWarning.THREADS_NOT_MEASURED in made.warnings
+    assert EstimateWarning.THREADS_NOT_MEASURED not in predict(QWEN).warnings
+
+
+def test_a_validation_with_other_threads_does_not_slow_predictions_with_the_usual_number():
+    record = validated(QWEN, 2.0)
+    made = replace(record.estimate, deployment=replace(record.estimate.deployment, threads_count=1))
+    assert learnt(replace(record, estimate=made)).experience is None
+
+
+def test_a_validation_without_flash_attention_is_told_apart():
+    record = validated(QWEN, 1.25)
+    plain = replace(record.estimate, deployment=replace(record.estimate.deployment, flash_attention=False))
+    on = learnt(*[replace(record, estimate=plain)] * 3, *[validated(QWEN, 1.0)] * 3)
+    without, with_it = with_settings(QWEN, on, flash_attention=False), predict(QWEN, on)
+    assert without.decode_tokens_per_s.mid < 0.93 * with_it.decode_tokens_per_s.mid
+    assert EstimateWarning.PLAIN_ATTENTION_NOT_MEASURED not in without.warnings
+    unknown = with_settings(QWEN, machine(), flash_attention=False)
+    assert EstimateWarning.PLAIN_ATTENTION_NOT_MEASURED in unknown.warnings

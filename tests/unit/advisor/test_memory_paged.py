@@ -179,9 +179,8 @@ def test_vllm_is_told_the_batch_that_its_memory_is_planned_for(catalog):
         Workload(context_tokens=4096),
         settings=LoadSettings(batch_tokens=4096),
     )
-    argv = launch.command(
-        model, replace(made, engine_id="vllm", deployment=replace(made.deployment, engine_id="vllm"))
-    ).argv
+    paged = replace(made, engine_id="vllm", deployment=replace(made.deployment, engine_id="vllm"))
+    argv = launch.command(model, paged).argv
     assert argv[argv.index("--max-num-batched-tokens") + 1] == "4096"
 
 
