@@ -5,7 +5,7 @@ spreads were chosen by errors on chips and models left out, never by the fit its
 were tried for each.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -152,7 +152,7 @@ class PhaseFit:
 
 
 #: How many chips of other stacks a stack's own residuals are pooled with.
-_POOLED_CHIPS_COUNT = 3.0
+_POOLED_CHIPS_COUNT = 1.0
 _WITHIN = 0.8
 _Z_WITHIN = 1.2816
 
@@ -163,21 +163,28 @@ def spread_of_residuals(
     """Log standard deviation that makes 80 % intervals hold the residuals, by stack and over all ("*").
 
     A stack seen on few chips borrows from all others: logarithms are pooled with `_POOLED_CHIPS_COUNT`
-    chips' worth of the overall figure.
+    chips' worth of the overall figure. The share of residuals that must be held grows by one part in the number of
+    chips, as a further chip's must be too (split conformal prediction: Vovk, Gammerman and Shafer, "Algorithmic
+    Learning in a Random World", 2005).
     """
     misses = np.abs(residuals)
-    overall = weighted_quantile(misses, weights, _WITHIN) / _Z_WITHIN
+    overall = weighted_quantile(misses, weights, held_share({sample.chip for sample in samples})) / _Z_WITHIN
     sigmas = {"*": overall}
     stacks = np.array([sample.traits.stack for sample in samples])
     for stack in sorted(set(stacks)):
         own = stacks == stack
         if own.sum() < least_rows:
             continue
-        chips = len({sample.chip for sample in samples if sample.traits.stack == stack})
-        sigma = weighted_quantile(misses[own], weights[own], _WITHIN) / _Z_WITHIN
+        seen = {sample.chip for sample in samples if sample.traits.stack == stack}
+        chips, sigma = len(seen), weighted_quantile(misses[own], weights[own], held_share(seen)) / _Z_WITHIN
         pooled = (chips * np.log(sigma) + _POOLED_CHIPS_COUNT * np.log(overall)) / (chips + _POOLED_CHIPS_COUNT)
         sigmas[stack] = float(np.exp(pooled))
     return sigmas
+
+
+def held_share(chips: Collection[str]) -> float:
+    """Share of the residuals on some chips that an interval must hold for four in five of further ones."""
+    return min(1.0, _WITHIN * (1.0 + 1.0 / len(chips)))
 
 
 def weighted_quantile(values: Floats, weights: Floats, share: float) -> float:

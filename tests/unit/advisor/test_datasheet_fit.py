@@ -3,7 +3,14 @@
 import numpy as np
 import pytest
 
-from advisor.datasheets.datasheet_fit import PhaseFit, Sample, spread_of, spread_of_residuals, weighted_quantile
+from advisor.datasheets.datasheet_fit import (
+    PhaseFit,
+    Sample,
+    held_share,
+    spread_of,
+    spread_of_residuals,
+    weighted_quantile,
+)
 from advisor.datasheets.posynomial import Design, Monomial, fit
 from advisor.datasheets.published import parse_row, price_row
 from advisor.datasheets.traits import traits_of
@@ -132,11 +139,15 @@ def test_rows_of_a_sweep_share_their_weight(samples):
     assert doubled.weights[1] == 1.0
 
 
-def test_spread_of_residuals_holds_four_in_five(samples):
+def test_few_chips_must_be_held_more_often():
+    assert held_share(["a", "b", "c"]) == 1.0
+    assert held_share([str(number) for number in range(16)]) == pytest.approx(0.85)
+
+
+def test_spread_of_residuals_on_three_chips_holds_them_all(samples):
     generator = np.random.default_rng(1)
     many = [samples[index % len(samples)] for index in range(900)]
     residuals = generator.normal(0.0, 0.1, 900)
     sigmas = spread_of_residuals(many, residuals, np.ones(900))
-    assert sigmas["*"] == pytest.approx(0.1, rel=0.1)
-    assert sigmas["cuda"] == pytest.approx(0.1, rel=0.1)
-    assert np.mean(np.abs(residuals) <= 1.2816 * sigmas["cuda"]) == pytest.approx(0.8, abs=0.02)
+    assert 1.2816 * sigmas["*"] == pytest.approx(np.abs(residuals).max())
+    assert sigmas["cuda"] == pytest.approx(sigmas["*"])
