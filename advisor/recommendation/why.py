@@ -116,7 +116,9 @@ def _refused(case: _Case, rejection: Rejection) -> Why:
     """A rule or the memory excludes it: what would let it in."""
     changes = tuple(_mending(case, None))
     if not changes and rejection.fix:
-        changes = (Change(kind="model", option=rejection.fix, effect="it could then be looked at"),)
+        instead = rejection.fix.startswith("run ")
+        effect = "it is ranked in its place" if instead else "it could then be looked at"
+        changes = (Change(kind="model", option=rejection.fix, effect=effect),)
     return _why(case, None, f"not ranked: {rejection.reason}", lost_on=(rejection.reason,), changes=changes)
 
 
