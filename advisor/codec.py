@@ -129,10 +129,11 @@ def _finite(text: str) -> float:
 def loads(text: str, *, where: str = "document", kind: str | None = None) -> Any:
     """Read a document from JSON text; see `from_mapping` for errors.
 
-    NaN and infinities, which Python's reader would accept, are no JSON and are refused.
+    NaN and infinities, which Python's reader would accept, are no JSON and are refused. A byte order mark,
+    which some shells write before what they redirect, is no part of the text.
     """
     try:
-        mapping = json.loads(text, parse_float=_finite, parse_constant=_finite)
+        mapping = json.loads(text.removeprefix("\ufeff"), parse_float=_finite, parse_constant=_finite)
     except (ValueError, RecursionError) as error:
         reason = str(error).splitlines()[0][:120]
         raise DocumentError(f"{where}: not valid JSON ({reason}); the file may be truncated, record it again") from None
