@@ -7,6 +7,7 @@ module is imported only when it is run; its one-line help stands here.
 import atexit
 import gc
 import importlib
+import io
 import os
 import sys
 
@@ -87,6 +88,13 @@ def _one_line(error: object) -> str:
     return text or type(error).__name__
 
 
+def _print_what_the_locale_can() -> None:
+    """Under a locale that knows few characters, a dash or a bar is printed as ``?`` instead of ending the command."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper) and stream.errors in ("strict", "surrogateescape"):
+            stream.reconfigure(errors="replace")
+
+
 def known_errors() -> tuple[type[Exception], ...]:
     """The root errors of our packages, as far as their modules were imported by the command that ran."""
     names = (
@@ -104,8 +112,12 @@ def main(args: list[str] | None = None) -> None:
     """Run a command; every error leaves one line on stderr and the contract's exit code."""
     gc.set_threshold(_COLLECT_EVERY)
     atexit.register(gc.freeze)  # what is left then goes with the process: looking through it first took a tenth of it
+    _print_what_the_locale_can()
     try:
         code = advisor.main(args=args, prog_name="advisor", standalone_mode=False)
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message(), err=True)
+        sys.exit(error.exit_code)
     except click.UsageError as error:
         click.echo(f"advisor: {_one_line(error.format_message())}", err=True)
         sys.exit(2)

@@ -32,6 +32,21 @@ def test_every_command_of_the_table_exists_and_explains_itself():
         assert "\\b" not in result.output, f"{name}: click's mark for verbatim lines is shown to the reader"
 
 
+@pytest.mark.parametrize("words", [(), ("catalog",), ("fleet",)])
+def test_a_group_alone_shows_its_help_line_by_line(words):
+    done = run(*words)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "\nCommands:\n" in done.stderr
+
+
+def test_a_locale_of_few_characters_ends_no_command(tmp_path):
+    few = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "PYTHONIOENCODING": "ascii:strict"}
+    done = run("estimate", "qwen3-8b", "--hardware", "rtx 4090", ADVISOR_HOME=str(tmp_path), **few)
+    assert done.returncode == 0, done.stderr
+    assert "tok/s" in done.stdout
+    assert done.stdout.isascii()
+
+
 def test_help_lists_the_commands():
     done = run("--help")
     assert done.returncode == 0
