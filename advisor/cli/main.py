@@ -95,6 +95,11 @@ def _print_what_the_locale_can() -> None:
             stream.reconfigure(errors="replace")
 
 
+def _drop_what_is_left_to_print() -> None:
+    """Keep Python from complaining at shutdown about output that nobody takes."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def known_errors() -> tuple[type[Exception], ...]:
     """The root errors of our packages, as far as their modules were imported by the command that ran."""
     names = (
@@ -129,8 +134,16 @@ def main(args: list[str] | None = None) -> None:
         sys.exit(EXIT_INTERRUPTED)
     except BrokenPipeError:
         # the reader (head, less) went away: not an error; keep Python from complaining at shutdown
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_what_is_left_to_print()
         sys.exit(0)
+    except OSError as error:
+        # a full disk, a folder that was taken away: where no command has better words for it
+        if os.environ.get("ADVISOR_DEBUG"):
+            raise
+        where = f"{error.filename}: " if error.filename else ""
+        click.echo(f"advisor: {_one_line(f'{where}{error.strerror or error}')}; mend that and run it again", err=True)
+        _drop_what_is_left_to_print()
+        sys.exit(EXIT_FAILED)
     except Exception as error:
         if os.environ.get("ADVISOR_DEBUG") or not isinstance(error, known_errors()):
             raise

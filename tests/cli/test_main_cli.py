@@ -1,7 +1,9 @@
 """The command group: help, typos, errors in one line, exit codes."""
 
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -11,8 +13,6 @@ from advisor.errors import AdvisorError, BadRequestError, NothingFitsError
 
 
 def run(*args, **env):
-    import os
-
     return subprocess.run(
         [sys.executable, "-m", "advisor", *args],
         capture_output=True,
@@ -118,6 +118,24 @@ def test_errors_have_the_contracts_exit_codes(monkeypatch, capsys, error, code):
         cli.main([])
     assert caught.value.code == code
     assert capsys.readouterr().err == f"advisor: {error}\n"
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
+@pytest.mark.parametrize("form", [(), ("--json",)])
+def test_a_full_disk_is_one_line(tmp_path, form):
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "advisor", "estimate", "qwen3-8b", "--hardware", "rtx 4090", *form],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "ADVISOR_HOME": str(tmp_path)},
+            timeout=120,
+            check=False,
+        )
+    assert done.returncode == 1
+    assert len(done.stderr.strip().splitlines()) == 1, done.stderr
+    assert "No space left on device" in done.stderr
 
 
 def test_ctrl_c_says_that_nothing_was_half_written(monkeypatch, capsys):
