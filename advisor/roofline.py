@@ -5,23 +5,24 @@ predicts, explains itself line by line, and is fitted by linear least squares (`
 on this machine, the data-sheet fit on published runs)::
 
     decode  = Σ_type bytes·s_per_byte + flop·s_per_flop + dots·s_per_dot
-              + KV bytes·s_per_kv_byte + attention flop·s_per_flop + deep attention flop·s_per_flop
+              + KV bytes·s_per_kv_byte + attention flop·s_per_flop
               + state bytes·s_per_byte + layers·s_per_layer + MoE layers·s_per_moe_layer
               + operations·s_per_operation + s_per_token
     prefill = Σ_type [flop·s_per_flop·(1 + half/rows) + passes·bytes·s_per_byte + expert dots·s_per_dot]
-              + attention flop·s_per_flop + deep attention flop·s_per_flop + scores·s_per_score
+              + attention flop·s_per_flop + scores·s_per_score
               + state flop·s_per_flop + activations·s_per_activation
               + passes·(layers·s_per_layer + MoE layers·s_per_moe_layer)
 
-No term may beat the roof: its bytes over the memory bandwidth, its flop over the peak rate
+Where attention was timed, its flop are priced by the shape of heads most like the model's, near and far
+back apart. No term may beat the roof: its bytes over the memory bandwidth, its flop over the peak rate
 (Williams, Waterman and Patterson, "Roofline", 2009).
 """
 
 import math
 from collections.abc import Mapping
 
-from advisor.types import Bound, Rates, Term
-from advisor.work import WeightWork, Work
+from advisor.types import AttentionRates, Bound, Rates, Term
+from advisor.work import HeadShape, WeightWork, Work
 from catalog.types import Role
 
 ANY_TYPE = "*"
@@ -30,6 +31,8 @@ OUTPUT = "output:"
 REPACKED = "repacked"
 #: However small a model, it is not taken to run from cache alone: what it shares the cache with is unknown.
 _LEAST_MISSED_FRAC = 0.5
+_VECTOR_STEP = 64  # halves that llama.cpp's dot product takes at once with AVX-512; the most of any instruction set
+_OTHER_KERNEL = 16.0  # unlikeness, more than any other difference
 
 _KEY_PREFIXES = {Role.EXPERT: EXPERTS, Role.OUTPUT: OUTPUT}
 _PARTS = {
@@ -68,15 +71,33 @@ def _prefill_rate(rates: Rates, weight: WeightWork) -> float:
     return _rate(rates.prefill_s_per_flop, weight, {Role.EXPERT: rates.prefill_moe_factor})
 
 
-def _dot_rate(rates: Rates, weight: WeightWork) -> float:
-    """Seconds to set up and sum a row's product with a token: kernels that take several rows at once share it."""
-    return rates.decode_s_per_dot.get(REPACKED if weight.tensor_type in rates.repacked_types else ANY_TYPE, 0.0)
+def _by_kernel(by_kernel: Mapping[str, float], rates: Rates, weight: WeightWork) -> float:
+    """Coefficient of the kernels that take several rows at once, or of those that take one."""
+    return by_kernel.get(REPACKED if weight.tensor_type in rates.repacked_types else ANY_TYPE, 0.0)
 
 
-def _fetch_rate(rates: Rates, weight: WeightWork) -> float:
-    """Seconds per byte to fetch and unpack an expert for a micro-batch, however few tokens wake it."""
-    by_type = rates.expert_s_per_byte
-    return by_type.get(weight.tensor_type, by_type.get(ANY_TYPE, 0.0))
+def _in_steps(head_dim: int) -> bool:
+    return head_dim % _VECTOR_STEP == 0
+
+
+def nearest_attention(rates: Rates, shape: HeadShape | None) -> AttentionRates | None:
+    """The timed attention whose heads are most like these; their length counts double.
+
+    Kernels differ by it, and by how far apart the rows of one head lie in the cache. Heads that are not whole steps
+    of a vector kernel long end in a slow loop: only such are alike (Phi 3's 96 values cost 10 times 128).
+    """
+    if shape is None or not rates.attention:
+        return None
+
+    def unlike(timed: AttentionRates) -> float:
+        return (
+            2.0 * abs(math.log2(timed.head_dim / shape.head_dim))
+            + abs(math.log2(timed.kv_heads_count / shape.kv_heads_count))
+            + abs(math.log2(timed.queries_per_kv_head / shape.queries_per_kv_head))
+            + _OTHER_KERNEL * (_in_steps(timed.head_dim) != _in_steps(shape.head_dim))
+        )
+
+    return min(rates.attention, key=unlike)
 
 
 def knows_type(rates: Rates, tensor_type: str) -> bool:
@@ -111,15 +132,16 @@ def _weights_name(phase: str, weight: WeightWork) -> str:
 
 def _missed_frac(work: Work, rates: Rates) -> float:
     """Share of the weights that a token must fetch from memory because the cache does not hold them."""
-    weight_bytes = work.weight_bytes
-    return max(_LEAST_MISSED_FRAC, 1.0 - rates.cached_bytes / weight_bytes) if weight_bytes else 1.0
+    held_bytes = work.held_bytes
+    return max(_LEAST_MISSED_FRAC, 1.0 - rates.cached_bytes / held_bytes) if held_bytes else 1.0
 
 
 def _decode_weights(work: Work, rates: Rates, weight: WeightWork) -> Term:
     missed_bytes = weight.bytes * _missed_frac(work, rates)
     memory_s = max(missed_bytes * _decode_rate(rates, weight), _memory_floor_s(rates, missed_bytes))
     first_token_flop = weight.flop / work.tokens_count
-    compute_s = first_token_flop * rates.decode_s_per_flop + weight.dots_count * _dot_rate(rates, weight)
+    compute_s = first_token_flop * rates.decode_s_per_flop
+    compute_s += weight.dots_count * _by_kernel(rates.decode_s_per_dot, rates, weight)
     time_s = memory_s + compute_s
     if work.tokens_count > 1:
         time_s = compute_s + _batched_s(work, rates, weight, memory_s)
@@ -145,13 +167,31 @@ def _batched_s(work: Work, rates: Rates, weight: WeightWork, memory_s: float) ->
     return min(vector_s, math.hypot(memory_s, weight.flop * per_flop * fill))
 
 
+def _near_flop(work: Work) -> float:
+    return max(0.0, work.attention_flop - work.deep_attention_flop)
+
+
+def _decode_attention_s(work: Work, rates: Rates) -> float:
+    timed = nearest_attention(rates, work.head_shape)
+    if timed is None:
+        return work.kv_bytes * rates.kv_s_per_byte + work.attention_flop * rates.decode_attention_s_per_flop
+    deep_s = work.deep_attention_flop * timed.deep_decode_s_per_flop
+    return _near_flop(work) * timed.decode_s_per_flop + deep_s
+
+
+def _prefill_attention_s(work: Work, rates: Rates) -> float:
+    timed = nearest_attention(rates, work.head_shape)
+    if timed is None:
+        return work.attention_flop * rates.attention_s_per_flop + work.scores_count * rates.attention_s_per_score
+    deep_s = work.deep_attention_flop * timed.deep_prefill_s_per_flop
+    return _near_flop(work) * timed.prefill_s_per_flop + deep_s
+
+
 def price_decode(work: Work, rates: Rates) -> tuple[Term, ...]:
     """Terms of one decoded token (for each user of the batch)."""
     terms = [_decode_weights(work, rates, weight) for weight in work.weights]
     if work.kv_bytes:
-        time_s = work.kv_bytes * rates.kv_s_per_byte + work.attention_flop * rates.decode_attention_s_per_flop
-        time_s += work.deep_attention_flop * rates.deep_decode_attention_s_per_flop
-        time_s = max(time_s, _memory_floor_s(rates, work.kv_bytes))
+        time_s = max(_decode_attention_s(work, rates), _memory_floor_s(rates, work.kv_bytes))
         flop = work.attention_flop
         terms.append(_term(rates, "decode.kv", time_s, Bound.MEMORY, moved=work.kv_bytes, flop=flop))
     if work.state_bytes:
@@ -181,8 +221,8 @@ def _prefill_weights(work: Work, rates: Rates, weight: WeightWork) -> Term:
     fill = 1.0 + half_tokens / weight.rows_count
     compute_s = weight.flop * per_flop * fill
     if weight.role == Role.EXPERT:
-        compute_s += weight.dots_count * work.tokens_count * rates.expert_s_per_dot
-        compute_s += weight.bytes * work.passes_count * _fetch_rate(rates, weight)
+        compute_s += weight.dots_count * work.tokens_count * _by_kernel(rates.expert_s_per_dot, rates, weight)
+        compute_s += weight.bytes * work.passes_count * _by_kernel(rates.expert_s_per_byte, rates, weight)
     compute_s = max(compute_s, _compute_floor_s(rates, weight.flop))
     moved = weight.bytes * work.passes_count
     memory_s = _memory_floor_s(rates, moved)
@@ -197,9 +237,7 @@ def price_prefill(work: Work, rates: Rates) -> tuple[Term, ...]:
     """Terms of working through a whole prompt."""
     terms = [_prefill_weights(work, rates, weight) for weight in work.weights]
     if work.attention_flop:
-        time_s = work.attention_flop * rates.attention_s_per_flop + work.scores_count * rates.attention_s_per_score
-        time_s += work.deep_attention_flop * rates.deep_attention_s_per_flop
-        time_s = max(time_s, _compute_floor_s(rates, work.attention_flop))
+        time_s = max(_prefill_attention_s(work, rates), _compute_floor_s(rates, work.attention_flop))
         terms.append(_term(rates, "prefill.attention", time_s, Bound.COMPUTE, flop=work.attention_flop))
     if work.state_flop:
         time_s = max(work.state_flop * rates.state_s_per_flop, _compute_floor_s(rates, work.state_flop))

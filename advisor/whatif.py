@@ -21,13 +21,13 @@ from dataclasses import dataclass, replace
 from advisor.estimate import estimate
 from advisor.machine import CPU_DEVICE_ID, Machine
 from advisor.types import Estimate, MemoryPlan, Workload
-from advisor.work import busiest_depth_tokens
+from advisor.work import NEAR_TOKENS, busiest_depth_tokens
 from catalog.types import ArtifactSpec, ModelSpec
 
 CONTEXT_LADDER_TOKENS = (2048, 4096, 8192, 16384, 32768, 65536, 131072)
 PROMPT_LADDER_TOKENS = (128, 512, 1024, 2048, 4096, 8192, 16384, 32768, 65536, 131072)
 USERS_LADDER_COUNT = (1, 2, 4, 8)
-SHARES_COUNT = 5
+SHARES_COUNT = 6
 _DIGITS = 7
 _FARTHEST_DEPTH_TOKENS = 65536
 _BLOCK_TOKENS = 256  # the step in which `busiest_depth_tokens` grows
@@ -78,11 +78,12 @@ def depth_tokens(workload: Workload) -> float:
 def depth_shares(depth: float, window_tokens: float, threads_count: int | None) -> tuple[float, ...]:
     """What the time of a decoded token is linear in: 1, and the tokens read by each kind of layer.
 
-    Bytes grow with the tokens themselves, arithmetic with the tokens on a CPU's busiest thread.
+    Bytes grow with the tokens themselves, arithmetic with the tokens on a CPU's busiest thread; the last share are
+    tokens far back, whose price differs.
     """
     reach = min(depth, window_tokens)
     busiest, busiest_reach = (busiest_depth_tokens(tokens, threads_count) for tokens in (depth, reach))
-    return 1.0, depth, busiest, reach, busiest_reach
+    return 1.0, depth, busiest, reach, busiest_reach, max(0.0, depth - NEAR_TOKENS)
 
 
 def tabulate(
@@ -111,6 +112,7 @@ def tabulate(
         "users_count": users,
         "window_tokens": (float(window_tokens or 0),),
         "threads_count": (float(threads_count or 0),),
+        "near_tokens": (float(NEAR_TOKENS),),
     }
     asked = [evaluate(replace(workload, prompt_tokens=prompt)) for prompt in prompts]
     table["prefill_s"] = tuple(_rounded(made.first_token_s.mid) for made in asked)
@@ -151,6 +153,8 @@ def _depths(window_tokens: int | None, max_context_tokens: int | None) -> tuple[
     window = window_tokens or 0
     near = _BLOCK_TOKENS + 1
     wanted = {near, near + _BLOCK_TOKENS // 2, far // 2, far, far + _BLOCK_TOKENS // 2}
+    if far > NEAR_TOKENS:
+        wanted |= {NEAR_TOKENS // 2, NEAR_TOKENS}
     if 1 < window < far:
         wanted |= {window // 3, window // 2, window // 2 + 1, window, window + 1}
     return tuple(sorted(depth for depth in wanted if depth >= 1))

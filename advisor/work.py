@@ -6,8 +6,8 @@ those before it. This module counts bytes and flop; ``advisor.roofline`` turns t
 
 Counts follow the model as llama.cpp evaluates it: embeddings are looked up; logits, and the last
 layer's feed-forward, are computed for the last prompt token only (measured: leaving that out makes a
-two-layer twin look 1.6 times as fast per layer as a deep one); multi-head latent attention runs in its
-absorbed form.
+two-layer twin look 1.6 times as fast per layer as a deep one; models with gated-delta layers are the exception);
+multi-head latent attention runs in its absorbed form.
 """
 
 import math
@@ -29,8 +29,8 @@ _RECURRENT_OPERATIONS = {
     Mixer.LIGHTNING: 16,
 }
 _ROUTING_EXPONENT = 0.8
-#: How far back cached tokens lie in a core's own cache: those beyond are fetched anew for each block of queries.
-NEAR_TOKENS = 2048
+#: How far back cached tokens count as near; those beyond, out of a processor's caches, have a price of their own.
+NEAR_TOKENS = 4096
 _STATE_BYTES_PER_ELEMENT = 4  # recurrent states are kept in F32
 _CACHE_PADDING_CELLS = 256
 _FLOP_PER_STATE_ELEMENT = 6  # decay, outer-product update and read-out: a multiply and an add each
@@ -42,6 +42,7 @@ class WeightWork:
 
     ``rows_count`` is how many tokens share one sweep of a weight matrix; an expert sees only those that wake it.
     ``dots_count`` is how many rows of the matrices one token is multiplied with, each to be set up and summed.
+    ``held_bytes`` are all that are stored, of experts also those that sleep.
     """
 
     tensor_type: str
@@ -49,7 +50,17 @@ class WeightWork:
     bytes: float
     flop: float
     rows_count: float
+    held_bytes: float
     dots_count: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class HeadShape:
+    """What attention kernels are quick or slow by: the length of a head, and how many of them share how many caches."""
+
+    head_dim: int
+    kv_heads_count: int
+    queries_per_kv_head: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,11 +86,17 @@ class Work:
     passes_count: int
     routed_activations_count: float = 0.0  # of a prompt: values each routed expert takes in and works on
     deep_attention_flop: float = 0.0  # the part of attention_flop spent on tokens far back (`NEAR_TOKENS`)
+    head_shape: HeadShape | None = None
 
     @property
     def weight_bytes(self) -> float:
         """Bytes of weights moved in one sweep."""
         return sum(weight.bytes for weight in self.weights)
+
+    @property
+    def held_bytes(self) -> float:
+        """Bytes of weights stored, of experts also those that sleep."""
+        return sum(weight.held_bytes for weight in self.weights)
 
     @property
     def weight_flop(self) -> float:
@@ -144,6 +161,27 @@ def _full_pair_flop(geometry: Geometry) -> float:
     key_dim = geometry.global_head_dim or geometry.head_dim
     value_dim = geometry.global_head_dim or geometry.v_head_dim or geometry.head_dim
     return 2.0 * geometry.head_count * (key_dim + value_dim)
+
+
+@lru_cache(maxsize=4096)
+def head_shape(geometry: Geometry) -> HeadShape | None:
+    """The heads of the layers that see the whole context, else of the sliding ones; None without attention."""
+    mixers = set(geometry.mixers)
+    if Mixer.MLA in mixers:
+        latent_dim = (geometry.kv_lora_rank or 0) + (geometry.qk_rope_head_dim or 0)
+        return HeadShape(latent_dim, 1, float(geometry.head_count))
+    if mixers & {Mixer.FULL, Mixer.ATTENTION_MAMBA2, Mixer.COMPRESSED}:
+        kv_heads_count = geometry.global_kv_head_count or geometry.kv_head_count
+        head_dim = geometry.global_head_dim or geometry.head_dim
+        heads_count = geometry.head_count
+    elif Mixer.SLIDING in mixers:
+        kv_heads_count = geometry.swa_kv_head_count or geometry.kv_head_count
+        head_dim, heads_count = geometry.head_dim, geometry.swa_head_count or geometry.head_count
+    else:
+        return None
+    if not (head_dim and kv_heads_count):
+        return None
+    return HeadShape(head_dim, kv_heads_count, heads_count / kv_heads_count)
 
 
 def experts_touched_frac(geometry: Geometry, tokens_count: float) -> float:
@@ -229,9 +267,10 @@ def _output_only_frac(geometry: Geometry | None, role: Role) -> float:
         return 1.0
     if geometry is None or role not in (Role.FFN, Role.EXPERT):
         return 0.0
-    last_kind = geometry.ffns[-1]
+    if geometry.ffns[-1] == Ffn.NONE or Mixer.GATED_DELTA in geometry.mixers:
+        return 0.0
     layers = moe_layers_count(geometry) if role == Role.EXPERT else geometry.layers_count
-    return 1.0 / layers if layers and last_kind != Ffn.NONE else 0.0
+    return 1.0 / layers if layers else 0.0
 
 
 def row_dim(geometry: Geometry | None, role: Role) -> float | None:
@@ -277,6 +316,7 @@ def _weight_work(
                 bytes=group.weight_bytes * moved * held_frac,
                 flop=2.0 * group.params_count * group.used_frac * rows * held_frac,
                 rows_count=tokens_per_pass * group.used_frac / moved,
+                held_bytes=group.weight_bytes * held_frac,
                 dots_count=group.params_count * group.used_frac * held_frac / row if row else 0.0,
             )
         )
@@ -344,6 +384,7 @@ def decode_work(
             + shape.sliding_flop * busiest_depth_tokens(reach, threads_count)
         ),
         deep_attention_flop=held * shape.full_flop * max(0.0, depth_tokens - NEAR_TOKENS),
+        head_shape=head_shape(geometry),
         scores_count=(shape.full_heads_count * depth_tokens + shape.sliding_heads_count * reach) * held,
         state_bytes=2.0 * _STATE_BYTES_PER_ELEMENT * state,
         state_flop=_FLOP_PER_STATE_ELEMENT * state,
@@ -399,6 +440,7 @@ def prefill_work(
         step,
         attention_flop=(shape.full_flop * full_pairs + shape.sliding_flop * near_pairs) * share.layers_frac,
         deep_attention_flop=shape.full_flop * _deep_pairs(prompt_tokens, depth_tokens) * share.layers_frac,
+        head_shape=head_shape(geometry),
         scores_count=(shape.full_heads_count * full_pairs + shape.sliding_heads_count * near_pairs) * share.layers_frac,
         state_bytes=2.0 * _STATE_BYTES_PER_ELEMENT * state * passes_count,
         state_flop=_FLOP_PER_STATE_ELEMENT * state * prompt_tokens,

@@ -9,22 +9,21 @@ recovers. Pure: the timing itself is ``advisor.calibration.rehearse``.
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
 from statistics import median
 from typing import Any
 
 from advisor import roofline
-from advisor.calibration.experiments import Experiment, Timing, work_of
+from advisor.calibration.experiments import ATTENTION, Experiment, Timing, work_of
 from advisor.roofline import ANY_TYPE
-from advisor.types import Basis, Rates
+from advisor.types import AttentionRates, Basis, Rates
 from advisor.work import Work
 from catalog.ggml_types import TYPES
 from catalog.types import Role
 
-#: What the cost model leaves unexplained on shapes it has not seen, beside the noise of the samples:
-#: with it, 80 % of the rows of one ``accuracy --local`` run, the one it was set from, lay in their intervals.
-_DECODE_MODEL_SIGMA = 0.060
-_PREFILL_MODEL_SIGMA = 0.085
+#: What the cost model leaves unexplained on shapes that no calibration times, beside the noise of the samples: with
+#: it, 80 % of 58 speeds of 23 shapes in three runs, the ones it was set from, lay in their intervals.
+_DECODE_MODEL_SIGMA = 0.083
+_PREFILL_MODEL_SIGMA = 0.075
 #: Types that no twin is made of, or that time ran out for, and the timed type whose unpacking is most like theirs:
 #: the same seconds per weight while decoding, and per flop in a prompt. Their intervals are wider.
 _RELATIVES = {
@@ -54,6 +53,7 @@ _RELATIVES = {
     "Q2_K": "Q3_K",
     "Q3_K": "Q5_K",
 }
+_DEPTHS_COUNT = 3  # at which attention twins are timed
 _HALF_TOKENS_OPTIONS = (0.0, 2.0, 4.0, 8.0, 12.0, 16.0, 24.0, 32.0, 48.0, 64.0)
 _CACHED_BYTES_OPTIONS = tuple(size * 2.0 * 1024**2 for size in range(17))
 
@@ -64,37 +64,32 @@ class Observation:
 
     experiment_id: str
     phase: str
+    depth_tokens: int
     work: Work
     time_s: float
     spread_frac: float
 
 
-def typical_s(seconds: Sequence[float]) -> float:
-    """The best tenth of many repeats, the best of fewer than ten.
-
-    Disturbances only ever add time, so the machine left alone is near the best repeat; the very best of
-    hundreds of tokens is luck. Over the runs this was tried on, unseen shapes were predicted better from the
-    best tenth than from the best, the best quarter or the median.
-    """
-    return sorted(seconds)[len(seconds) // 10]
-
-
 def observe(
     experiment: Experiment, timing: Timing, seconds: Sequence[float], *, threads_count: int | None = None
 ) -> Observation:
-    """What several repeats come to (`typical_s`), and how far they spread (half the 10-90 % range over the middle).
+    """The middle of several repeats, and how far they spread (half the 10-90 % range over the middle).
+
+    Not the best: a twin's windows are short and slip between disturbances that a real prompt of some seconds
+    averages over. From the best tenth, the middle of what 23 unseen shapes took was predicted 6-10 % too fast when
+    decoding and 7-15 % in prompts; from the middle 0-5 %.
 
     ``threads_count`` is given where a CPU's threads did the work.
     """
     ordered = sorted(seconds)
     tenth = len(ordered) // 10
-    middle = median(ordered)
     return Observation(
         experiment_id=experiment.experiment_id,
         phase=timing.phase,
+        depth_tokens=timing.depth_tokens,
         work=work_of(experiment, timing, threads_count=threads_count),
-        time_s=typical_s(ordered),
-        spread_frac=(ordered[-1 - tenth] - ordered[tenth]) / (2.0 * middle),
+        time_s=median(ordered),
+        spread_frac=(ordered[-1 - tenth] - ordered[tenth]) / (2.0 * median(ordered)),
     )
 
 
@@ -138,28 +133,41 @@ class _Coefficient:
         changed: Any = {**mapping, self.tensor_type: value}
         return replace(rates, **{self.field: changed})
 
+    def least(self, rates: Rates) -> float:
+        """What it cannot be below: an expert's arithmetic is no faster than that of other weights of its type."""
+        kind = self.tensor_type or ""
+        if self.field != "prefill_s_per_flop" or not kind.startswith(roofline.EXPERTS):
+            return 0.0
+        return rates.prefill_s_per_flop.get(kind.removeprefix(roofline.EXPERTS), 0.0)
+
 
 def _solve(
     price: Price, rates: Rates, coefficients: Sequence[_Coefficient], observations: Sequence[Observation]
 ) -> Rates:
-    """Non-negative least squares on relative errors, the rates' other coefficients held as they are.
+    """Least squares on relative errors, the rates' other coefficients held as they are; none below its least.
 
-    The design matrix comes from the cost model itself: a coefficient's column is what setting it to one
-    second per unit adds to each observation's price.
+    The design matrix comes from the cost model itself: a coefficient's column is what one more second per unit
+    adds to each observation's price.
     """
     import numpy as np
     from scipy.optimize import nnls
 
+    floors = [coefficient.least(rates) for coefficient in coefficients]
+    for coefficient, floor in zip(coefficients, floors, strict=True):
+        rates = coefficient.put(rates, floor)
     held = np.array([price(item.work, rates) for item in observations], dtype=np.float64)
-    columns = [[price(item.work, coefficient.put(rates, 1.0)) for item in observations] for coefficient in coefficients]
+    columns = [
+        [price(item.work, coefficient.put(rates, floor + 1.0)) for item in observations]
+        for coefficient, floor in zip(coefficients, floors, strict=True)
+    ]
     design = np.array(columns).T - held[:, None]
     seconds = np.array([item.time_s for item in observations])
     left = (seconds - held) / seconds
     scale = (design / seconds[:, None]).max(axis=0)
     scale[scale == 0.0] = 1.0
     solution, _ = nnls(design / seconds[:, None] / scale, np.maximum(left, 0.0))
-    for coefficient, value in zip(coefficients, solution / scale, strict=True):
-        rates = coefficient.put(rates, float(value))
+    for coefficient, floor, value in zip(coefficients, floors, solution / scale, strict=True):
+        rates = coefficient.put(rates, floor + float(value))
     return rates
 
 
@@ -172,43 +180,58 @@ def _types_in(observations: Iterable[Observation], role: Role = Role.FFN) -> lis
     return sorted(found)
 
 
-_MIXTURES = ("experts", "small-experts", "large-experts")
-_ATTENTION = ("attention", "full-heads", "small-heads", "large-heads")
+_MIXTURES = ("experts", "small-experts")
 _DENSE = ("wide", "narrow", "slim", "long", "broad")
 _LIKE_REAL = (*_DENSE, "recurrent", *_MIXTURES)
 
 
-def _depth_deltas(observations: Sequence[Observation], phase: str, *names: str) -> list[Observation]:
-    """What each step in depth adds to twins: their own weights do not count."""
-    twins: dict[str, list[Observation]] = {}
-    for item in _select(observations, phase, *names):
-        twins.setdefault(item.experiment_id, []).append(item)
-    deltas = []
-    for found in twins.values():
-        for near, deep in pairwise(sorted(found, key=_depth)):
-            if deep.time_s > near.time_s and _depth(deep) > _depth(near):
-                deltas.append(_difference(near, deep))
-    return deltas
+def _attention_rates(observations: Sequence[Observation]) -> tuple[AttentionRates, ...]:
+    """What attention cost each twin that was timed at several depths."""
+    by_twin: dict[str, list[Observation]] = {}
+    for item in observations:
+        if item.experiment_id.startswith(ATTENTION):
+            by_twin.setdefault(item.experiment_id, []).append(item)
+    return tuple(filter(None, map(_twin_attention, by_twin.values())))
 
 
-def _depth(observation: Observation) -> float:
-    """Attention per token: grows with what is cached, not with how much is timed."""
-    return observation.work.attention_flop / observation.work.tokens_count
-
-
-def _difference(near: Observation, deep: Observation) -> Observation:
-    added = replace(
-        deep.work,
-        weights=(),
-        kv_bytes=deep.work.kv_bytes - near.work.kv_bytes,
-        attention_flop=deep.work.attention_flop - near.work.attention_flop,
-        deep_attention_flop=deep.work.deep_attention_flop - near.work.deep_attention_flop,
-        scores_count=deep.work.scores_count - near.work.scores_count,
-        layers_count=0.0,
-        operations_count=0.0,
-        activations_count=0.0,
+def _twin_attention(found: Sequence[Observation]) -> AttentionRates | None:
+    shape = found[0].work.head_shape
+    decode = _near_and_deep([item for item in found if item.phase == "decode"])
+    prefill = _near_and_deep([item for item in found if item.phase == "prefill"])
+    if shape is None or decode is None or prefill is None:
+        return None
+    return AttentionRates(
+        head_dim=shape.head_dim,
+        kv_heads_count=shape.kv_heads_count,
+        queries_per_kv_head=shape.queries_per_kv_head,
+        prefill_s_per_flop=prefill[0],
+        deep_prefill_s_per_flop=prefill[1],
+        decode_s_per_flop=decode[0],
+        deep_decode_s_per_flop=decode[1],
     )
-    return replace(deep, work=added, time_s=deep.time_s - near.time_s)
+
+
+def _near_and_deep(found: Sequence[Observation]) -> tuple[float, float] | None:
+    """Seconds per flop up to the middle depth and beyond it; None unless a twin was timed at three depths.
+
+    Times are per token, so that what a token costs besides attention drops out. Attention does not get cheaper
+    with depth: where noise says so, one rate serves both.
+    """
+    if len(found) != _DEPTHS_COUNT:
+        return None
+    times_s, flop = zip(
+        *(
+            (item.time_s / item.work.tokens_count, item.work.attention_flop / item.work.tokens_count)
+            for item in sorted(found, key=lambda item: item.depth_tokens)
+        ),
+        strict=True,
+    )
+    near = (times_s[1] - times_s[0]) / (flop[1] - flop[0])
+    deep = (times_s[2] - times_s[1]) / (flop[2] - flop[1])
+    whole = (times_s[2] - times_s[0]) / (flop[2] - flop[0])
+    if whole <= 0.0:
+        return None
+    return (near, deep) if 0.0 < near <= deep else (whole, whole)
 
 
 def fit(
@@ -226,7 +249,11 @@ def fit(
     recurrent twin then fix their own terms on top. The memory roof is not enforced while fitting: small
     twins may partly stay in cache.
     """
-    rates = replace(_zero_rates(device_id, backend), repacked_types=tuple(sorted(repacked_types)))
+    rates = replace(
+        _zero_rates(device_id, backend),
+        repacked_types=tuple(sorted(repacked_types)),
+        attention=_attention_rates(observations),
+    )
     rates = _fit_decode(rates, observations)
     rates = _fit_prefill(rates, observations)
     rates = _with_any_type(rates)
@@ -261,13 +288,6 @@ def _keys(observations: Iterable[Observation], role: Role) -> list[str]:
 
 
 def _fit_decode(rates: Rates, observations: Sequence[Observation]) -> Rates:
-    near = _depth_deltas(observations, "decode", *_DENSE)
-    if near:  # behind real weights the KV cache is fetched from memory, where the attention twins keep it at hand
-        attention = [_Coefficient("kv_s_per_byte"), _Coefficient("decode_attention_s_per_flop")]
-        rates = _solve(_decode_s, rates, attention, near)
-    deep = [item for item in _depth_deltas(observations, "decode", *_ATTENTION) if item.work.deep_attention_flop]
-    if deep:
-        rates = _solve(_decode_s, rates, [_Coefficient("deep_decode_attention_s_per_flop")], deep)
     rates = _fit_decode_weights(rates, _select(observations, "decode", *_DENSE))
     outputs = _select(observations, "decode", "vocabulary")
     if outputs:
@@ -299,10 +319,6 @@ def _dot_coefficients(rates: Rates) -> list[_Coefficient]:
 
 
 def _fit_prefill(rates: Rates, observations: Sequence[Observation]) -> Rates:
-    deltas = _depth_deltas(observations, "prefill", *_ATTENTION)
-    if deltas:
-        attention = ("attention_s_per_flop", "attention_s_per_score", "deep_attention_s_per_flop")
-        rates = _solve(_prefill_s, rates, [_Coefficient(name) for name in attention], deltas)
     dense = _select(observations, "prefill", *_DENSE)
     types = [_Coefficient("prefill_s_per_flop", name) for name in _types_in(dense)]
     wanted = [*types, _Coefficient("prefill_s_per_activation")]
@@ -311,13 +327,20 @@ def _fit_prefill(rates: Rates, observations: Sequence[Observation]) -> Rates:
     if mixtures:
         experts = [_Coefficient("prefill_s_per_flop", name) for name in _keys(mixtures, Role.EXPERT)]
         bare = _without(rates, "prefill_s_per_flop", experts)
-        # two prompts of a type cannot tell fetching from multiplying through their noise: all types share the fetch
-        shared = [_Coefficient("expert_s_per_byte", ANY_TYPE), _Coefficient("expert_s_per_dot")]
-        rates = _solve(_prefill_s, bare, [*experts, *shared], mixtures)
+        rates = _solve(_prefill_s, bare, [*experts, *_expert_coefficients(rates)], mixtures)
     recurrent = _select(observations, "prefill", "recurrent")
     if recurrent:
         rates = _solve(_prefill_s, rates, [_Coefficient("state_s_per_flop")], recurrent)
     return replace(rates, prefill_moe_factor=_role_factor(rates.prefill_s_per_flop, roofline.EXPERTS))
+
+
+def _expert_coefficients(rates: Rates) -> list[_Coefficient]:
+    """What experts of all types share: two prompts of a type cannot tell fetching from multiplying through noise.
+
+    Kernels that take several rows at once go through an expert token by token, and fetch it as they multiply.
+    """
+    fetch = _Coefficient("expert_s_per_byte", ANY_TYPE)
+    return [fetch, *(replace(dot, field="expert_s_per_dot") for dot in _dot_coefficients(rates))]
 
 
 def _best_option(

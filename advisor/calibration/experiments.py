@@ -1,14 +1,14 @@
 """The twins a calibration times: small weightless models that between them show every rate.
 
-One per weight type at a common shape, a narrow one for the overhead of many small operations, one
-that is mostly attention, two mixtures of experts and one recurrent. ``advisor.calibration.rehearse`` times them,
+One per weight type at a common shape, a narrow one for the overhead of many small operations, some
+that are mostly attention, mixtures of experts and one recurrent. ``advisor.calibration.rehearse`` times them,
 ``advisor.calibration.calibrate`` recovers the rates.
 """
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from advisor.work import Work, decode_work, prefill_work
+from advisor.work import NEAR_TOKENS, Work, decode_work, prefill_work
 from catalog.ggml_types import tensor_bytes
 from catalog.tensors import list_tensors
 from catalog.types import ArtifactSpec, FileFormat, Geometry, ModelSpec, Role, TensorSpec, WeightGroup
@@ -42,14 +42,32 @@ _SLOW_PROMPT_TYPES = ("Q4_1", "Q5_0", "Q5_1")
 _OUTPUT_TYPES = ("Q6_K", "Q8_0")
 #: Types that mixtures of experts are mostly published in; experts are multiplied by kernels of their own.
 _EXPERT_TYPES = ("Q4_K", "Q6_K", "Q8_0", "Q5_K", "Q4_0", "Q3_K", "IQ4_XS", "MXFP4")
+#: Small experts show what each of their rows costs, by a kernel that takes several at once and by one that does not.
+_SMALL_EXPERT_TYPES = ("Q4_K", "Q6_K")
 _PROMPT_TOKENS = 128
 _LONG_PROMPT_TOKENS = 384
 #: The first tokens after another model had the caches are slow, and must stay few among the others.
 _DECODE_TOKENS = 12
-_DEPTH_TOKENS = 2048
-_MIDDLE_TOKENS = 1024
-_DEEP_TOKENS = 8192
+_DEEP_TOKENS = 16384
+_DEEP_PROMPT_TOKENS = 64
 _VOCAB_COUNT = 2048
+#: Enough output weights to sweep the caches between two tokens, as the layers of a real model do; prompts skip them.
+_SWEEPING_VOCAB_COUNT = 98304
+#: How the names of the twins begin that show what attention costs.
+ATTENTION = "attention-"
+#: Heads, heads with caches and their length: of Llama and Qwen 3, of their mixtures, of small Qwen, of Llama 1B and
+#: gpt-oss, of Gemma, of Qwen 3.5, of models in which each head has its own cache, and of Phi 3, whose heads are not
+#: whole steps of vector kernels long.
+_HEADS = (
+    (32, 8, 128),
+    (32, 4, 128),
+    (16, 2, 128),
+    (32, 8, 64),
+    (8, 4, 256),
+    (16, 2, 256),
+    (16, 16, 64),
+    (16, 16, 96),
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +77,7 @@ class Timing:
     phase: str  # "decode" | "prefill"
     tokens_count: int
     depth_tokens: int = 0
+    most_count: int | None = None  # repeats that are enough; None: as many as are wanted of any
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -178,8 +197,15 @@ _PREFILL = Timing(phase="prefill", tokens_count=_PROMPT_TOKENS)
 _LONG_PREFILL = Timing(phase="prefill", tokens_count=_LONG_PROMPT_TOKENS)
 
 
-def _behind(depth_tokens: int) -> tuple[Timing, Timing]:
-    return replace(_DECODE, depth_tokens=depth_tokens), replace(_PREFILL, depth_tokens=depth_tokens)
+#: Long windows average over disturbances by themselves.
+_AT_DEPTHS = (
+    _DECODE,
+    _PREFILL,
+    replace(_DECODE, depth_tokens=NEAR_TOKENS, most_count=3),
+    replace(_PREFILL, depth_tokens=NEAR_TOKENS, most_count=3),
+    Timing(phase="decode", tokens_count=8, depth_tokens=_DEEP_TOKENS, most_count=2),
+    Timing(phase="prefill", tokens_count=_DEEP_PROMPT_TOKENS, depth_tokens=_DEEP_TOKENS, most_count=2),
+)
 
 
 def _experiment(
@@ -202,22 +228,19 @@ def _experiment(
 def experiments(types: Sequence[str] = TYPES) -> tuple[Experiment, ...]:
     """Everything a calibration times, most informative first."""
     shallow = (_DECODE, _PREFILL)
-    near, deep = (*shallow, *_behind(_DEPTH_TOKENS)), (*shallow, *_behind(_DEPTH_TOKENS), *_behind(_DEEP_TOKENS))
     both = (*shallow, _LONG_PREFILL)  # few and many tokens to an expert
     one = _REFERENCE_TYPE
-    middle = replace(_DECODE, depth_tokens=_MIDDLE_TOKENS)
     shapes = [
         _experiment("narrow", _shape(16, 1024, 3072, 16, 4, head_dim=64), one),
-        _experiment("narrow", _shape(16, 1024, 3072, 16, 16, head_dim=64), "Q8_0", *shallow, middle),
-        _experiment("slim", _shape(40, 512, 1536, 8, 2, head_dim=64), "Q8_0", *shallow, middle),
-        _experiment("long", _shape(12, 2048, 6144, 16, 4), one, *shallow, middle),
+        _experiment("narrow", _shape(16, 1024, 3072, 16, 16, head_dim=64), "Q8_0"),
+        _experiment("slim", _shape(40, 512, 1536, 8, 2, head_dim=64), "Q8_0"),
+        _experiment("long", _shape(12, 2048, 6144, 16, 4), one),
         _experiment("broad", _shape(1, 4096, 14336, 32, 8), one, _DECODE),
-        _experiment("attention", _shape(2, 1024, 1024, 16, 4), one, *deep),
-        _experiment("full-heads", _shape(2, 1024, 1024, 8, 8), one, *deep),
-        _experiment("small-heads", _shape(2, 1024, 1024, 16, 4, head_dim=64), one, *near),
-        _experiment("large-heads", _shape(2, 1024, 1024, 4, 2, head_dim=256), one, *near),
-        _experiment("small-experts", _mixture(3, 1024, 512, 64, 4), one, *both, architecture="qwen3moe"),
-        _experiment("large-experts", _mixture(2, 2304, 2304, 8, 4), one, architecture="qwen3moe"),
+        *(_attention_experiment(*heads) for heads in _HEADS),
+        *(
+            _experiment("small-experts", _mixture(3, 1024, 512, 64, 4), name, *both, architecture="qwen3moe")
+            for name in _SMALL_EXPERT_TYPES
+        ),
         _experiment("recurrent", _recurrent(8, 1024, 3072, 16), one, architecture="qwen35"),
     ]
     by_type = [
@@ -234,11 +257,21 @@ def experiments(types: Sequence[str] = TYPES) -> tuple[Experiment, ...]:
         for weight_type in _OUTPUT_TYPES
     ]
     mixtures = [
-        _experiment("experts", _mixture(2, 2048, 768, 32, 4), weight_type, *both, architecture="qwen3moe")
+        _experiment("experts", _mixture(2, 2048, 1280, 16, 4), weight_type, *both, architecture="qwen3moe")
         for weight_type in types
         if weight_type in _EXPERT_TYPES
     ]
     return (*by_type[:4], *shapes, *mixtures, *by_type[4:])
+
+
+def _attention_experiment(heads_count: int, kv_heads_count: int, head_dim: int) -> Experiment:
+    geometry = _shape(1, 1024, 1024, heads_count, kv_heads_count, head_dim=head_dim)
+    return _experiment(
+        f"{ATTENTION}{heads_count}-{kv_heads_count}-{head_dim}",
+        replace(geometry, vocab_count=_SWEEPING_VOCAB_COUNT, tied_embeddings=True),
+        _REFERENCE_TYPE,
+        *_AT_DEPTHS,
+    )
 
 
 def _layers(weight_type: str) -> int:

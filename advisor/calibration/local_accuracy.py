@@ -8,10 +8,11 @@ prediction and measurement saw the same machine; the estimate then goes through 
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from statistics import median
 from typing import Any
 
 from advisor import store
-from advisor.calibration.calibrate import fit, observe, typical_s
+from advisor.calibration.calibrate import fit, observe
 from advisor.calibration.experiments import Experiment, Timing, experiments
 from advisor.calibration.rehearse import OnProgress, Rehearsed, rehearse
 from advisor.datasheets.accuracy import summarise_errors
@@ -262,7 +263,7 @@ def _rows(shape: Shape, item: Rehearsed, machine: Machine, read_bytes_per_s: flo
         threads_count=machine.devices[0].rates.threads_count,
     )
     made = estimate(shape.model, artifact, machine, workload, deployment)
-    prefill_s, decode_s = typical_s(item.seconds(_PREFILL)), typical_s(item.seconds(_DECODE))
+    prefill_s, decode_s = median(item.seconds(_PREFILL)), median(item.seconds(_DECODE))
     groups = ("all", f"quant: {shape.quant_id}", f"kind: {_kind(shape)}", f"size: {_size(artifact.file_bytes)}")
     tests = (
         ("prefill", f"pp{PROMPT_TOKENS}", PROMPT_TOKENS / prefill_s, made.prefill_tokens_per_s),

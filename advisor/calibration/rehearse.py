@@ -59,13 +59,17 @@ class Rehearsed:
         return [
             timing
             for timing in self.experiment.timings
-            if sum(not window.polluted for window in self.windows.get(timing, []))
-            < count * (_DECODE_SHARE if timing.phase == "decode" else 1)
+            if sum(not window.polluted for window in self.windows.get(timing, [])) < _wanted_count(timing, count)
         ]
 
     def polluted(self, timing: Timing) -> bool:
         """Whether fewer than three undisturbed repeats were had."""
         return sum(not window.polluted for window in self.windows.get(timing, [])) < _ENOUGH_COUNT
+
+
+def _wanted_count(timing: Timing, count: int) -> int:
+    wanted = count * (_DECODE_SHARE if timing.phase == "decode" else 1)
+    return wanted if timing.most_count is None else min(wanted, timing.most_count)
 
 
 _Held = tuple[LlamaCppSession, Rehearsed]

@@ -2,7 +2,7 @@
 
 What a model costs at a depth does not depend on what the context says. So a short piece of it is computed, and
 its saved state is lengthened (see ``_state``), which works for full and sliding attention, compressed caches and
-recurrent states alike. The result is kept and put back before each window.
+recurrent states alike. The results are kept, as many as memory allows, and put back before each window.
 """
 
 import ctypes
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from advisor.engines._native import NativeModel
 
 _MAX_STATE_BYTES = 8 * 1024**3
+_KEPT_BYTES = 256 * 1024**2  # of states of several depths; one is kept whatever its size
 _COPIES_HELD = 3  # of a deep state at once: the context's, the one kept, a layer's on its way
 _TRIAL_TOKENS = 3
 _UNKNOWN = -1
@@ -27,7 +28,7 @@ class DepthKeeper:
     def __init__(self, model: "NativeModel", context_params: Any) -> None:
         self._model = model
         self._params = context_params
-        self._saved: tuple[int, Saved] | None = None
+        self._kept: dict[int, Saved] = {}
         self._window_tokens = max(0, int(model.lib.llama_model_n_swa(model.handle)))
         self.depth_tokens = 0
         self.jumps = False
@@ -61,25 +62,35 @@ class DepthKeeper:
         if depth_tokens == 0:
             self.clear()
             return
-        if self._saved is None or self._saved[0] != depth_tokens:
+        saved = self._kept.get(depth_tokens)
+        if saved is None:
             saved = self._take(depth_tokens)
             if saved is None:  # too large to keep: it stands in the context, once
                 return
-            self._saved = (depth_tokens, saved)
+            self._kept[depth_tokens] = saved
         self.clear()
         for stream in range(streams_count):
-            self._load(self._saved[1], stream)
+            self._load(saved, stream)
         self.depth_tokens = depth_tokens
 
     def _take(self, depth_tokens: int) -> Saved | None:
         """A state of that depth; None if it cannot be kept, and then the context itself is that deep."""
-        self._saved = None
+        self._make_room(depth_tokens)
         if self.depth_tokens != depth_tokens:
             saved = self._from_a_piece(depth_tokens) if self.jumps else None
             if saved is not None:
                 return saved
             self._compute(depth_tokens)
         return self._save()
+
+    def _make_room(self, depth_tokens: int) -> None:
+        """Forget states until what is left and one of this depth, by their bytes per token, may be kept together."""
+        while self._kept:
+            deepest = max(self._kept)
+            per_token = len(self._kept[deepest]) / deepest
+            if sum(map(len, self._kept.values())) + per_token * depth_tokens <= _KEPT_BYTES:
+                return
+            del self._kept[deepest]
 
     def _compute(self, depth_tokens: int) -> None:
         self.clear()

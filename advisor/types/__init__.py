@@ -5,7 +5,7 @@ unit; ``None`` means unknown, never zero. The JSON keys of the command contract 
 """
 
 from advisor.types.accuracy import Accuracy, AccuracyRow, AccuracySummary, SkippedRow
-from advisor.types.calibration import Calibration, Rates
+from advisor.types.calibration import AttentionRates, Calibration, Rates
 from advisor.types.fleet import Fleet, FleetNode, NodeStatus
 from advisor.types.history import ChangePoint, HistoryDocument, HistoryEntry, Trend, TrendPoint
 from advisor.types.prediction import (
@@ -93,6 +93,7 @@ __all__ = [
     "Accuracy",
     "AccuracyRow",
     "AccuracySummary",
+    "AttentionRates",
     "Basis",
     "Bound",
     "CacheLayout",

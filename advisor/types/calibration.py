@@ -8,6 +8,19 @@ from advisor.types.validation import EngineBuild
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AttentionRates:
+    """What attention costs with heads of one shape: seconds per flop, up to `advisor.work.NEAR_TOKENS` and beyond."""
+
+    head_dim: int
+    kv_heads_count: int
+    queries_per_kv_head: float
+    prefill_s_per_flop: float
+    deep_prefill_s_per_flop: float
+    decode_s_per_flop: float
+    deep_decode_s_per_flop: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Rates:
     """What one device achieves with one engine backend: the coefficients of the cost model.
 
@@ -48,10 +61,9 @@ class Rates:
     decode_s_per_dot: Mapping[str, float] = field(default_factory=dict)  # row times token: "repacked" types, "*" others
     related_types: tuple[str, ...] = ()  # types with rates of a like type, none of their own
     repacked_types: tuple[str, ...] = ()  # types the CPU multiplies several rows of at once
-    expert_s_per_dot: float = 0.0  # row of an expert's matrix times a prompt token that wakes it
-    expert_s_per_byte: Mapping[str, float] = field(default_factory=dict)  # expert fetched for a micro-batch, by type
-    deep_attention_s_per_flop: float = 0.0  # further cost of a prompt's attention to tokens far back
-    deep_decode_attention_s_per_flop: float = 0.0  # the same for a decoded token
+    expert_s_per_dot: Mapping[str, float] = field(default_factory=dict)  # an expert's row times a prompt token
+    expert_s_per_byte: Mapping[str, float] = field(default_factory=dict)  # expert fetched for a micro-batch
+    attention: tuple[AttentionRates, ...] = ()  # by shape of heads, before the rates for any shape
     attention_s_per_score: float = 0.0  # without flash attention the score matrix goes through memory
     decode_sigma: float = 0.3
     prefill_sigma: float = 0.4

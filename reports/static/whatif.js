@@ -16,8 +16,9 @@ const WhatIf = (() => {
     if (!coefficients) return null;
     const [windowTokens, threads] = [table.window_tokens[0], table.threads_count[0]];
     const reach = Math.min(depth, windowTokens);
-    const shares = [1, depth, busiestDepth(depth, threads), reach, busiestDepth(reach, threads)];
-    return shares.reduce((sum, share, index) => sum + coefficients[index] * share, 0);
+    const deep = table.near_tokens ? Math.max(0, depth - table.near_tokens[0]) : 0;
+    const shares = [1, depth, busiestDepth(depth, threads), reach, busiestDepth(reach, threads), deep];
+    return coefficients.reduce((sum, coefficient, index) => sum + coefficient * shares[index], 0);
   }
 
   function prefillSeconds(table, promptTokens) {

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from advisor import whatif
 from advisor.estimate import estimate
 from advisor.machine import Machine, MachineDevice
-from advisor.types import Basis, Deployment, Rates, Workload
+from advisor.types import AttentionRates, Basis, Deployment, Rates, Workload
 from catalog.load import load_catalog
 from catalog.units import GIB
 from catalog.weights import weigh
@@ -33,12 +33,25 @@ def _rates(device_id: str, backend: str, speed: float, threads_count: int | None
         kv_s_per_byte=1 / (24e9 * speed),
         attention_s_per_flop=1 / (100e9 * speed),
         decode_attention_s_per_flop=1 / (50e9 * speed),
+        attention=tuple(_attention(head_dim, speed) for head_dim in (64, 128, 256)) if backend == "cpu" else (),
         decode_s_per_layer=2e-5,
         decode_s_per_moe_layer=4e-5,
         ubatch_half_tokens=20.0,
         threads_count=threads_count,
         memory_bytes_per_s=40e9 * speed,
         flop_per_s=700e9 * speed,
+    )
+
+
+def _attention(head_dim: int, speed: float) -> AttentionRates:
+    return AttentionRates(
+        head_dim=head_dim,
+        kv_heads_count=8,
+        queries_per_kv_head=4.0,
+        prefill_s_per_flop=1 / (100e9 * speed),
+        deep_prefill_s_per_flop=1 / (60e9 * speed),
+        decode_s_per_flop=1 / (50e9 * speed),
+        deep_decode_s_per_flop=1 / (head_dim * 2e8 * speed),
     )
 
 
