@@ -84,7 +84,7 @@ def nearest_attention(rates: Rates, shape: HeadShape | None) -> AttentionRates |
     """The timed attention whose heads are most like these; their length counts double.
 
     Kernels differ by it, and by how far apart the rows of one head lie in the cache. Heads that are not whole steps
-    of a vector kernel long end in a slow loop: only such are alike (Phi 3's 96 values cost 10 times 128).
+    of a vector kernel long end in a slow loop: only such are alike (Phi 3's 96 values cost several times 128).
     """
     if shape is None or not rates.attention:
         return None
