@@ -62,6 +62,8 @@ class _Target:
             raise BadRequestError("--config and --quant go together, e.g. --config config.json --quant Q4_K_M")
         if self.endpoint_url and (self.recommendation_file or len(names) > 1):
             raise BadRequestError("--endpoint times one model; name it instead of --from")
+        if self.top_count is not None and not self.recommendation_file:
+            raise BadRequestError("--top counts the picks of a recommendation; give it with --from FILE")
 
 
 _target_options = _options.group(
@@ -166,6 +168,7 @@ def command(
     outside its interval.
     """
     from advisor.cli._machine import this_profile
+    from advisor.cli._subject import resolve_subject
     from catalog.load import load_catalog
     from reports.console import print_validation
 
@@ -178,6 +181,8 @@ def command(
     request = how.request(quiet=output.quiet)
     catalog = load_catalog()
     workload = demand.workload(task)
+    for name in names:
+        resolve_subject(catalog, name)  # a name that is wrong is found before anything is measured
     machine = where.machine(catalog, quiet=output.quiet)
     profile = this_profile(quiet=output.quiet)
     if target.recommendation_file and how.budget_s and target.top_count is None:
@@ -203,7 +208,9 @@ def _say_why(document: "Validation") -> None:
     """One line for the first that failed, whatever form the document took."""
     failed = next((record for record in document.records if record.reason), None)
     if failed is not None:
-        line = " ".join(f"advisor: {failed.estimate.model_id}: {failed.reason}".split())
+        name = f"{failed.estimate.model_id}: "
+        subject = "" if failed.reason and failed.reason.startswith(failed.estimate.model_id) else name
+        line = " ".join(f"advisor: {subject}{failed.reason}".split())
         _shared.say("".join(character if character.isprintable() else "?" for character in line))
 
 

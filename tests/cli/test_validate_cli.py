@@ -171,6 +171,7 @@ def test_ctrl_c_keeps_what_was_timed(tmp_path: Path, capsys, engine, monkeypatch
         ((MODEL, "--from", "x.json"), 2, "name what to validate one way"),
         (("--config", "c.json"), 2, "--config and --quant go together"),
         ((MODEL, "--endpoint", "http://localhost:1"), 2, "--endpoint and --model go together"),
+        ((MODEL, "--top", "3"), 2, "give it with --from"),
         ((MODEL, "--hardware", "rtx 5090"), 2, "on this machine"),
         (("nothing-like-it",), 2, "nothing-like-it"),
         (("missing.gguf",), 1, "no such file"),
@@ -203,6 +204,15 @@ def test_a_configuration_file_names_a_model(tmp_path: Path, capsys):
     record = json.loads(capsys.readouterr().out)["records"][0]
     assert record["weights"] == "twin"
     assert record["status"] == "ok"
+
+
+def test_a_wrong_name_is_found_before_anything_is_measured(capsys, monkeypatch):
+    def measured(*_: object, **__: object) -> None:
+        pytest.fail("the machine was measured first")
+
+    monkeypatch.setattr("advisor.cli._machine.resolve_machine", measured)
+    assert advisor("qwen3-8c") == 2
+    assert "nearest" in capsys.readouterr().err
 
 
 def test_a_server_that_is_down_is_a_failed_record(capsys):
