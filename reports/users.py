@@ -1,4 +1,4 @@
-"""Several users at once, on a console: how many sessions fit, and what each user gets."""
+"""Several users at once: how many sessions fit and what each user gets, as rows of text and on a console."""
 
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
@@ -11,7 +11,6 @@ from reports.text import plain
 
 if TYPE_CHECKING:
     from rich.console import Console
-    from rich.table import Table
 
 #: What a layout is called in a table, in full and in a word.
 _LAYOUTS: Mapping[str, tuple[str, str]] = {
@@ -23,26 +22,47 @@ _LAYOUTS: Mapping[str, tuple[str, str]] = {
 }
 
 
+ROOM_HEADERS = ("Caches", "Sessions", "Tokens each", "Cache each")
+SPEED_HEADERS = ("Users", "tok/s each", "tok/s in all", "Last 1st token", "Fits as")
+
+
 def print_concurrency(console: "Console", shared: Concurrency, load: Workload) -> None:
     """Sessions that fit by the layout of their caches, and speed and waits by the number of users."""
     terminal.section(console, "Users at once")
-    console.print(_rooms_table(shared, load))
+    rooms = terminal.table(*ROOM_HEADERS, right=(1, 2, 3), folds=(0,))
+    for cells in room_rows(shared, load):
+        rooms.add_row(*map(terminal.text, cells))
+    console.print(rooms)
     console.print()
-    console.print(_speeds_table(shared))
-    console.print(terminal.text(" ".join(_notes(shared, load)), "dim"))
+    speeds = terminal.table(*SPEED_HEADERS, right=range(4), folds=(4,))
+    for cells in speed_rows(shared):
+        speeds.add_row(*map(terminal.text, cells))
+    console.print(speeds)
+    console.print(terminal.text(" ".join(notes(shared, load)), "dim"))
 
 
-def _rooms_table(shared: Concurrency, load: Workload) -> "Table":
-    table = terminal.table("Caches", "Sessions", "Tokens each", "Cache each", right=(1, 2, 3), folds=(0,))
+def room_rows(shared: Concurrency, load: Workload) -> Iterator[tuple[str, ...]]:
+    """A row for each layout, by `ROOM_HEADERS`."""
     for room in shared.rooms:
         reserves = room.layout == CacheLayout.SLOTS
-        table.add_row(
-            terminal.text(_name(room)),
-            terminal.text(_sessions(room)),
-            terminal.text(fmt.tokens(load.context_tokens if reserves else shared.session_tokens)),
-            terminal.text(fmt.gib(room.session_bytes) if room.session_bytes else fmt.UNKNOWN),
+        yield (
+            _name(room),
+            _sessions(room),
+            fmt.tokens(load.context_tokens if reserves else shared.session_tokens),
+            fmt.gib(room.session_bytes) if room.session_bytes else fmt.UNKNOWN,
         )
-    return table
+
+
+def speed_rows(shared: Concurrency) -> Iterator[tuple[str, ...]]:
+    """A row for each number of users, by `SPEED_HEADERS`."""
+    for speed in shared.speeds:
+        yield (
+            fmt.count(speed.users_count),
+            fmt.interval(speed.decode_tokens_per_s),
+            fmt.number(speed.total_tokens_per_s),
+            _last_wait(speed),
+            _fitting(speed, shared),
+        )
 
 
 def _name(room: SessionRoom) -> str:
@@ -62,21 +82,6 @@ def _sessions(room: SessionRoom) -> str:
     return fmt.count(room.sessions_count)
 
 
-def _speeds_table(shared: Concurrency) -> "Table":
-    table = terminal.table(
-        "Users", "tok/s each", "tok/s in all", "Last 1st token", "Fits as", right=range(4), folds=(4,)
-    )
-    for speed in shared.speeds:
-        table.add_row(
-            terminal.text(fmt.count(speed.users_count)),
-            terminal.text(fmt.interval(speed.decode_tokens_per_s)),
-            terminal.text(fmt.number(speed.total_tokens_per_s)),
-            terminal.text(_last_wait(speed)),
-            terminal.text(_fitting(speed, shared)),
-        )
-    return table
-
-
 def _last_wait(speed: UsersSpeed) -> str:
     wait = fmt.duration(speed.last_first_token_s)
     if speed.last_first_token_shared_s is None:
@@ -92,7 +97,8 @@ def _fitting(speed: UsersSpeed, shared: Concurrency) -> str:
     return ", ".join(_layout(layout)[1] for layout in speed.layouts)
 
 
-def _notes(shared: Concurrency, load: Workload) -> Iterator[str]:
+def notes(shared: Concurrency, load: Workload) -> Iterator[str]:
+    """What the columns mean."""
     held = fmt.tokens(shared.session_tokens)
     yield f"A session holds {held} tokens when its answer ends; a slot reserves {fmt.tokens(load.context_tokens)}."
     yield "Last 1st token: the wait of the last where all prompts come at once."

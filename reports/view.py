@@ -114,7 +114,7 @@ def _picks(documents: Sequence[object]) -> tuple[Section, ...]:
         if document.ranked:
             first = document.ranked[0].estimate
             folded = Fold("How the first pick's figures add up", estimate_view.working(first))
-            section = replace(section, blocks=(*section.blocks, folded))
+            section = replace(section, blocks=(*section.blocks, *answers_view.concurrency(first), folded))
         sections.append(section)
         why = answers_view.why_section(document, index, suffix)
         if why is not None:

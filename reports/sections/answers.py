@@ -1,7 +1,7 @@
 """Answers beside a ranking, as sections: why a model is not the pick, how far settings stretch, models together."""
 
 from advisor.types import Estimate, Recommendation, StackPlan
-from reports import answers, phrases
+from reports import answers, phrases, users
 from reports.blocks import Block, Bullets, Command, Fold, Grid, Headline, Paragraph, Section
 from reports.sections.recommendation import memory_bar
 from reports.text import plain, plain_block
@@ -30,6 +30,21 @@ def extremes(estimate: Estimate) -> tuple[Block, ...]:
         return ()
     rows = tuple((answers.extreme_name(each), answers.extreme_text(each)) for each in estimate.extremes)
     return (Grid(caption="How far it stretches", headers=("Question", "Answer"), rows=rows),)
+
+
+def concurrency(estimate: Estimate) -> tuple[Block, ...]:
+    """Sessions that fit and what each user gets, where several users were asked about."""
+    shared = estimate.concurrency
+    if shared is None:
+        return ()
+    rooms, speeds = tuple(users.room_rows(shared, estimate.workload)), tuple(users.speed_rows(shared))
+    return (
+        Paragraph("Sessions that fit, by how an engine keeps their caches:"),
+        Grid(caption="Sessions that fit", headers=users.ROOM_HEADERS, rows=rooms, numeric=frozenset({1, 2, 3})),
+        Paragraph("What each user gets, by the number of users at once:"),
+        Grid(caption="Users at once", headers=users.SPEED_HEADERS, rows=speeds, numeric=frozenset({0, 1, 2, 3})),
+        Paragraph(" ".join(users.notes(shared, estimate.workload))),
+    )
 
 
 def stack_headline(plan: StackPlan) -> Headline:

@@ -6,7 +6,7 @@ from advisor.types import Estimate, Term
 from reports import format as fmt
 from reports import phrases, wording
 from reports.blocks import Block, Facts, Fold, Grid, Headline, Notice, Section, Stat, Stats, Tone
-from reports.sections.answers import extremes
+from reports.sections.answers import concurrency, extremes
 from reports.sections.recommendation import memory_bar
 from reports.text import plain
 
@@ -54,7 +54,7 @@ def section(estimate: Estimate, document_index: int) -> Section:
         section_id=f"estimate-{document_index}",
         title=f"How it adds up: {phrases.estimate_name(estimate)}",
         nav="Working",
-        blocks=(*extremes(estimate), *working(estimate), Fold("Sources", (sources(estimate),))),
+        blocks=(*extremes(estimate), *concurrency(estimate), *working(estimate), Fold("Sources", (sources(estimate),))),
     )
 
 
