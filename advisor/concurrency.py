@@ -28,6 +28,8 @@ from catalog.types import ArtifactSpec, ModelSpec
 
 #: Numbers of users that are looked at, as far as they fit.
 _USERS_LADDER_COUNT = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+#: Backends that vLLM does not have.
+_UNPAGED_BACKENDS = frozenset({"metal", "vulkan"})
 _PAGED = (CacheLayout.PAGED, CacheLayout.PAGED_SHARED)
 #: vLLM's cache types for those of llama.cpp; others have no like.
 _PAGED_CACHE_TYPES = {"f16": "f16", "bf16": "bf16", "auto": "auto", "q8_0": "fp8"}
@@ -157,6 +159,8 @@ def _as_kept(made: Estimate, layout: CacheLayout) -> tuple[Deployment, Workload,
 
 
 def _unpageable_reason(deployment: Deployment, kv_quant_id: str) -> str | None:
+    if deployment.backend in _UNPAGED_BACKENDS:
+        return f"vLLM does not run on {deployment.backend}"
     if len(deployment.layers_by_device) > 1 and deployment.layers_by_device.get(CPU_DEVICE_ID):
         return "vLLM keeps every layer on the accelerators"
     if deployment.experts_on_cpu_layers_count:

@@ -153,6 +153,18 @@ def test_layers_on_the_cpu_leave_no_room_in_pages_and_say_why(catalog):
     assert found["slots"].sessions_count > 0
 
 
+def test_a_mac_has_growing_caches_and_no_pages(catalog):
+    model = catalog.model("qwen3-8b")
+    machine = from_hardware(catalog.hardware("m4 max 64GiB"), catalog)
+    artifact = weigh(model, "Q4_K_M")
+    made = predict(
+        model, [artifact], replace(machine, engine_id="mlx"), make_workload(Task.GENERAL, concurrency_count=2)
+    )
+    found = rooms(with_concurrency(made, model, artifact, machine))
+    assert "metal" in found["paged"].reason
+    assert found["growing"].sessions_count > found["slots"].sessions_count > 0
+
+
 def test_the_last_of_many_waits_for_all_prompts_and_less_for_a_shared_start(catalog):
     made = shared(catalog, concurrency_count=4, shared_prefix_tokens=512)
     for speed in made.concurrency.speeds:
