@@ -161,13 +161,16 @@ def make_workload(
 ) -> Workload:
     """The task's workload with the user's own figures put in.
 
-    The context defaults to the task's, or to what a longer prompt and answer need, in whole KiB of tokens.
+    The context defaults to the task's, or to what a longer prompt and answer need, in whole KiB of tokens. The prompt
+    defaults to the task's, or to a prefix that all users share and half of the task's beside it.
 
     Raises:
         BadRequestError: for absurd figures, or a context that does not hold the workload.
     """
     profile = TASKS[task]
-    prompt = profile.prompt_tokens if prompt_tokens is None else prompt_tokens
+    shared = shared_prefix_tokens or 0
+    usual = max(profile.prompt_tokens, shared + profile.prompt_tokens // 2)
+    prompt = usual if prompt_tokens is None else prompt_tokens
     output = profile.output_tokens if output_tokens is None else output_tokens
     if context_tokens is not None:
         prompt, output = _shrunk_to_context(prompt, output, context_tokens, prompt_tokens, output_tokens)
@@ -185,9 +188,10 @@ def make_workload(
         raise BadRequestError(
             f"--context {context} cannot hold --prompt {prompt} plus --output {output}; use at least {needed}"
         )
-    shared = shared_prefix_tokens or 0
     if not 0 <= shared <= prompt:
-        raise BadRequestError(f"--shared-prefix {shared} is not part of --prompt {prompt}; give at most {prompt}")
+        raise BadRequestError(
+            f"--shared-prefix {shared} is not part of --prompt {prompt}; give --prompt {shared} or more"
+        )
     return Workload(
         task=task,
         prompt_tokens=prompt,

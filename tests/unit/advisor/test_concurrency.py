@@ -222,6 +222,13 @@ def test_a_unified_cache_takes_what_one_long_sequence_takes(catalog):
     assert cache(sliding, 8192, 8, True) < cache(sliding, 8192, 8, False)  # one micro-batch for all
 
 
+def test_a_prompt_grows_to_hold_its_prefix_unless_it_is_given():
+    assert make_workload(Task.GENERAL, shared_prefix_tokens=512).prompt_tokens == 1024
+    assert make_workload(Task.GENERAL, shared_prefix_tokens=2048).prompt_tokens == 2048 + 512
+    assert make_workload(Task.GENERAL, shared_prefix_tokens=16384).context_tokens >= 16384 + 512 + 512
+    assert make_workload(Task.GENERAL, prompt_tokens=4096, shared_prefix_tokens=2048).prompt_tokens == 4096
+
+
 @pytest.mark.parametrize("prefix", [-1, 1025])
 def test_a_prefix_that_is_no_part_of_the_prompt_is_refused(prefix):
     with pytest.raises(BadRequestError, match="--shared-prefix"):
