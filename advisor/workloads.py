@@ -190,7 +190,7 @@ def make_workload(
         )
     if not 0 <= shared <= prompt:
         raise BadRequestError(
-            f"--shared-prefix {shared} is not part of --prompt {prompt}; give --prompt {shared} or more"
+            f"--shared-prefix {shared} is not part of --prompt {prompt}; give 0 to {prompt}, or a longer --prompt"
         )
     return Workload(
         task=task,
