@@ -215,9 +215,13 @@ def _decode(
 ) -> _Phase:
     depth_tokens = workload.prompt_tokens + workload.output_tokens / 2.0
     kv_bytes = bytes_per_element(deployment.kv_quant_id)
+    # over several GPUs launches are priced with the links; other engines record the graphs of batches too
+    priced = deployment.engine_id not in LLAMA_CPP_ENGINES or _launches_s(model, machine, deployment, shares) > 0.0
     parts = []
     for device_id, share in shares:
         rates = machine.device(device_id).rates
+        if priced:
+            rates = replace(rates, batch_s_per_operation=0.0)
         work = decode_work(
             artifact,
             model.geometry,

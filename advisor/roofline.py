@@ -199,7 +199,8 @@ def price_decode(work: Work, rates: Rates) -> tuple[Term, ...]:
         terms.append(_term(rates, "decode.state", time_s, Bound.MEMORY, moved=work.state_bytes, flop=work.state_flop))
     overhead_s = work.layers_count * rates.decode_s_per_layer + rates.decode_s_per_token
     overhead_s += work.moe_layers_count * rates.decode_s_per_moe_layer
-    overhead_s += work.operations_count * rates.decode_s_per_operation
+    per_operation = rates.decode_s_per_operation + (rates.batch_s_per_operation if work.tokens_count > 1 else 0.0)
+    overhead_s += work.operations_count * per_operation
     if overhead_s:
         terms.append(_term(rates, "decode.overhead", overhead_s, Bound.OVERHEAD))
     return tuple(terms)

@@ -141,6 +141,11 @@ def _names(phase: str, traits: ChipTraits, setting: Setting) -> _Names:
     return _Names(traits=traits, age=age, early=early, whole=whole)
 
 
+def replays_graphs(traits: ChipTraits) -> bool:
+    """Whether a single user's token is one recorded graph, replayed: on CUDA from Ampere on."""
+    return traits.stack == "cuda" and traits.generation not in _WITHOUT_GRAPHS
+
+
 def decode_factors(traits: ChipTraits, setting: Setting = Setting()) -> DecodeFactors:
     """Coefficients of decoding as products of fitted effects."""
     names = _names("decode", traits, setting)
@@ -154,7 +159,7 @@ def decode_factors(traits: ChipTraits, setting: Setting = Setting()) -> DecodeFa
     unpacking = 0.0 if stack in _UNPACKING_FOR_FREE else 1.0 / traits.vector_flop_per_s
     flop = Factor(unpacking, (*names.tree("decode.flop"), *aged)).times(("decode.power", -traits.power_log))
     plain = 0.0 if setting.flash_attention else 1.0
-    launch_age = 0.0 if stack == "cuda" and traits.generation in _WITHOUT_GRAPHS else names.age
+    launch_age = names.age if stack != "cuda" or replays_graphs(traits) else 0.0
     overhead = (*aged, (f"decode.operation_age/{stack}", launch_age))
     return DecodeFactors(
         weight_byte={name: _typed(byte, "decode.byte", stack, name, _LOOKUP_DECODE) for name in TYPES},

@@ -57,6 +57,7 @@ class Rates:
     prefill_s_per_moe_layer: float = 0.0  # per micro-batch
     batch_matvec_factor: float = 1.0  # time of a further user's flop in a matrix-vector kernel, relative to prefill's
     batch_half_tokens: float | None = None  # users at which a matrix kernel runs at half its rate; None: there is none
+    batch_s_per_operation: float = 0.0  # graph node of several users: what it costs more than in a single user's graph
     experts_reread: bool = False  # matrix-vector kernels read an expert again for each user who wakes it
     decode_s_per_dot: Mapping[str, float] = field(default_factory=dict)  # row times token: "repacked" types, "*" others
     related_types: tuple[str, ...] = ()  # types with rates of a like type, none of their own

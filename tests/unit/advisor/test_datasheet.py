@@ -16,9 +16,11 @@ from advisor.datasheets.factors import Factor, Setting, decode_factors, flop_per
 from advisor.datasheets.published import parse_row, price_row
 from advisor.datasheets.traits import traits_of
 from advisor.types import Basis
+from advisor.work import decode_work
 from catalog.ggml_types import TYPES
 from catalog.load import load_catalog
 from catalog.types import ChipSpec
+from catalog.weights import weigh
 
 SOURCE = Path(__file__).resolve().parents[3] / "catalog" / "sources" / "published" / "llama_bench.csv.gz"
 NOTHING_FITTED = Coefficients(
@@ -151,6 +153,18 @@ def test_device_id_and_threads_are_passed_on():
     rates = rates_for_chip(chip(kind="cpu", vendor="AMD"), "cpu", threads_count=8)
     assert (rates.device_id, rates.threads_count, rates.basis) == ("cpu", 8, Basis.DATASHEET)
     assert rates_for_chip(chip(), "cuda", device_id="cuda:3").device_id == "cuda:3"
+
+
+def test_graphs_are_replayed_for_one_user_only(catalog):
+    model = catalog.model("google/gemma-3-4b-it")
+
+    def overhead_s(chip_id, users):
+        rates = rates_for_chip(catalog.chip(chip_id), "cuda")
+        work = decode_work(weigh(model, "Q4_0"), model.geometry, depth_tokens=0.0, batch_count=users)
+        return sum(term.time_s for term in roofline.price_decode(work, rates) if term.name == "decode.overhead")
+
+    assert overhead_s("NVIDIA GeForce RTX 4090", 2) > overhead_s("NVIDIA GeForce RTX 4090", 1) + 1e-3
+    assert overhead_s("NVIDIA Tesla P40", 2) == overhead_s("NVIDIA Tesla P40", 1)
 
 
 def test_unseen_effects_are_nothing():
