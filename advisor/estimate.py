@@ -31,7 +31,7 @@ from advisor.types import (
     Workload,
     weakest,
 )
-from advisor.work import Share, Work, decode_work, moe_layers_count, operations_count, prefill_work
+from advisor.work import AttentionKernel, Share, Work, decode_work, moe_layers_count, operations_count, prefill_work
 from catalog.types import ArtifactSpec, Ffn, ModelSpec
 
 #: Half-width of an 80 % interval in standard deviations of a normal distribution.
@@ -205,6 +205,10 @@ def split(
     return tuple(shares.items())
 
 
+def _attention_kernel(deployment: Deployment) -> AttentionKernel:
+    return AttentionKernel(deployment.flash_attention, deployment.kv_quant_id)
+
+
 def _decode(
     model: ModelSpec,
     artifact: ArtifactSpec,
@@ -230,6 +234,7 @@ def _decode(
             batch_count=workload.concurrency_count,
             share=share,
             threads_count=rates.threads_count if device_id == CPU_DEVICE_ID else None,
+            attention_kernel=_attention_kernel(deployment),
         )
         parts.append(_Phase(roofline.price_decode(work, rates), rates.decode_sigma))
     joined = _join(parts, parallel=deployment.split_mode == "row")
@@ -254,6 +259,7 @@ def _prefill(
             prompt_tokens=workload.prompt_tokens,
             ubatch_tokens=deployment.ubatch_tokens,
             share=share,
+            attention_kernel=_attention_kernel(deployment),
         )
         device = machine.device(device_id)
         streamed = _streamed_prefill(work, machine, device, deployment, shares)
@@ -455,7 +461,8 @@ def _unmeasured(machine: Machine, deployment: Deployment, terms: tuple[Term, ...
     swept = any(term.name == "decode.threads" for term in terms)
     other = _rethreads(machine.usual_threads_count, deployment, terms)
     plain = deployment.engine_id in LLAMA_CPP_ENGINES and not deployment.flash_attention
-    known = machine.experience is not None and machine.experience.knows_plain_attention
+    timed = any(not attention.flash for device in machine.devices for attention in device.rates.attention)
+    known = timed or (machine.experience is not None and machine.experience.knows_plain_attention)
     checks = (
         (EstimateWarning.THREADS_NOT_MEASURED, other and not swept),
         (EstimateWarning.PLAIN_ATTENTION_NOT_MEASURED, plain and not known),

@@ -20,9 +20,10 @@ back apart. No term may beat the roof: its bytes over the memory bandwidth, its 
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 
 from advisor.types import AttentionRates, Bound, Rates, Term
-from advisor.work import HeadShape, WeightWork, Work
+from advisor.work import USUAL_ATTENTION, AttentionKernel, HeadShape, WeightWork, Work
 from catalog.types import Role
 
 ANY_TYPE = "*"
@@ -32,6 +33,8 @@ REPACKED = "repacked"
 #: However small a model, it is not taken to run from cache alone: what it shares the cache with is unknown.
 _LEAST_MISSED_FRAC = 0.5
 _VECTOR_STEP = 64  # halves that llama.cpp's dot product takes at once with AVX-512; the most of any instruction set
+#: Types of caches that are not timed, and the timed one that is unpacked most like them.
+_KV_RELATIVES = {"bf16": "f16", "f32": "f16", "q4_1": "q4_0", "q5_0": "q4_0", "q5_1": "q4_0", "iq4_nl": "q4_0"}
 _OTHER_KERNEL = 16.0  # unlikeness, more than any other difference
 
 _KEY_PREFIXES = {Role.EXPERT: EXPERTS, Role.OUTPUT: OUTPUT}
@@ -80,13 +83,44 @@ def _in_steps(head_dim: int) -> bool:
     return head_dim % _VECTOR_STEP == 0
 
 
-def nearest_attention(rates: Rates, shape: HeadShape | None) -> AttentionRates | None:
+def attention_rates(rates: Rates, shape: HeadShape | None, kernel: AttentionKernel) -> AttentionRates | None:
+    """What attention costs heads of a shape by a kernel: as the timed heads most like them, None if none were.
+
+    Kernels other than the usual are timed on few shapes and near only: they count in proportion to the usual one.
+    """
+    usual = _nearest(rates, shape, USUAL_ATTENTION)
+    kernel = replace(kernel, kv_quant_id=_KV_RELATIVES.get(kernel.kv_quant_id, kernel.kv_quant_id))
+    if usual is None or kernel == USUAL_ATTENTION:
+        return usual
+    special = _nearest(rates, shape, kernel)
+    if special is None:
+        return usual
+    alike = HeadShape(special.head_dim, special.kv_heads_count, special.queries_per_kv_head)
+    reference = _nearest(rates, alike, USUAL_ATTENTION)
+    return usual if reference is None else _in_proportion(usual, special, reference)
+
+
+def _in_proportion(usual: AttentionRates, special: AttentionRates, reference: AttentionRates) -> AttentionRates:
+    prefill = special.prefill_s_per_flop / reference.prefill_s_per_flop
+    decode = special.decode_s_per_flop / reference.decode_s_per_flop
+    return replace(
+        usual,
+        flash=special.flash,
+        kv_quant_id=special.kv_quant_id,
+        prefill_s_per_flop=usual.prefill_s_per_flop * prefill,
+        deep_prefill_s_per_flop=usual.deep_prefill_s_per_flop * prefill,
+        decode_s_per_flop=usual.decode_s_per_flop * decode,
+        deep_decode_s_per_flop=usual.deep_decode_s_per_flop * decode,
+    )
+
+
+def _nearest(rates: Rates, shape: HeadShape | None, kernel: AttentionKernel) -> AttentionRates | None:
     """The timed attention whose heads are most like these; their length counts double.
 
     Kernels differ by it, and by how far apart the rows of one head lie in the cache. Heads that are not whole steps
     of a vector kernel long end in a slow loop: only such are alike (Phi 3's 96 values cost several times 128).
     """
-    if shape is None or not rates.attention:
+    if shape is None:
         return None
 
     def unlike(timed: AttentionRates) -> float:
@@ -97,7 +131,10 @@ def nearest_attention(rates: Rates, shape: HeadShape | None) -> AttentionRates |
             + _OTHER_KERNEL * (_in_steps(timed.head_dim) != _in_steps(shape.head_dim))
         )
 
-    return min(rates.attention, key=unlike)
+    by_kernel = (
+        timed for timed in rates.attention if timed.flash == kernel.flash and timed.kv_quant_id == kernel.kv_quant_id
+    )
+    return min(by_kernel, key=unlike, default=None)
 
 
 def knows_type(rates: Rates, tensor_type: str) -> bool:
@@ -172,7 +209,7 @@ def _near_flop(work: Work) -> float:
 
 
 def _decode_attention_s(work: Work, rates: Rates) -> float:
-    timed = nearest_attention(rates, work.head_shape)
+    timed = attention_rates(rates, work.head_shape, work.attention_kernel)
     if timed is None:
         return work.kv_bytes * rates.kv_s_per_byte + work.attention_flop * rates.decode_attention_s_per_flop
     deep_s = work.deep_attention_flop * timed.deep_decode_s_per_flop
@@ -180,7 +217,7 @@ def _decode_attention_s(work: Work, rates: Rates) -> float:
 
 
 def _prefill_attention_s(work: Work, rates: Rates) -> float:
-    timed = nearest_attention(rates, work.head_shape)
+    timed = attention_rates(rates, work.head_shape, work.attention_kernel)
     if timed is None:
         return work.attention_flop * rates.attention_s_per_flop + work.scores_count * rates.attention_s_per_score
     deep_s = work.deep_attention_flop * timed.deep_prefill_s_per_flop

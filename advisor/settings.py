@@ -2,7 +2,8 @@
 
 A search places every model with the engine's usual settings; `tuned` then tries the others on what it found, where
 the model of speed and memory tells them apart: the micro-batch of prompts longer than it (placed anew, for its
-buffers take room from layers), a mapped file or none, and what memory flash attention saves.
+buffers take room from layers), a mapped file or none, and attention without the flash kernel, which on a CPU may be
+the quicker one and takes more memory.
 """
 
 from dataclasses import dataclass, replace
@@ -122,7 +123,7 @@ def tuned(
         if option is None or option.deployment in [row.deployment for _, row in rows]:
             continue
         rows.append((_name(option), option))
-        if "flash_attention" not in step and _is_better(option, best):
+        if _is_known(option) and _is_better(option, best):
             best, own = option, settings
     if len(rows) == 1:
         return made
@@ -158,12 +159,15 @@ def _is_better(option: Estimate, best: Estimate) -> bool:
     return faster or (equal and option.memory.total_bytes < (1.0 - _GAIN_FRAC) * best.memory.total_bytes)
 
 
+def _is_known(made: Estimate) -> bool:
+    return EstimateWarning.PLAIN_ATTENTION_NOT_MEASURED not in made.warnings
+
+
 def _name(made: Estimate) -> str:
     how = made.deployment
     parts = [f"micro-batch {how.ubatch_tokens}", "mapped file" if how.mmap else "no mapped file"]
     if not how.flash_attention:
-        unknown = EstimateWarning.PLAIN_ATTENTION_NOT_MEASURED in made.warnings
-        parts.append("no flash attention" + (" (only its memory is told apart)" if unknown else ""))
+        parts.append("no flash attention" + ("" if _is_known(made) else " (only its memory is told apart)"))
     return ", ".join(parts)
 
 

@@ -63,6 +63,17 @@ class HeadShape:
     queries_per_kv_head: float
 
 
+@dataclass(frozen=True, slots=True)
+class AttentionKernel:
+    """How an engine computes attention: in one sweep or by a matrix of scores, from caches of what type."""
+
+    flash: bool = True
+    kv_quant_id: str = "f16"
+
+
+USUAL_ATTENTION = AttentionKernel()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Work:
     """One step: a decoded token for each of ``batch_count`` users, or one prompt.
@@ -87,6 +98,7 @@ class Work:
     routed_activations_count: float = 0.0  # of a prompt: values each routed expert takes in and works on
     deep_attention_flop: float = 0.0  # the part of attention_flop spent on tokens far back (`NEAR_TOKENS`)
     head_shape: HeadShape | None = None
+    attention_kernel: AttentionKernel = USUAL_ATTENTION
 
     @property
     def weight_bytes(self) -> float:
@@ -345,6 +357,7 @@ def decode_work(
     batch_count: int = 1,
     share: Share = WHOLE,
     threads_count: int | None = None,
+    attention_kernel: AttentionKernel = USUAL_ATTENTION,
 ) -> Work:
     """Work of decoding one token for each of ``batch_count`` users at a depth.
 
@@ -385,6 +398,7 @@ def decode_work(
         ),
         deep_attention_flop=held * shape.full_flop * max(0.0, depth_tokens - NEAR_TOKENS),
         head_shape=head_shape(geometry),
+        attention_kernel=attention_kernel,
         scores_count=(shape.full_heads_count * depth_tokens + shape.sliding_heads_count * reach) * held,
         state_bytes=2.0 * _STATE_BYTES_PER_ELEMENT * state,
         state_flop=_FLOP_PER_STATE_ELEMENT * state,
@@ -409,6 +423,7 @@ def prefill_work(
     depth_tokens: float = 0.0,
     ubatch_tokens: int = 512,
     share: Share = WHOLE,
+    attention_kernel: AttentionKernel = USUAL_ATTENTION,
 ) -> Work:
     """Work of a prompt of ``prompt_tokens`` that follows ``depth_tokens`` already in the cache."""
     passes_count = math.ceil(prompt_tokens / ubatch_tokens)
@@ -441,6 +456,7 @@ def prefill_work(
         attention_flop=(shape.full_flop * full_pairs + shape.sliding_flop * near_pairs) * share.layers_frac,
         deep_attention_flop=shape.full_flop * _deep_pairs(prompt_tokens, depth_tokens) * share.layers_frac,
         head_shape=head_shape(geometry),
+        attention_kernel=attention_kernel,
         scores_count=(shape.full_heads_count * full_pairs + shape.sliding_heads_count * near_pairs) * share.layers_frac,
         state_bytes=2.0 * _STATE_BYTES_PER_ELEMENT * state * passes_count,
         state_flop=_FLOP_PER_STATE_ELEMENT * state * prompt_tokens,

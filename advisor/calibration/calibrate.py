@@ -27,11 +27,11 @@ _PREFILL_MODEL_SIGMA = 0.075
 #: Types that no twin is made of, or that time ran out for, and the timed type whose unpacking is most like theirs:
 #: the same seconds per weight while decoding, and per flop in a prompt. Their intervals are wider.
 _RELATIVES = {
-    "F32": "BF16",
-    "IQ2_XXS": "IQ2_S",
-    "IQ2_XS": "IQ2_S",
-    "IQ1_S": "IQ2_S",
-    "IQ1_M": "IQ2_S",
+    "F32": "F16",
+    "IQ2_XXS": "IQ3_XXS",
+    "IQ2_XS": "IQ3_XXS",
+    "IQ1_S": "IQ3_XXS",
+    "IQ1_M": "IQ3_XXS",
     "TQ1_0": "Q2_K",
     "TQ2_0": "Q2_K",
     "Q1_0": "Q2_K",
@@ -39,7 +39,6 @@ _RELATIVES = {
     "NVFP4": "MXFP4",
     "Q8_1": "Q8_0",
     "Q8_K": "Q8_0",
-    "F16": "BF16",
     "BF16": "F16",
     "IQ2_S": "IQ3_XXS",
     "IQ3_XXS": "IQ3_S",
@@ -47,13 +46,12 @@ _RELATIVES = {
     "IQ4_XS": "IQ4_NL",
     "IQ4_NL": "Q4_0",
     "MXFP4": "IQ4_NL",
-    "Q5_0": "Q5_1",
+    "Q5_0": "Q4_1",
     "Q5_1": "Q5_0",
-    "Q4_1": "Q5_1",
+    "Q4_1": "Q5_0",
     "Q2_K": "Q3_K",
     "Q3_K": "Q5_K",
 }
-_DEPTHS_COUNT = 3  # at which attention twins are timed
 _HALF_TOKENS_OPTIONS = (0.0, 2.0, 4.0, 8.0, 12.0, 16.0, 24.0, 32.0, 48.0, 64.0)
 _CACHED_BYTES_OPTIONS = tuple(size * 2.0 * 1024**2 for size in range(17))
 
@@ -204,6 +202,8 @@ def _twin_attention(found: Sequence[Observation]) -> AttentionRates | None:
         head_dim=shape.head_dim,
         kv_heads_count=shape.kv_heads_count,
         queries_per_kv_head=shape.queries_per_kv_head,
+        flash=found[0].work.attention_kernel.flash,
+        kv_quant_id=found[0].work.attention_kernel.kv_quant_id,
         prefill_s_per_flop=prefill[0],
         deep_prefill_s_per_flop=prefill[1],
         decode_s_per_flop=decode[0],
@@ -212,26 +212,26 @@ def _twin_attention(found: Sequence[Observation]) -> AttentionRates | None:
 
 
 def _near_and_deep(found: Sequence[Observation]) -> tuple[float, float] | None:
-    """Seconds per flop up to the middle depth and beyond it; None unless a twin was timed at three depths.
+    """Seconds per flop near and, if a twin was timed so deep, far back; None where noise hides what attention costs.
 
     Times are per token, so that what a token costs besides attention drops out. Attention does not get cheaper
     with depth: where noise says so, one rate serves both.
     """
-    if len(found) != _DEPTHS_COUNT:
+    points = [
+        (item.work.attention_flop / item.work.tokens_count, item.time_s / item.work.tokens_count)
+        for item in sorted(found, key=lambda item: item.depth_tokens)
+    ]
+    if len(points) < 2:
         return None
-    times_s, flop = zip(
-        *(
-            (item.time_s / item.work.tokens_count, item.work.attention_flop / item.work.tokens_count)
-            for item in sorted(found, key=lambda item: item.depth_tokens)
-        ),
-        strict=True,
-    )
-    near = (times_s[1] - times_s[0]) / (flop[1] - flop[0])
-    deep = (times_s[2] - times_s[1]) / (flop[2] - flop[1])
-    whole = (times_s[2] - times_s[0]) / (flop[2] - flop[0])
+    whole = _slope(points[0], points[-1])
+    near, deep = _slope(*points[:2]), _slope(*points[-2:])
     if whole <= 0.0:
         return None
     return (near, deep) if 0.0 < near <= deep else (whole, whole)
+
+
+def _slope(near: tuple[float, float], deep: tuple[float, float]) -> float:
+    return (deep[1] - near[1]) / (deep[0] - near[0])
 
 
 def fit(

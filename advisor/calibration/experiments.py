@@ -5,10 +5,10 @@ that are mostly attention, mixtures of experts and one recurrent. ``advisor.cali
 ``advisor.calibration.calibrate`` recovers the rates.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from advisor.work import NEAR_TOKENS, Work, decode_work, prefill_work
+from advisor.work import NEAR_TOKENS, USUAL_ATTENTION, AttentionKernel, Work, decode_work, prefill_work
 from catalog.ggml_types import tensor_bytes
 from catalog.tensors import list_tensors
 from catalog.types import ArtifactSpec, FileFormat, Geometry, ModelSpec, Role, TensorSpec, WeightGroup
@@ -26,48 +26,40 @@ TYPES = (
     "MXFP4",
     "Q5_0",
     "Q4_1",
-    "Q5_1",
     "IQ4_NL",
     "IQ3_S",
     "IQ3_XXS",
     "Q2_K",
-    "IQ2_S",
-    "BF16",
 )
 #: The type of the twins that measure everything but a type's own rates.
 _REFERENCE_TYPE = "Q4_K"
 #: Types whose prompt kernels are so slow that unpacking the weights does not count beside the arithmetic.
-_SLOW_PROMPT_TYPES = ("Q4_1", "Q5_0", "Q5_1")
+_SLOW_PROMPT_TYPES = ("Q4_1", "Q5_0")
 #: Types that output layers are mostly stored in: many short rows, slower per byte than the layers' matrices.
 _OUTPUT_TYPES = ("Q6_K", "Q8_0")
 #: Types that mixtures of experts are mostly published in; experts are multiplied by kernels of their own.
-_EXPERT_TYPES = ("Q4_K", "Q6_K", "Q8_0", "Q5_K", "Q4_0", "Q3_K", "IQ4_XS", "MXFP4")
+_EXPERT_TYPES = ("Q4_K", "Q6_K", "Q8_0", "Q5_K", "MXFP4")
 #: Small experts show what each of their rows costs, by a kernel that takes several at once and by one that does not.
 _SMALL_EXPERT_TYPES = ("Q4_K", "Q6_K")
 _PROMPT_TOKENS = 128
-_LONG_PROMPT_TOKENS = 384
+_LONG_PROMPT_TOKENS = 320
 #: The first tokens after another model had the caches are slow, and must stay few among the others.
 _DECODE_TOKENS = 12
 _DEEP_TOKENS = 16384
 _DEEP_PROMPT_TOKENS = 64
+_SLOW_PROMPT_TOKENS = 32
 _VOCAB_COUNT = 2048
 #: Enough output weights to sweep the caches between two tokens, as the layers of a real model do; prompts skip them.
 _SWEEPING_VOCAB_COUNT = 98304
 #: How the names of the twins begin that show what attention costs.
 ATTENTION = "attention-"
 #: Heads, heads with caches and their length: of Llama and Qwen 3, of their mixtures, of small Qwen, of Llama 1B and
-#: gpt-oss, of Gemma, of Qwen 3.5, of models in which each head has its own cache, and of Phi 3, whose heads are not
-#: whole steps of vector kernels long.
-_HEADS = (
-    (32, 8, 128),
-    (32, 4, 128),
-    (16, 2, 128),
-    (32, 8, 64),
-    (8, 4, 256),
-    (16, 2, 256),
-    (16, 16, 64),
-    (16, 16, 96),
-)
+#: gpt-oss, of Gemma; and of Phi 3, whose heads are not whole steps of vector kernels long.
+_HEADS = ((32, 8, 128), (32, 4, 128), (16, 2, 128), (32, 8, 64), (8, 4, 256))
+_ODD_HEADS = (16, 16, 96)
+_PLAIN_HEADS = ((32, 8, 128), (32, 8, 64))
+_QUANTISED_CACHE_HEADS = (32, 8, 64)
+_CACHE_TYPES = ("q8_0", "q4_0")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,6 +80,7 @@ class Experiment:
     model: ModelSpec
     tensor_types: tuple[str, ...]  # parallel to list_tensors(model)
     timings: tuple[Timing, ...]
+    attention_kernel: AttentionKernel = USUAL_ATTENTION
 
     @property
     def context_tokens(self) -> int:
@@ -198,13 +191,20 @@ _LONG_PREFILL = Timing(phase="prefill", tokens_count=_LONG_PROMPT_TOKENS)
 
 
 #: Long windows average over disturbances by themselves.
-_AT_DEPTHS = (
+_NEAR = (
     _DECODE,
     _PREFILL,
     replace(_DECODE, depth_tokens=NEAR_TOKENS, most_count=3),
     replace(_PREFILL, depth_tokens=NEAR_TOKENS, most_count=3),
+)
+_NEAR_AND_DEEP = (
+    *_NEAR,
     Timing(phase="decode", tokens_count=8, depth_tokens=_DEEP_TOKENS, most_count=2),
     Timing(phase="prefill", tokens_count=_DEEP_PROMPT_TOKENS, depth_tokens=_DEEP_TOKENS, most_count=2),
+)
+#: Prompts from quantised caches take ten times as long, so fewer tokens do.
+_NEAR_SLOWLY = tuple(
+    replace(timing, tokens_count=_SLOW_PROMPT_TOKENS) if timing.phase == "prefill" else timing for timing in _NEAR
 )
 
 
@@ -234,9 +234,10 @@ def experiments(types: Sequence[str] = TYPES) -> tuple[Experiment, ...]:
         _experiment("narrow", _shape(16, 1024, 3072, 16, 4, head_dim=64), one),
         _experiment("narrow", _shape(16, 1024, 3072, 16, 16, head_dim=64), "Q8_0"),
         _experiment("slim", _shape(40, 512, 1536, 8, 2, head_dim=64), "Q8_0"),
-        _experiment("long", _shape(12, 2048, 6144, 16, 4), one),
+        _experiment("long", _shape(9, 2048, 6144, 16, 4), one),
         _experiment("broad", _shape(1, 4096, 14336, 32, 8), one, _DECODE),
         *(_attention_experiment(*heads) for heads in _HEADS),
+        replace(_attention_experiment(*_ODD_HEADS), timings=_NEAR),
         *(
             _experiment("small-experts", _mixture(3, 1024, 512, 64, 4), name, *both, architecture="qwen3moe")
             for name in _SMALL_EXPERT_TYPES
@@ -261,7 +262,7 @@ def experiments(types: Sequence[str] = TYPES) -> tuple[Experiment, ...]:
         for weight_type in types
         if weight_type in _EXPERT_TYPES
     ]
-    return (*by_type[:4], *shapes, *mixtures, *by_type[4:])
+    return (*by_type[:4], *shapes, *mixtures, *_other_kernels(), *by_type[4:])
 
 
 def _attention_experiment(heads_count: int, kv_heads_count: int, head_dim: int) -> Experiment:
@@ -270,8 +271,24 @@ def _attention_experiment(heads_count: int, kv_heads_count: int, head_dim: int) 
         f"{ATTENTION}{heads_count}-{kv_heads_count}-{head_dim}",
         replace(geometry, vocab_count=_SWEEPING_VOCAB_COUNT, tied_embeddings=True),
         _REFERENCE_TYPE,
-        *_AT_DEPTHS,
+        *_NEAR_AND_DEEP,
     )
+
+
+def _other_kernels() -> Iterator[Experiment]:
+    """Attention by kernels other than the usual, near: without the flash one, and from quantised caches."""
+    for heads in _PLAIN_HEADS:
+        usual = _attention_experiment(*heads)
+        plain = AttentionKernel(flash=False)
+        yield replace(usual, experiment_id=f"{usual.experiment_id}.plain", timings=_NEAR, attention_kernel=plain)
+    usual = _attention_experiment(*_QUANTISED_CACHE_HEADS)
+    for name in _CACHE_TYPES:
+        yield replace(
+            usual,
+            experiment_id=f"{usual.experiment_id}.{name}",
+            timings=_NEAR_SLOWLY,
+            attention_kernel=AttentionKernel(kv_quant_id=name),
+        )
 
 
 def _layers(weight_type: str) -> int:
@@ -292,11 +309,18 @@ def work_of(
     artifact = artifact_of(model, list_tensors(model), experiment.tensor_types)
     if timing.phase == "decode":
         depth = timing.depth_tokens + timing.tokens_count / 2.0
-        return decode_work(artifact, model.geometry, depth_tokens=depth, threads_count=threads_count)
+        return decode_work(
+            artifact,
+            model.geometry,
+            depth_tokens=depth,
+            threads_count=threads_count,
+            attention_kernel=experiment.attention_kernel,
+        )
     return prefill_work(
         artifact,
         model.geometry,
         prompt_tokens=timing.tokens_count,
         depth_tokens=timing.depth_tokens,
         ubatch_tokens=ubatch_tokens,
+        attention_kernel=experiment.attention_kernel,
     )

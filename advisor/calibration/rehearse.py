@@ -23,7 +23,7 @@ OnProgress = Callable[[float, str], None]
 #: A twin is read, not mapped, so it is in memory once; caches and buffers come on top.
 _RESIDENT_COPIES = 1.15
 #: Share of the time budget that writing and loading twins may use.
-_WRITING_SHARE = 0.4
+_WRITING_SHARE = 0.5
 #: Undisturbed repeats that make a timing trustworthy.
 _ENOUGH_COUNT = 3
 #: Rounds are repeated up to this many times over to replace windows that others disturbed.
@@ -206,7 +206,15 @@ def _rehearse_batch(worker: Worker, experiments: Sequence[Experiment], directory
 def _open(worker: Worker, experiment: Experiment, directory: Path, threads_count: int | None) -> LlamaCppSession:
     path = directory / f"{experiment.experiment_id}.gguf"
     write_experiment(experiment, path)
-    options = LoadOptions(context_tokens=experiment.context_tokens, threads_count=threads_count, mmap=False)
+    kernel = experiment.attention_kernel
+    options = LoadOptions(
+        context_tokens=experiment.context_tokens,
+        threads_count=threads_count,
+        mmap=False,
+        flash_attention=kernel.flash,
+        k_type=kernel.kv_quant_id,
+        v_type=kernel.kv_quant_id,
+    )
     try:
         session = worker.hold(str(path), options)
     finally:

@@ -14,6 +14,8 @@ class AttentionRates:
     head_dim: int
     kv_heads_count: int
     queries_per_kv_head: float
+    flash: bool = True
+    kv_quant_id: str = "f16"
     prefill_s_per_flop: float
     deep_prefill_s_per_flop: float
     decode_s_per_flop: float

@@ -7,7 +7,7 @@ from advisor import roofline
 from advisor.calibration.calibrate import Observation, fit, observe
 from advisor.calibration.experiments import Timing, experiments, uniform_types, work_of
 from advisor.types import AttentionRates, Basis, Rates
-from advisor.work import NEAR_TOKENS, HeadShape
+from advisor.work import NEAR_TOKENS, USUAL_ATTENTION, AttentionKernel, HeadShape
 from catalog.ggml_types import TYPES
 from catalog.tensors import list_tensors
 
@@ -109,9 +109,9 @@ def test_types_that_were_not_timed_take_after_a_relative_and_say_so():
     assert "IQ2_XXS" in rates.related_types
     assert not roofline.knows_type(rates, "IQ2_XXS")
     assert roofline.knows_type(rates, "Q4_K")
-    per_weight = {name: rates.decode_s_per_byte[name] * size for name, size in (("IQ2_XXS", 66), ("IQ2_S", 82))}
-    assert per_weight["IQ2_XXS"] == pytest.approx(per_weight["IQ2_S"])
-    assert rates.prefill_s_per_flop["IQ2_XXS"] == rates.prefill_s_per_flop["IQ2_S"]
+    per_weight = {name: rates.decode_s_per_byte[name] * size for name, size in (("IQ2_XXS", 66), ("IQ3_XXS", 98))}
+    assert per_weight["IQ2_XXS"] == pytest.approx(per_weight["IQ3_XXS"])
+    assert rates.prefill_s_per_flop["IQ2_XXS"] == rates.prefill_s_per_flop["IQ3_XXS"]
 
 
 def test_every_type_a_model_may_be_stored_in_is_timed_or_has_a_relative():
@@ -133,10 +133,14 @@ def test_rows_are_priced_apart_for_kernels_that_take_several_at_once():
     assert rates.decode_s_per_dot["repacked"] == pytest.approx(4e-9, rel=0.2)
 
 
+def priced(rates, head_dim, kv_heads_count, queries_per_kv_head, kernel=USUAL_ATTENTION):
+    return roofline.attention_rates(rates, HeadShape(head_dim, kv_heads_count, queries_per_kv_head), kernel)
+
+
 @pytest.mark.parametrize("true", TRUE_RATES.attention)
 def test_attention_is_priced_by_the_shape_of_heads_near_and_far_back_apart(true):
     rates = fit(observations(), device_id="cpu", backend="cpu", threads_count=2)
-    found = roofline.nearest_attention(rates, HeadShape(true.head_dim, true.kv_heads_count, true.queries_per_kv_head))
+    found = priced(rates, true.head_dim, true.kv_heads_count, true.queries_per_kv_head)
     assert (found.head_dim, found.kv_heads_count) == (true.head_dim, true.kv_heads_count)
     assert found.prefill_s_per_flop == pytest.approx(true.prefill_s_per_flop, rel=0.02)
     assert found.deep_prefill_s_per_flop == pytest.approx(true.deep_prefill_s_per_flop, rel=0.02)
@@ -154,14 +158,56 @@ def test_attention_gets_no_cheaper_with_depth_whatever_noise_says():
         assert 0 < found.decode_s_per_flop <= found.deep_decode_s_per_flop
 
 
+def test_other_kernels_are_priced_in_proportion_to_the_usual_one():
+    plain = AttentionKernel(flash=False)
+    usual = TRUE_RATES.attention[1]
+    twice = replace(
+        usual,
+        flash=False,
+        decode_s_per_flop=2 * usual.decode_s_per_flop,
+        deep_decode_s_per_flop=2 * usual.deep_decode_s_per_flop,
+    )
+    rates = replace(TRUE_RATES, attention=(*TRUE_RATES.attention, twice))
+    own = priced(rates, usual.head_dim, usual.kv_heads_count, usual.queries_per_kv_head, plain)
+    assert own == twice
+    other = priced(rates, 256, 4, 2.0, plain)
+    assert other.decode_s_per_flop == pytest.approx(2 * priced(rates, 256, 4, 2.0).decode_s_per_flop)
+    assert other.deep_decode_s_per_flop == pytest.approx(2 * priced(rates, 256, 4, 2.0).deep_decode_s_per_flop)
+    assert other.prefill_s_per_flop == pytest.approx(priced(rates, 256, 4, 2.0).prefill_s_per_flop)
+    assert priced(rates, 128, 8, 4.0, AttentionKernel(kv_quant_id="q8_0")) == priced(rates, 128, 8, 4.0)
+
+
+def test_kernels_are_told_apart_in_the_fit():
+    slow = [
+        replace(item, time_s=item.time_s + (10 * item.work.attention_flop * 8e-12))
+        if ".q8_0" in item.experiment_id
+        else item
+        for item in observations()
+    ]
+    rates = fit(slow, device_id="cpu", backend="cpu", threads_count=2)
+    assert {(found.flash, found.kv_quant_id) for found in rates.attention} == {
+        (True, "f16"),
+        (False, "f16"),
+        (True, "q8_0"),
+        (True, "q4_0"),
+    }
+    usual = priced(rates, 64, 8, 4.0)
+    assert (
+        priced(rates, 64, 8, 4.0, AttentionKernel(kv_quant_id="q8_0")).prefill_s_per_flop > 5 * usual.prefill_s_per_flop
+    )
+    assert priced(rates, 64, 8, 4.0, AttentionKernel(kv_quant_id="q5_1")).prefill_s_per_flop == pytest.approx(
+        usual.prefill_s_per_flop
+    )
+
+
 def test_a_shape_of_heads_that_was_not_timed_takes_after_the_one_most_like_it():
     rates = replace(TRUE_RATES)
-    assert roofline.nearest_attention(rates, HeadShape(192, 8, 4.0)).head_dim == 128
-    assert roofline.nearest_attention(rates, HeadShape(576, 1, 128.0)).head_dim == 256
+    assert priced(rates, 192, 8, 4.0).head_dim == 128
+    assert priced(rates, 576, 1, 128.0).head_dim == 256
     odd = replace(rates, attention=(*rates.attention, replace(rates.attention[0], head_dim=96, kv_heads_count=32)))
-    assert roofline.nearest_attention(odd, HeadShape(80, 1, 8.0)).head_dim == 96
-    assert roofline.nearest_attention(rates, None) is None
-    assert roofline.nearest_attention(replace(rates, attention=()), HeadShape(128, 8, 4.0)) is None
+    assert priced(odd, 80, 1, 8.0).head_dim == 96
+    assert roofline.attention_rates(rates, None, USUAL_ATTENTION) is None
+    assert priced(replace(rates, attention=()), 128, 8, 4.0) is None
 
 
 def test_fetching_an_expert_is_told_from_its_arithmetic():
