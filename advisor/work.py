@@ -296,6 +296,11 @@ def row_dim(geometry: Geometry | None, role: Role) -> float | None:
     return (widening + 1) * geometry.hidden_dim * inner / (widening * inner + geometry.hidden_dim)
 
 
+def _woken_frac(geometry: Geometry | None, used_frac: float, tokens_count: float) -> float:
+    """Share of a layer's experts that some tokens wake."""
+    return min(1.0, used_frac * tokens_count) if geometry is None else experts_touched_frac(geometry, tokens_count)
+
+
 def _weight_work(
     artifact: ArtifactSpec,
     geometry: Geometry | None,
@@ -305,20 +310,21 @@ def _weight_work(
     tokens_per_pass: float,
     outputs: float,
 ) -> tuple[WeightWork, ...]:
-    touched_frac = experts_touched_frac(geometry, tokens_per_pass) if geometry else None
     works = []
     for group in artifact.groups:
         if group.role in _SKIPPED_ROLES or (group.role == Role.OUTPUT and not share.output):
             continue
-        moved, held_frac = 1.0, share.layers_frac
+        idle_frac = _output_only_frac(geometry, group.role)
+        woken, moved, held_frac = 1.0, 1.0, share.layers_frac
         if group.role == Role.EXPERT:
             held_frac = share.experts_frac
-            moved = min(1.0, group.used_frac * tokens_per_pass) if touched_frac is None else touched_frac
+            woken = _woken_frac(geometry, group.used_frac, tokens_per_pass)
+            woken_last = _woken_frac(geometry, group.used_frac, min(outputs, tokens_per_pass))
+            moved = woken * (1.0 - idle_frac) + woken_last * idle_frac
         elif group.role == Role.OUTPUT:
             held_frac = 1.0
         if held_frac <= 0.0:
             continue
-        idle_frac = _output_only_frac(geometry, group.role)
         rows = tokens * (1.0 - idle_frac) + outputs * idle_frac
         row = row_dim(geometry, group.role)
         works.append(
@@ -327,9 +333,9 @@ def _weight_work(
                 role=group.role,
                 bytes=group.weight_bytes * moved * held_frac,
                 flop=2.0 * group.params_count * group.used_frac * rows * held_frac,
-                rows_count=tokens_per_pass * group.used_frac / moved,
+                rows_count=tokens_per_pass * group.used_frac / woken,
                 held_bytes=group.weight_bytes * held_frac,
-                dots_count=group.params_count * group.used_frac * held_frac / row if row else 0.0,
+                dots_count=group.params_count * group.used_frac * held_frac * rows / tokens / row if row else 0.0,
             )
         )
     return tuple(works)

@@ -292,8 +292,10 @@ def _other_kernels() -> Iterator[Experiment]:
 
 
 def _layers(weight_type: str) -> int:
-    """Enough of them not to stay in a processor's cache."""
-    return 2 if weight_type in ("F16", "BF16") else 4
+    """Enough of them not to stay in a processor's cache, nor a good part of them."""
+    if weight_type in ("F16", "BF16"):
+        return 2
+    return 6 if weight_type in ("Q2_K", "Q3_K", "IQ3_S", "IQ3_XXS") else 4
 
 
 def _phases(weight_type: str) -> tuple[Timing, ...]:

@@ -2,6 +2,7 @@ from dataclasses import replace
 
 import pytest
 
+from advisor.calibration.experiments import Timing, experiments, work_of
 from advisor.work import (
     Share,
     busiest_depth_tokens,
@@ -95,3 +96,16 @@ def test_without_geometry_only_weights_count(catalog):
     work = decode_work(artifact, None, depth_tokens=4096)
     assert work.weight_bytes > 0
     assert work.kv_bytes == work.layers_count == work.operations_count == 0
+
+
+def test_the_last_layer_of_a_mixture_wakes_experts_for_outputs_only():
+    """Of two layers, one is worked through by a whole prompt; the other only by the token whose logits are wanted."""
+    experiment = next(item for item in experiments() if item.experiment_id == "experts.Q4_K")
+    prompt = Timing(phase="prefill", tokens_count=512)
+    experts = next(weight for weight in work_of(experiment, prompt).weights if weight.role == Role.EXPERT)
+    geometry = experiment.model.geometry
+    used = geometry.expert_used_count / geometry.expert_count
+    assert experts.bytes == pytest.approx(experts.held_bytes * (1.0 + used) / 2.0, rel=1e-3)
+    decode = next(weight for weight in work_of(experiment, experiment.timings[0]).weights if weight.role == Role.EXPERT)
+    assert decode.bytes == pytest.approx(decode.held_bytes * used)
+    assert experts.dots_count == pytest.approx(decode.dots_count / 2.0, rel=0.01)
