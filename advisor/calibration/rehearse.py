@@ -137,6 +137,8 @@ def rehearse(
         left_s = budget_s - (time.monotonic() - started_s)
         if results and not required and left_s < 0.2 * budget_s * share:
             break
+        if results:  # giving back what the last batch held keeps the system busy for a moment
+            wait_for_quiet(time.monotonic() + _PATIENCE_S)
         plan = _Plan(
             threads_count=threads_count,
             rounds_count=rounds_count,
