@@ -24,8 +24,8 @@ OnProgress = Callable[[float, str], None]
 _RESIDENT_COPIES = 1.15
 #: Share of the time budget that writing and loading twins may use.
 _WRITING_SHARE = 0.5
-#: Undisturbed repeats that make a timing trustworthy.
-_ENOUGH_COUNT = 3
+#: Undisturbed repeats that make a timing trustworthy: what the least number of rounds gives.
+_ENOUGH_COUNT = 2
 #: Rounds are repeated up to this many times over to replace windows that others disturbed.
 _ROUNDS_LIMIT = 4
 _LEAST_ROUNDS = 2
@@ -46,7 +46,7 @@ class Rehearsed:
     fault: str | None = None
 
     def seconds(self, timing: Timing) -> list[float]:
-        """Seconds of every undisturbed repeat if there are at least three windows of them, else of all.
+        """Seconds of every undisturbed repeat if there are at least two windows of them, else of all.
 
         One value per decoded token, or per prompt.
         """
@@ -63,7 +63,7 @@ class Rehearsed:
         ]
 
     def polluted(self, timing: Timing) -> bool:
-        """Whether fewer than three undisturbed repeats were had."""
+        """Whether fewer than two undisturbed repeats were had."""
         return sum(not window.polluted for window in self.windows.get(timing, [])) < _ENOUGH_COUNT
 
 
