@@ -19,11 +19,11 @@ TYPES = (
     "Q6_K",
     "Q8_0",
     "Q5_K",
+    "MXFP4",
     "Q4_0",
     "Q3_K",
     "IQ4_XS",
     "F16",
-    "MXFP4",
     "Q5_0",
     "Q4_1",
     "IQ4_NL",
@@ -38,7 +38,7 @@ _SLOW_PROMPT_TYPES = ("Q4_1", "Q5_0")
 #: Types that output layers are mostly stored in: many short rows, slower per byte than the layers' matrices.
 _OUTPUT_TYPES = ("Q6_K", "Q8_0")
 #: Types that mixtures of experts are mostly published in; experts are multiplied by kernels of their own.
-_EXPERT_TYPES = ("Q4_K", "Q6_K", "Q8_0", "Q5_K", "MXFP4")
+_EXPERT_TYPES = TYPES[:5]
 #: Small experts show what each of their rows costs, by a kernel that takes several at once and by one that does not.
 _SMALL_EXPERT_TYPES = ("Q4_K", "Q6_K")
 _PROMPT_TOKENS = 128
@@ -262,7 +262,8 @@ def experiments(types: Sequence[str] = TYPES) -> tuple[Experiment, ...]:
         for weight_type in types
         if weight_type in _EXPERT_TYPES
     ]
-    return (*by_type[:4], *shapes, *mixtures, *_other_kernels(), *by_type[4:])
+    first = len(_EXPERT_TYPES)  # a mixture's other weights are of its type, and must have been timed
+    return (*by_type[:first], *shapes, *mixtures, *_other_kernels(), *by_type[first:])
 
 
 def _attention_experiment(heads_count: int, kv_heads_count: int, head_dim: int) -> Experiment:
