@@ -84,8 +84,13 @@ class Experiment:
 
     @property
     def context_tokens(self) -> int:
-        """Context that holds every timing."""
-        return max(timing.depth_tokens + timing.tokens_count for timing in self.timings) + 64
+        """Context that holds every timing, a power of two as contexts usually are.
+
+        Caches that lie a power of two apart compete for the same lines: with 32,768 tokens of context, 17,403 cached
+        ones cost a third more to decode behind than with 17,600.
+        """
+        needed = max(timing.depth_tokens + timing.tokens_count for timing in self.timings) + 64
+        return 1 << (needed - 1).bit_length()
 
     @property
     def weights_bytes(self) -> int:
