@@ -21,7 +21,7 @@ from catalog.ggml_types import TYPES
 from catalog.types import Role
 
 #: What the cost model leaves unexplained on shapes that no calibration times, beside the noise of the samples: with
-#: it, 80 % of 58 speeds of 23 shapes in three runs, the ones it was set from, lay in their intervals.
+#: it, 80 % of 58 speeds of 22 shapes in three runs, the ones it was set from, lay in their intervals.
 _DECODE_MODEL_SIGMA = 0.083
 _PREFILL_MODEL_SIGMA = 0.075
 #: Types that no twin is made of, or that time ran out for, and the timed type whose unpacking is most like theirs:
@@ -75,7 +75,7 @@ def observe(
 
     Not the best: a twin's windows are short and slip between disturbances that a real prompt of some seconds
     averages over. From the best tenth, the middle of what 23 unseen shapes took was predicted 6-10 % too fast when
-    decoding and 7-15 % in prompts; from the middle 0-5 %.
+    decoding and 7-15 % in prompts; from the middle, between 3 % too slow and 5 % too fast.
 
     ``threads_count`` is given where a CPU's threads did the work.
     """

@@ -129,7 +129,9 @@ setting_options = group(
         "ubatch_tokens": click.option(
             "--ubatch", "ubatch_tokens", type=int, help="Micro-batch, instead of the best one found."
         ),
-        "flash_attention": click.option("--flash-attention", type=click.Choice(("on", "off")), help="Instead of on."),
+        "flash_attention": click.option(
+            "--flash-attention", type=click.Choice(("on", "off")), help="Instead of the better."
+        ),
         "mmap": click.option(
             "--mmap/--no-mmap", "mmap", default=None, help="Map the file or read it, instead of the better."
         ),
