@@ -8,6 +8,7 @@ import math
 from dataclasses import dataclass, replace
 
 from advisor import roofline
+from advisor.attention import AttentionKernel
 from advisor.errors import BadRequestError
 from advisor.experience import Subject, corrected, rethreaded, subject_of
 from advisor.machine import (
@@ -31,7 +32,7 @@ from advisor.types import (
     Workload,
     weakest,
 )
-from advisor.work import AttentionKernel, Share, Work, decode_work, moe_layers_count, operations_count, prefill_work
+from advisor.work import Share, Work, decode_work, moe_layers_count, operations_count, prefill_work
 from catalog.types import ArtifactSpec, Ffn, ModelSpec
 
 #: Half-width of an 80 % interval in standard deviations of a normal distribution.

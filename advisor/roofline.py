@@ -22,8 +22,9 @@ import math
 from collections.abc import Mapping
 from dataclasses import replace
 
+from advisor.attention import USUAL_ATTENTION, AttentionKernel, HeadShape
 from advisor.types import AttentionRates, Bound, Rates, Term
-from advisor.work import USUAL_ATTENTION, AttentionKernel, HeadShape, WeightWork, Work
+from advisor.work import WeightWork, Work
 from catalog.types import Role
 
 ANY_TYPE = "*"

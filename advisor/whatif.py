@@ -18,10 +18,10 @@ import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from advisor.attention import NEAR_TOKENS, busiest_depth_tokens
 from advisor.estimate import estimate
 from advisor.machine import CPU_DEVICE_ID, Machine
 from advisor.types import Estimate, MemoryPlan, Workload
-from advisor.work import NEAR_TOKENS, busiest_depth_tokens
 from catalog.types import ArtifactSpec, ModelSpec
 
 CONTEXT_LADDER_TOKENS = (2048, 4096, 8192, 16384, 32768, 65536, 131072)

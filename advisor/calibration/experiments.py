@@ -8,7 +8,8 @@ that are mostly attention, mixtures of experts and one recurrent. ``advisor.cali
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from advisor.work import NEAR_TOKENS, USUAL_ATTENTION, AttentionKernel, Work, decode_work, prefill_work
+from advisor.attention import NEAR_TOKENS, USUAL_ATTENTION, AttentionKernel
+from advisor.work import Work, decode_work, prefill_work
 from catalog.ggml_types import tensor_bytes
 from catalog.tensors import list_tensors
 from catalog.types import ArtifactSpec, FileFormat, Geometry, ModelSpec, Role, TensorSpec, WeightGroup

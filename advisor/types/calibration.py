@@ -9,7 +9,7 @@ from advisor.types.validation import EngineBuild
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AttentionRates:
-    """What attention costs with heads of one shape: seconds per flop, up to `advisor.work.NEAR_TOKENS` and beyond."""
+    """What attention costs heads of one shape: seconds per flop, up to `advisor.attention.NEAR_TOKENS` and beyond."""
 
     head_dim: int
     kv_heads_count: int

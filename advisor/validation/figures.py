@@ -8,11 +8,12 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from advisor.attention import kv_read_bytes
 from advisor.engines.base import Window
 from advisor.twins.truncate import StandIns
 from advisor.types import Workload
 from advisor.validation.measure import Runs
-from advisor.work import kv_read_bytes, prefill_work
+from advisor.work import prefill_work
 from catalog.types import ArtifactSpec, Geometry
 
 _SAME_DEPTH_FRAC = 0.02

@@ -4,10 +4,10 @@ from dataclasses import replace
 import pytest
 
 from advisor import roofline
+from advisor.attention import NEAR_TOKENS, USUAL_ATTENTION, AttentionKernel, HeadShape
 from advisor.calibration.calibrate import Observation, fit, observe
 from advisor.calibration.experiments import Timing, experiments, uniform_types, work_of
 from advisor.types import AttentionRates, Basis, Rates
-from advisor.work import NEAR_TOKENS, USUAL_ATTENTION, AttentionKernel, HeadShape
 from catalog.ggml_types import TYPES
 from catalog.tensors import list_tensors
 

@@ -2,15 +2,9 @@ from dataclasses import replace
 
 import pytest
 
+from advisor.attention import busiest_depth_tokens
 from advisor.calibration.experiments import Timing, experiments, work_of
-from advisor.work import (
-    Share,
-    busiest_depth_tokens,
-    decode_work,
-    experts_touched_frac,
-    operations_count,
-    prefill_work,
-)
+from advisor.work import Share, decode_work, experts_touched_frac, operations_count, prefill_work
 from catalog.types import Role
 from catalog.weights import weigh
 
