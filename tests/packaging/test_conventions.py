@@ -8,7 +8,14 @@ import sys
 
 import pytest
 
-FIELD_MODULES = ("advisor.types", "catalog.types", "probes.types", "advisor.machine", "advisor.attention", "advisor.work")
+FIELD_MODULES = (
+    "advisor.types",
+    "catalog.types",
+    "probes.types",
+    "advisor.machine",
+    "advisor.attention",
+    "advisor.work",
+)
 FORBIDDEN_SUFFIXES = (
     "_gb",
     "_gib",
