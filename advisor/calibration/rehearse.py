@@ -35,6 +35,7 @@ _DECODE_SHARE = 2
 _PATIENCE_S = 2.0
 _LOOK_S = 0.1
 _HIGHEST_PRIORITY = -20
+_ALL_LAYERS_COUNT = 999
 
 
 @dataclass(slots=True)
@@ -104,6 +105,7 @@ def rehearse(
     *,
     threads_count: int | None,
     memory_bytes: int,
+    device: str | None = None,
     rounds_count: int = 5,
     budget_s: float = 40.0,
     required: bool = False,
@@ -121,6 +123,7 @@ def rehearse(
         directory: where twins are written until they are loaded.
         threads_count: threads of the engine; None is its own choice.
         memory_bytes: what the twins held at once may take.
+        device: the accelerator that holds them, as ggml names it; None is the CPU alone.
         rounds_count: undisturbed repeats wanted of every timing.
         budget_s: seconds for all of it; every twin that is held is timed at least twice.
         required: nothing is left out for lack of time: the budget is for the timing alone.
@@ -141,6 +144,7 @@ def rehearse(
             wait_for_quiet(time.monotonic() + _PATIENCE_S)
         plan = _Plan(
             threads_count=threads_count,
+            device=device,
             rounds_count=rounds_count,
             budget_s=budget_s * share if required or share == 1.0 else min(left_s, budget_s * share),
             required=required,
@@ -155,6 +159,7 @@ class _Plan:
     """How one batch of twins is timed."""
 
     threads_count: int | None
+    device: str | None
     rounds_count: int
     budget_s: float
     required: bool
@@ -193,7 +198,7 @@ def _rehearse_batch(worker: Worker, experiments: Sequence[Experiment], directory
                 break
             plan.on_progress(0.3 * index / len(experiments), f"writing {experiment.experiment_id}")
             try:
-                session = _open(worker, experiment, directory, plan.threads_count)
+                session = _open(worker, experiment, directory, plan)
             except (ModelRefusedError, OutOfMemoryError) as error:
                 refused.append(Rehearsed(experiment, fault=str(error)))
                 continue
@@ -205,13 +210,15 @@ def _rehearse_batch(worker: Worker, experiments: Sequence[Experiment], directory
         return [*(result for _, result in held), *refused]
 
 
-def _open(worker: Worker, experiment: Experiment, directory: Path, threads_count: int | None) -> LlamaCppSession:
+def _open(worker: Worker, experiment: Experiment, directory: Path, plan: _Plan) -> LlamaCppSession:
     path = directory / f"{experiment.experiment_id}.gguf"
     write_experiment(experiment, path)
     kernel = experiment.attention_kernel
     options = LoadOptions(
         context_tokens=experiment.context_tokens,
-        threads_count=threads_count,
+        threads_count=plan.threads_count,
+        devices=(plan.device,) if plan.device else (),
+        gpu_layers_count=_ALL_LAYERS_COUNT if plan.device else 0,
         mmap=False,
         flash_attention=kernel.flash,
         k_type=kernel.kv_quant_id,

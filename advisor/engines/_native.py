@@ -128,6 +128,24 @@ def _keep_experts_on_cpu(params: Any, layers_count: int) -> Any:
     return array
 
 
+def _offer_devices(params: Any, names: Sequence[str]) -> Any:
+    """Let the engine use no accelerators but these; returns what must stay alive.
+
+    Raises:
+        EngineError: if the build knows no device of a name.
+    """
+    import llama_cpp._ggml as ggml
+
+    find = ggml.libggml.ggml_backend_dev_by_name
+    find.argtypes, find.restype = [ctypes.c_char_p], ctypes.c_void_p
+    found = [find(name.encode()) for name in names]
+    if None in found:
+        raise EngineError(f"the installed llama.cpp has no device {names[found.index(None)]!r}; see: advisor doctor")
+    array = (ctypes.c_void_p * (len(found) + 1))(*found)
+    params.devices = ctypes.cast(array, ctypes.c_void_p)
+    return array
+
+
 class NativeModel:
     """One model with one context."""
 
@@ -140,6 +158,8 @@ class NativeModel:
         params = _model_params(lib, options)
         if options.experts_on_cpu_layers_count:
             self._overrides = _keep_experts_on_cpu(params, options.experts_on_cpu_layers_count)
+        if options.devices is not None:
+            self._devices = _offer_devices(params, options.devices)
         started = time.perf_counter()
         self.handle = lib.llama_model_load_from_file(path.encode(), params)
         if not self.handle:

@@ -61,6 +61,7 @@ class LoadOptions:
     experts_on_cpu_layers_count: int = 0
     streams_count: int = 1
     embeddings: bool = False
+    devices: tuple[str, ...] | None = None  # as ggml names them: () leaves all to the CPU, None allows every one
     dry_run: bool = False  # lay out every buffer, allocate and read nothing: memory report only
 
 
