@@ -16,6 +16,7 @@ from typing import Any, cast
 
 import advisor.types
 import probes.types
+from catalog.files import read_file
 
 MAX_DOCUMENT_BYTES = 256 * 1024 * 1024
 
@@ -141,18 +142,22 @@ def loads(text: str, *, where: str = "document", kind: str | None = None) -> Any
 
 
 def _read_text(source: str | os.PathLike[str]) -> tuple[str, str]:
-    if str(source) == "-":
-        return sys.stdin.read(MAX_DOCUMENT_BYTES), "stdin"
-    path = Path(source)
+    from_stdin = str(source) == "-"
+    where = "stdin" if from_stdin else str(source)
     try:
-        if path.stat().st_size > MAX_DOCUMENT_BYTES:
-            raise DocumentError(f"{path}: larger than {MAX_DOCUMENT_BYTES >> 20} MiB; not a document of advisor")
-        return path.read_text(encoding="utf-8"), str(path)
+        data = _read_stdin() if from_stdin else read_file(source, MAX_DOCUMENT_BYTES)
+        if len(data) > MAX_DOCUMENT_BYTES:
+            raise DocumentError(f"{where}: larger than {MAX_DOCUMENT_BYTES >> 20} MiB; not a document of advisor")
+        return data.decode("utf-8"), where
     except UnicodeDecodeError:
-        raise DocumentError(f"{path}: not UTF-8 text; expected a JSON document written by advisor") from None
-    except OSError as error:
-        reason = error.strerror or type(error).__name__
-        raise DocumentError(f"{path}: cannot be read ({reason})") from None
+        raise DocumentError(f"{where}: not UTF-8 text; expected a JSON document written by advisor") from None
+    except (OSError, ValueError) as error:  # a name with a NUL in it is a ValueError
+        reason = getattr(error, "strerror", None) or error
+        raise DocumentError(f"{where}: cannot be read ({reason}); give a file, or - for stdin") from None
+
+
+def _read_stdin() -> bytes:
+    return sys.stdin.buffer.read(MAX_DOCUMENT_BYTES + 1)
 
 
 def load(source: str | os.PathLike[str], *, kind: str | None = None) -> Any:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from catalog.architectures.blocks import find_architecture
+from catalog.files import open_file
 from catalog.ggml_types import FULL_PRECISION
 from catalog.gguf_header import Header, HeaderError, HeaderTensor, parse_header, printable
 from catalog.gguf_model import Facts, geometry_of, is_known, layers_of, nextn_layers, role_of
@@ -120,11 +121,8 @@ def _name(location: str) -> str:
 
 
 def _read_local(location: str) -> _Shard:
-    path = Path(location)
     try:
-        if path.exists() and not path.is_file():
-            raise HeaderError(f"{_name(location)}: file: this is no regular file; give a .gguf file")
-        with path.open("rb") as file:
+        with open_file(location) as file:
             size = os.fstat(file.fileno()).st_size
 
             def fetch(offset: int, count: int) -> bytes:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from catalog.errors import CatalogError
+from catalog.files import read_file
 
 _MAX_CONFIG_BYTES = 8 * 1024**2
 _MAX_INTEGER = 1 << 40
@@ -95,8 +96,7 @@ def load_config(source: Mapping[str, Any] | str | os.PathLike[str]) -> Config:
 def _read(path: Path) -> tuple[str, bytes]:
     path = path / "config.json" if path.is_dir() else path
     try:
-        with path.open("rb") as file:
-            content = file.read(_MAX_CONFIG_BYTES + 1)
+        content = read_file(path, _MAX_CONFIG_BYTES)
     except OSError as error:
         raise CatalogError(f"{path.name}: {error.strerror or error}; check the path") from error
     if len(content) > _MAX_CONFIG_BYTES:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeGuard
 
+from catalog.files import open_file, read_file
 from catalog.gguf_header import HeaderError, printable
 
 __all__ = ["Checkpoint", "HeaderError", "StoredTensor", "read_safetensors"]
@@ -122,8 +123,7 @@ def _is_file_name(value: object) -> bool:
 
 def _read(path: Path, limit: int) -> bytes:
     try:
-        with path.open("rb") as file:
-            content = file.read(limit + 1)
+        content = read_file(path, limit)
     except OSError as error:
         raise HeaderError(f"{printable(path.name)}: file: {error.strerror or error}; check the path") from error
     if len(content) > limit:
@@ -144,7 +144,7 @@ def _parse_json(name: str, content: bytes) -> Mapping[str, Any]:
 def _read_file(path: Path) -> tuple[list[StoredTensor], dict[str, str], int]:
     name = path.name
     try:
-        with path.open("rb") as file:
+        with open_file(path) as file:
             size = os.fstat(file.fileno()).st_size
             length = int.from_bytes(file.read(_LENGTH_BYTES), "little")
             if length > min(_MAX_HEADER_BYTES, size - _LENGTH_BYTES):

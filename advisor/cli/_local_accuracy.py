@@ -1,8 +1,8 @@
 """The live half of ``advisor accuracy``: shapes from a file or the usual ones, measured here."""
 
 import json
-from pathlib import Path
 
+from advisor.cli import _shared
 from advisor.errors import AdvisorError, BadRequestError
 from advisor.types import Accuracy, SkippedRow
 
@@ -59,11 +59,7 @@ def _reasons(skipped: tuple[SkippedRow, ...]) -> str:
 
 
 def _read_json(path: str) -> object:
-    try:
-        with Path(path).open("rb") as file:
-            data = file.read(_MAX_BYTES + 1)
-    except OSError as error:
-        raise AdvisorError(f"{path}: cannot be read ({error.strerror or error})") from None
+    data = _shared.read_bytes(path, _MAX_BYTES)
     if len(data) > _MAX_BYTES:
         raise BadRequestError(f"{path}: larger than {_MAX_BYTES >> 20} MiB; expected a list of shapes")
     try:

@@ -46,6 +46,24 @@ def output_option(function: F) -> F:
     return click.option("-o", "--save", "output_path", help="Write the document to a file (- is stdout).")(function)
 
 
+def read_bytes(path: str, limit_bytes: int) -> bytes:
+    """What a file that the user names holds, or stdin for ``-``: one byte more than the limit where it is longer.
+
+    Raises:
+        AdvisorError: if it cannot be read, or is no file.
+    """
+    from advisor.errors import AdvisorError
+    from catalog.files import read_file
+
+    if path == "-":
+        return sys.stdin.buffer.read(limit_bytes + 1)
+    try:
+        return read_file(path, limit_bytes)
+    except (OSError, ValueError) as error:  # a name with a NUL in it is a ValueError
+        reason = getattr(error, "strerror", None) or error
+        raise AdvisorError(f"{path}: cannot be read ({reason}); give a file, or - for stdin") from None
+
+
 def stdout_console() -> "Console":
     """A console for results: colour only on a terminal, 100 columns in a pipe."""
     from rich.console import Console

@@ -45,7 +45,7 @@ def resolve_subject(catalog: Catalog, text: str, engine_id: str | None = None) -
 def _file_subject(text: str) -> Subject:
     from catalog.gguf import read_gguf
 
-    if not Path(text).is_file():
+    if not Path(text).exists():
         raise AdvisorError(f"{text}: no such file; give a catalog name or the path of a .gguf file")
     model, artifact = read_gguf(text)
     return Subject(model=model, artifact=artifact, path=text)

@@ -3,11 +3,9 @@
 import csv
 import gzip
 import io
-import sys
 import zlib
 from collections.abc import Mapping
 from functools import partial
-from pathlib import Path
 
 import click
 
@@ -87,14 +85,7 @@ def read_rows(path: str) -> list[Mapping[str, str | None]]:
 
 
 def _read_bytes(path: str) -> bytes:
-    try:
-        if path == "-":
-            data = sys.stdin.buffer.read(_MAX_BYTES + 1)
-        else:
-            with Path(path).open("rb") as file:
-                data = file.read(_MAX_BYTES + 1)
-    except OSError as error:
-        raise AdvisorError(f"{path}: cannot be read ({error.strerror or error})") from None
+    data = _shared.read_bytes(path, _MAX_BYTES)
     if data.startswith(_GZIP_MAGIC):
         try:
             with gzip.open(io.BytesIO(data)) as packed:

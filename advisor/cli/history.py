@@ -137,12 +137,10 @@ def _import(past: "History", source: str) -> None:
 
 
 def _read_json(source: str) -> object:
+    data = _shared.read_bytes(source, _MAX_BUNDLE_BYTES)
+    if len(data) > _MAX_BUNDLE_BYTES:
+        raise AdvisorError(f"{source}: larger than {_MAX_BUNDLE_BYTES >> 20} MiB; not a bundle of advisor")
     try:
-        path = Path(source)
-        if path.stat().st_size > _MAX_BUNDLE_BYTES:
-            raise AdvisorError(f"{source}: larger than {_MAX_BUNDLE_BYTES >> 20} MiB; not a bundle of advisor")
-        return json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise AdvisorError(f"{source}: cannot be read ({error.strerror or error})") from None
+        return json.loads(data.decode("utf-8"))
     except (ValueError, RecursionError):
         raise AdvisorError(f"{source}: not valid JSON; the file may be truncated, export it again") from None

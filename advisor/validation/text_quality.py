@@ -8,11 +8,11 @@ import math
 import statistics
 from collections.abc import Sequence
 from importlib import resources
-from pathlib import Path
 
 from advisor.engines.base import ScoredText
 from advisor.errors import AdvisorError
 from advisor.types import FractionInterval, QualityDelta, TextQuality, ValidationRecord
+from catalog.files import read_file
 
 LOSSES = "quality_losses"  # of the scored tokens, in a record's samples
 BUNDLED_NAME = "bundled text"
@@ -33,8 +33,7 @@ def read_text(path: str) -> str:
         AdvisorError: if it cannot be read, is empty or is no UTF-8 text.
     """
     try:
-        with Path(path).open("rb") as file:
-            raw = file.read(_MAX_TEXT_BYTES + 1)
+        raw = read_file(path, _MAX_TEXT_BYTES)
     except OSError as error:
         raise AdvisorError(f"{path}: cannot be read ({error.strerror or error}); give a text file") from None
     try:
