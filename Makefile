@@ -42,8 +42,9 @@ test-fleet: $(STAMP)
 	$(PIP) install --quiet --constraint constraints.txt -e ".[fleet]"
 	$(BIN)/python -m pytest -m fleet tests/fleet -q
 
-# real servers on loopback, each in an environment of its own
+# real servers on loopback, each in an environment of its own, and our own beside them
 test-engines: $(STAMP)
+	$(PIP) install --quiet --constraint constraints.txt -e ".[serve]"
 	$(BIN)/python tools/test_engines.py
 
 # the programs that exports are for, each installed beside its tests; about 4 GB with n8n

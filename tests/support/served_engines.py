@@ -58,20 +58,26 @@ def command(name: str, python: str, weights: Path, port: int) -> list[str]:
     return [python, "-m", "mlx_lm", "server", "--model", str(weights), *where]
 
 
-def model_name(name: str) -> str:
+def model_name(name: str, weights: Path) -> str:
     """What a request calls the model."""
-    return "default_model" if name == "mlx" else "served"
+    return str(weights.resolve()) if name == "mlx" else "served"
 
 
 @contextmanager
 def served(name: str, python: str, weights: Path, log: Path) -> Iterator[Endpoint]:
     """A server that answers, for as long as the context lasts."""
     port = free_port()
-    endpoint = Endpoint(url=f"http://127.0.0.1:{port}/v1", model=model_name(name), timeout_s=60.0)
+    endpoint = Endpoint(url=f"http://127.0.0.1:{port}/v1", model=model_name(name, weights), timeout_s=60.0)
     arguments = command(name, python, weights, port)
+    cache = log.with_name("hub-cache")  # mlx_lm lists what is in it, and stumbles if there is none
+    cache.mkdir(exist_ok=True)
     with log.open("wb") as output:
         server = subprocess.Popen(
-            arguments, stdout=output, stderr=output, env={**os.environ, **_OFFLINE}, start_new_session=True
+            arguments,
+            stdout=output,
+            stderr=output,
+            env={**os.environ, **_OFFLINE, "HF_HUB_CACHE": str(cache)},
+            start_new_session=True,
         )
         try:
             _wait_for(endpoint, server, log)
