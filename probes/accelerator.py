@@ -2,13 +2,13 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
 from probes.base import Bench, Waiver
 from probes.errors import NotSupportedError, ProbeError
-from probes.matmul import largest_dim, measure_product
+from probes.matmul import Growth, largest_dim, measure_product
 from probes.products import TorchProduct, has_torch, tensor_float_32
 from probes.sampling import rate_measurement, sample
 from probes.types import Device, Measurement, ScanWarning
@@ -20,8 +20,12 @@ _BUFFER_BYTES = 512 << 20  # beyond the last-level cache of every GPU (256 MiB o
 _MIN_BUFFER_BYTES = 16 << 20
 _MEMORY_SHARE = 0.25
 _REPEAT_S = 0.01
-_LAST_DIM = 16384
+_FIRST_DIM = 1024  # smaller products are launched more slowly than a GPU multiplies
+_FIRST_DIM_INTEGRATED = 256
+_LAST_DIM = 8192  # no chip multiplies larger ones faster, and they take longer to time
+_LONG_ENOUGH_S = 0.02
 _PHYSICS_SLACK = 1.05  # data sheets round
+_ABSURD_FRAC = 0.25  # of the chip's fp32 peak, which every other format of its matrix units exceeds
 _PLANTED = 2
 
 
@@ -215,7 +219,7 @@ class GpuStreamProbe:
             return self._measure(gpu, device, bench)
 
     def _measure(self, gpu: Accelerator, device: Device, bench: Bench) -> Measurement:
-        kernel, torch = self.kernel, gpu.torch
+        kernel, torch, start_s = self.kernel, gpu.torch, bench.clock.now()
         count = buffer_bytes(device, len(kernel.fills)) // 4
         buffers = [torch.full((count,), fill, dtype=torch.int32, device=gpu.where) for fill in kernel.fills]
         if kernel.name == "read":
@@ -229,7 +233,7 @@ class GpuStreamProbe:
                 launch()
             gpu.wait()
 
-        samples = sample(repeat, bench)
+        samples = sample(repeat, bench, budget_s=bench.budget_s - (bench.clock.now() - start_s))
         self._verify(buffers)
         work_bytes = launches_count * count * 4 * len(kernel.fills)
         return rate_measurement(
@@ -250,11 +254,15 @@ class GpuStreamProbe:
 
 def physics_warnings(device: Device, bytes_per_s: float) -> tuple[ScanWarning, ...]:
     """A figure above the data sheet is a fault of the method or the timer, never a fact."""
+    peak = _property(device, "datasheet_bytes_per_s")
+    return (ScanWarning.ABOVE_PHYSICS,) if peak is not None and bytes_per_s > peak * _PHYSICS_SLACK else ()
+
+
+def _property(device: Device, name: str) -> float | None:
     try:
-        peak = float(device.properties["datasheet_bytes_per_s"])
+        return float(device.properties[name])
     except (KeyError, ValueError):
-        return ()
-    return (ScanWarning.ABOVE_PHYSICS,) if bytes_per_s > peak * _PHYSICS_SLACK else ()
+        return None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -278,15 +286,31 @@ class GpuMatmulProbe:
         if self.dtype == "tf32" and device.kind != "cuda":
             raise NotSupportedError("tf32 is a format of NVIDIA's tensor cores")
         gpu = open_accelerator(device)
-        free = device.memory_free_bytes or device.memory_total_bytes or _BUFFER_BYTES
         with released(gpu), tensor_float_32(allowed=self.dtype == "tf32"):
-            return measure_product(
+            measured = measure_product(
                 lambda dim: TorchProduct(self.dtype, dim, gpu.where),
                 self.dtype,
                 bench,
-                last_dim=largest_dim(self.dtype, int(free * _MEMORY_SHARE), _LAST_DIM),
+                _growth(device, self.dtype),
                 wait=gpu.wait,
             )
+        return replace(measured, warnings=measured.warnings + absurdity_warnings(device, measured.value))
+
+
+def _growth(device: Device, dtype: str) -> Growth:
+    """Sizes worth timing on a GPU; an integrated one begins small, because it may be slower than its processor."""
+    free_bytes = device.memory_free_bytes or device.memory_total_bytes or _BUFFER_BYTES
+    return Growth(
+        first_dim=_FIRST_DIM_INTEGRATED if device.unified else _FIRST_DIM,
+        last_dim=largest_dim(dtype, int(free_bytes * _MEMORY_SHARE), _LAST_DIM),
+        long_enough_s=_LONG_ENOUGH_S,
+    )
+
+
+def absurdity_warnings(device: Device, flop_per_s: float) -> tuple[ScanWarning, ...]:
+    """A product far below the chip's plain fp32 rate was not multiplied by what the chip has for it."""
+    peak = _property(device, "datasheet_fp32_flop_per_s")
+    return (ScanWarning.BELOW_DATASHEET,) if peak is not None and flop_per_s < peak * _ABSURD_FRAC else ()
 
 
 def gpu_probes(kind: str) -> tuple[GpuStreamProbe | GpuMatmulProbe, ...]:

@@ -23,8 +23,6 @@ _LAST_DIM = 8192
 _LONG_ENOUGH_S = 0.05
 _TIMINGS_COUNT = 3
 _GROWTH_OF_WORK = 8.0  # doubling a square product's sides
-_GROWTH_OF_MAKING = 4.0
-_COSTLY_TO_MAKE_DIM = 512  # smaller operands are made in no time, unless a rival stalls us, which says nothing
 _TORCH_FIX = "pip install 'model-fit-advisor[torch]'"
 
 
@@ -41,6 +39,7 @@ class NumpyProduct:
         generator = np.random.default_rng(1)
         self.left, self.right = (generator.random((self.dim, self.dim), dtype=np.float32) for _ in range(2))
         self.result = np.empty((self.dim, self.dim), np.float32)
+        self.multiply()
 
     def multiply(self) -> None:
         """Multiply once."""
@@ -52,37 +51,45 @@ class NumpyProduct:
         return float(np.abs(self.result[:1] - exact).max() / np.abs(exact).max())
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Growth:
+    """How large a product is grown: from ``first_dim`` until it takes ``long_enough_s``, as long as a repeat."""
+
+    last_dim: int  # memory allows no more
+    first_dim: int = _FIRST_DIM
+    long_enough_s: float = _LONG_ENOUGH_S
+
+
 def grow(
-    make: Callable[[int], Operands], wait: Callable[[], object], bench: Bench, *, last_dim: int
+    make: Callable[[int], Operands], wait: Callable[[], object], bench: Bench, growth: Growth
 ) -> tuple[Operands, float]:
     """Double the sides until a product is long enough to time, or the next would break half the budget.
 
     Args:
-        make: operands of a size.
+        make: operands of a size, multiplied once.
         wait: returns when the device has finished what was started.
         bench: clock and budget.
-        last_dim: the largest size memory allows.
+        growth: where to begin and to end.
 
     Returns:
         The operands and the seconds one product took.
     """
     clock = bench.clock
     deadline_s = clock.now() + bench.budget_s / 2
-    dim = _FIRST_DIM
+    dim = min(growth.first_dim, growth.last_dim)
     while True:
-        began_s = clock.now()
         product = make(dim)
-        made_s = clock.now() - began_s if dim >= _COSTLY_TO_MAKE_DIM else 0.0
-        product.multiply()
         wait()
-        product_s = _product_s(product, wait, bench, deadline_s)
-        next_s = _GROWTH_OF_MAKING * made_s + _GROWTH_OF_WORK * 2 * product_s  # once to warm up, once to time
-        if product_s >= _LONG_ENOUGH_S or dim * 2 > last_dim or clock.now() + next_s > deadline_s:
+        product_s = _product_s(product, wait, bench, growth.long_enough_s, deadline_s)
+        next_s = _GROWTH_OF_WORK * 2 * product_s  # once when made, once to time
+        if product_s >= growth.long_enough_s or dim * 2 > growth.last_dim or clock.now() + next_s > deadline_s:
             return product, product_s
         dim *= 2
 
 
-def _product_s(product: Operands, wait: Callable[[], object], bench: Bench, deadline_s: float) -> float:
+def _product_s(
+    product: Operands, wait: Callable[[], object], bench: Bench, long_enough_s: float, deadline_s: float
+) -> float:
     """Seconds of one product; a slow one is timed again, because a rival can stall a tiny one for many milliseconds."""
     fastest_s = math.inf
     for _ in range(_TIMINGS_COUNT):
@@ -90,7 +97,7 @@ def _product_s(product: Operands, wait: Callable[[], object], bench: Bench, dead
         product.multiply()
         wait()
         fastest_s = min(fastest_s, max(bench.clock.now() - start_s, 1e-6))
-        if fastest_s < _LONG_ENOUGH_S or bench.clock.now() + fastest_s > deadline_s:
+        if fastest_s < long_enough_s or bench.clock.now() + fastest_s > deadline_s:
             break
     return fastest_s
 
@@ -107,8 +114,8 @@ def measure_product(
     make: Callable[[int], Operands],
     dtype: str,
     bench: Bench,
+    growth: Growth,
     *,
-    last_dim: int,
     wait: Callable[[], object] = lambda: None,
     threads_count: int | None = None,
 ) -> Measurement:
@@ -118,9 +125,9 @@ def measure_product(
         ProbeError: if the product is wrong.
     """
     start_s = bench.clock.now()
-    operands, product_s = grow(make, wait, bench, last_dim=last_dim)
+    operands, product_s = grow(make, wait, bench, growth)
     dim = operands.dim
-    products_count = math.ceil(_LONG_ENOUGH_S / product_s)
+    products_count = math.ceil(growth.long_enough_s / product_s)
 
     def repeat() -> None:
         for _ in range(products_count):
@@ -165,8 +172,8 @@ class MatmulProbe:
         Raises:
             ProbeError: if the product is wrong.
         """
-        last_dim = largest_dim(self.dtype, bench.memory_bytes)
-        measure = partial(measure_product, dtype=self.dtype, bench=bench, last_dim=last_dim)
+        growth = Growth(last_dim=largest_dim(self.dtype, bench.memory_bytes))
+        measure = partial(measure_product, dtype=self.dtype, bench=bench, growth=growth)
         if not has_torch() or bench.memory_bytes < TORCH_BYTES:
             if self.dtype != "fp32":
                 raise NotSupportedError(

@@ -76,6 +76,7 @@ def device(card: Card, driver: str | None) -> Device:
         "memory_clock_hz": card.memory_clock_hz,
         "core_clock_hz": card.core_clock_hz,
         "datasheet_bytes_per_s": memory_peak_bytes_per_s(card),
+        "datasheet_fp32_flop_per_s": fp32_peak_flop_per_s(card),
         "power_limit_w": card.power_limit_w,
         "pcie": card.pcie,
         "pcie_max": card.pcie_max,
@@ -105,6 +106,13 @@ def memory_peak_bytes_per_s(card: Card) -> float | None:
     if not card.memory_clock_hz or not card.memory_bus_bits_count:
         return None
     return 2 * card.memory_clock_hz * card.memory_bus_bits_count / 8
+
+
+def fp32_peak_flop_per_s(card: Card) -> float | None:
+    """Data-sheet rate without tensor cores: a multiplication and an addition per core and clock."""
+    if not card.cores_count or not card.core_clock_hz:
+        return None
+    return 2 * card.cores_count * card.core_clock_hz
 
 
 def _on_off(value: bool | None) -> str | None:

@@ -25,6 +25,7 @@ class ScanWarning(StrEnum):
     STOLEN = "stolen"  # the hypervisor took the cores
     THROTTLED = "throttled"  # CPU quota or heat
     ABOVE_PHYSICS = "above_physics"
+    BELOW_DATASHEET = "below_datasheet"  # a small part of what the chip should do
     BUDGET_CUT = "budget_cut"  # fewer repeats than wanted
     SMALL_BUFFER = "small_buffer"  # memory limit forced a buffer that may fit in cache
     UNSTEADY = "unsteady"  # the same work took very different times, for no cause that shows from here

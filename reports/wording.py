@@ -27,6 +27,7 @@ SCAN_WARNINGS: dict[str, str] = {
     ScanWarning.STOLEN: "The host took processor time away from this virtual machine: read it as a lower bound.",
     ScanWarning.THROTTLED: "A processor quota or heat slowed the run: read it as a lower bound.",
     ScanWarning.ABOVE_PHYSICS: "Faster than the hardware can be: the timer or the method failed, do not rely on it.",
+    ScanWarning.BELOW_DATASHEET: "Far slower than this chip should be: its library left it idle, do not rely on it.",
     ScanWarning.BUDGET_CUT: "The time budget allowed fewer repeats than wanted.",
     ScanWarning.UNSTEADY: "The same work took very different times: something unseen shares the memory.",
     ScanWarning.SMALL_BUFFER: "Little free memory: the buffer may have fitted in the cache, so this may be too high.",

@@ -10,7 +10,7 @@ from probe_fakes import real_bench
 from probe_gpu import GPU, PEER, StandIn
 
 from probes import accelerator, link
-from probes.accelerator import GpuMatmulProbe, GpuStreamProbe, gpu_probes, physics_warnings
+from probes.accelerator import GpuMatmulProbe, GpuStreamProbe, absurdity_warnings, gpu_probes, physics_warnings
 from probes.base import run_probe
 from probes.errors import ProbeError
 from probes.link import HOST_LINK_PROBES, PeerLinkProbe, links_of, peer_probes
@@ -179,6 +179,34 @@ def test_a_figure_above_the_data_sheet_is_marked_not_believed() -> None:
     assert physics_warnings(card, 950e9) == ()
     assert physics_warnings(GPU, 1e15) == ()
     assert physics_warnings(replace(GPU, properties={"datasheet_bytes_per_s": "many"}), 1e15) == ()
+
+
+def test_a_rate_far_below_the_chips_plain_one_is_marked_not_believed() -> None:
+    h100 = replace(GPU, properties={"datasheet_fp32_flop_per_s": "66908160000000"})
+    assert absurdity_warnings(h100, 1.1e9) == (ScanWarning.BELOW_DATASHEET,)
+    assert absurdity_warnings(h100, 13.5e12) == (ScanWarning.BELOW_DATASHEET,)
+    assert absurdity_warnings(h100, 51e12) == ()
+    assert absurdity_warnings(GPU, 1.0) == ()
+
+
+@needs_torch
+def test_a_product_far_below_the_chips_rate_carries_the_warning(stand_in: StandIn, monkeypatch) -> None:
+    monkeypatch.setattr(
+        accelerator, "open_accelerator", lambda device: accelerator.Accelerator(stand_in, stand_in.cuda, "cpu")
+    )
+    card = replace(GPU, memory_free_bytes=64 << 20, properties={"datasheet_fp32_flop_per_s": "1e18"})
+    with real_bench(budget_s=0.2) as bench:
+        outcome = run_probe(GpuMatmulProbe(probe_id="cuda.matmul", dtype="fp32"), card, bench)
+    assert outcome.measurement is not None
+    assert ScanWarning.BELOW_DATASHEET in outcome.measurement.warnings
+
+
+@pytest.mark.parametrize(("unified", "first_dim"), [(False, 1024), (True, 256)])
+def test_products_of_an_integrated_gpu_begin_small(unified: bool, first_dim: int) -> None:
+    roomy = replace(GPU, unified=unified, memory_free_bytes=80 << 30)
+    growth = accelerator._growth(roomy, "bf16")
+    assert (growth.first_dim, growth.last_dim) == (first_dim, 8192)
+    assert accelerator._growth(replace(roomy, memory_free_bytes=16 << 20), "bf16").last_dim < first_dim * 4
 
 
 def test_buffers_stay_within_a_quarter_of_the_free_memory() -> None:

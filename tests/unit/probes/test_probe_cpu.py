@@ -1,5 +1,7 @@
 """Bandwidth and products on the CPU: kernels that do what they say, buffers that respect memory."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 from probe_fakes import fake_bench, real_bench
@@ -8,8 +10,8 @@ from probes.base import run_probe
 from probes.cpu import ADD, COPY, READ, SCALE, STREAM_PROBES, TRIAD, StreamKernel, buffer_bytes, prepare, verify
 from probes.curves import CURVE_PROBES, curve_sizes, thread_counts
 from probes.errors import NotSupportedError, ProbeError
-from probes.matmul import MatmulProbe, NumpyProduct, grow, largest_dim
-from probes.products import TORCH_BYTES, TorchProduct, has_torch, working_set_bytes
+from probes.matmul import Growth, MatmulProbe, NumpyProduct, grow, largest_dim
+from probes.products import TOLERANCE, TORCH_BYTES, TorchProduct, has_torch, working_set_bytes
 from probes.team import Team
 from probes.types import Device, ProbeStatus, ScanWarning
 
@@ -116,6 +118,7 @@ class SlowProduct:
         self.dim = dim
         self._clock = clock
         self._s = seconds_at_64 * (dim / 64) ** 3
+        self.multiply()
 
     def multiply(self) -> None:
         self._clock.sleep(self._s)
@@ -126,7 +129,8 @@ class SlowProduct:
 
 def test_a_problem_grows_until_it_is_long_enough_to_time() -> None:
     with fake_bench(budget_s=10.0) as bench:
-        operands, product_s = grow(lambda dim: SlowProduct(dim, bench.clock, 1e-5), lambda: None, bench, last_dim=8192)
+        make = partial(SlowProduct, clock=bench.clock, seconds_at_64=1e-5)
+        operands, product_s = grow(make, lambda: None, bench, Growth(last_dim=8192))
     assert product_s >= 0.05
     assert operands.dim == 2048
 
@@ -134,7 +138,8 @@ def test_a_problem_grows_until_it_is_long_enough_to_time() -> None:
 def test_a_hopelessly_slow_format_stays_tiny_and_within_its_budget() -> None:
     with fake_bench(budget_s=1.0) as bench:
         start_s = bench.clock.now()
-        operands, _ = grow(lambda dim: SlowProduct(dim, bench.clock, 0.04), lambda: None, bench, last_dim=8192)
+        make = partial(SlowProduct, clock=bench.clock, seconds_at_64=0.04)
+        operands, _ = grow(make, lambda: None, bench, Growth(last_dim=8192))
         assert operands.dim == 64
         assert bench.clock.now() - start_s < 1.0
 
@@ -197,6 +202,36 @@ def test_a_machine_too_small_for_torch_still_measures_fp32() -> None:
 def test_a_format_the_device_lacks_is_not_supported_rather_than_failed() -> None:
     with pytest.raises(NotSupportedError, match="not supported here"):
         TorchProduct("fp16_sparse", 64, "cpu")
+
+
+@needs_torch
+@pytest.mark.parametrize("dtype", ["fp32", "bf16", "fp16", "int8"])
+def test_large_operands_repeat_a_random_block_and_a_wrong_tile_is_found(dtype: str) -> None:
+    product = TorchProduct(dtype, 1024)
+    assert product.left.shape == product.right.shape == (1024, 1024)
+    assert (product.left[:512, :512] == product.left[512:, 512:]).all()
+    assert len(product.left[:512, :512].unique()) > 100
+    assert (product.left != product.right).any()
+    assert product.error_frac() <= TOLERANCE[dtype]
+    product.result[-1, 640:656] = 0  # the last row is checked, and every sixteenth column
+    assert product.error_frac() > TOLERANCE[dtype]
+
+
+@needs_torch
+def test_a_side_that_is_no_multiple_of_the_block_is_filled() -> None:
+    product = TorchProduct("fp32", 700)
+    assert product.left.shape == (700, 700)
+    assert product.error_frac() <= TOLERANCE["fp32"]
+
+
+def test_growth_begins_where_it_is_told_within_what_memory_allows() -> None:
+    with fake_bench(budget_s=10.0) as bench:
+        make = partial(SlowProduct, clock=bench.clock, seconds_at_64=1e-7)
+        assert grow(make, lambda: None, bench, Growth(first_dim=1024, last_dim=1024))[0].dim == 1024
+        assert grow(make, lambda: None, bench, Growth(first_dim=1024, last_dim=256))[0].dim == 256
+        assert (
+            grow(make, lambda: None, bench, Growth(first_dim=1024, last_dim=8192, long_enough_s=0.003))[0].dim == 2048
+        )
 
 
 def test_a_team_keeps_its_pages_between_probes() -> None:
