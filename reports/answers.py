@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 
-from advisor.types import Change, Choice, Extreme, StackMember, StackMode, StackPlan, Why
+from advisor.types import Change, Choice, Extreme, Rejection, StackMember, StackMode, StackPlan, Why
 from reports import format as fmt
 from reports import phrases
 from reports.text import plain
@@ -85,6 +85,15 @@ def stack_mode(plan: StackPlan) -> str:
     return "the small ones stay loaded, the large ones take turns"
 
 
+def rejection_cells(rejection: Rejection) -> tuple[str, str, str]:
+    """One line of a table of what is not ranked: model, why not, what would change it."""
+    return (
+        phrases.rejection_name(rejection),
+        phrases.capitalised(rejection.reason),
+        phrases.capitalised(rejection.fix or fmt.UNKNOWN),
+    )
+
+
 def member_cells(member: StackMember) -> tuple[str, ...]:
     """One line of a stack's table: jobs, model, quant, speed, first token, memory, where."""
     estimate = member.choice.estimate
@@ -99,6 +108,7 @@ def member_cells(member: StackMember) -> tuple[str, ...]:
     )
 
 
+REJECTION_HEADERS = ("Model", "Why not", "What would change it")
 MEMBER_HEADERS = ("Does", "Model", "Quant", "tok/s", "1st token", "GiB", "On")
 
 

@@ -9,12 +9,20 @@ from reports import format as fmt
 if TYPE_CHECKING:
     from rich.console import Console
 
+_CONSIDERED_SHOWN = 8
+
 
 def print_stack(plan: StackPlan, console: "Console") -> None:
     """The members, the memory they share, why this arrangement, and how to start each."""
     limits = phrases.limits(plan.limits)
     title = f"Models for {', '.join(plan.jobs)} together on {plan.hardware}"
-    terminal.heading(console, title, answers.stack_mode(plan), limits and f"limits: {limits}")
+    terminal.heading(console, title, answers.stack_mode(plan) if plan.members else None, limits and f"limits: {limits}")
+    if not plan.members:
+        terminal.bullets(console, [f"None: {reason}" for reason in plan.reasons])
+        shown = plan.rejected[:_CONSIDERED_SHOWN]
+        terminal.bullets(console, [f"{phrases.rejection_name(each)}: {each.reason}" for each in shown])
+        terminal.more(console, len(plan.rejected), _CONSIDERED_SHOWN, "considered")
+        return
     table = terminal.table(*answers.MEMBER_HEADERS, right=(3, 4, 5), folds=(0, 1, 6), gap=1)
     for member in plan.members:
         table.add_row(*map(terminal.text, answers.member_cells(member)))

@@ -8,7 +8,7 @@ import click
 
 from advisor import __version__
 from advisor.cli import _options, _shared
-from advisor.errors import BadRequestError
+from advisor.errors import BadRequestError, NothingFitsError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -116,20 +116,27 @@ def recommend_stack(
     from advisor.clock import utc_now
     from advisor.stacks import stack
     from advisor.stacks.jobs import make_job, parse_jobs
+    from advisor.types import StackPlan
     from catalog.load import load_catalog
 
     jobs = [make_job(name, **demand.sizes()) for name in parse_jobs(task)]
     catalog = load_catalog()
-    plan = stack.plan_stack(
-        catalog,
-        where.machine(catalog, quiet=output.quiet),
-        jobs,
-        limits,
-        created_at=utc_now(),
-        tool_version=__version__,
-        kv_quant_id=demand.kv_quant_id,
-        settings=settings,
-    )
+    machine = where.machine(catalog, quiet=output.quiet)
+    try:
+        plan = stack.plan_stack(
+            catalog,
+            machine,
+            jobs,
+            limits,
+            created_at=utc_now(),
+            tool_version=__version__,
+            kv_quant_id=demand.kv_quant_id,
+            settings=settings,
+        )
+    except NothingFitsError as error:
+        if isinstance(error.document, StackPlan) and output.wants_document:
+            output.deliver(error.document, partial(_show_stack, error.document))
+        raise
     output.deliver(plan, partial(_show_stack, plan))
 
 

@@ -5,6 +5,7 @@ from enum import StrEnum
 from functools import partial
 
 from advisor import launch
+from advisor.errors import BadRequestError
 from advisor.export.text import inert
 from advisor.launch import LOOPBACK, Launch
 from advisor.types import Choice, Deployment, Estimate, StackMember, StackMode, StackPlan, Workload
@@ -192,6 +193,9 @@ def stack_of_plan(catalog: Catalog, plan: StackPlan) -> Stack:
 
     Raises:
         CatalogError: if the catalog no longer knows one of them.
+        BadRequestError: if the document says that no models do what was asked.
     """
+    if not plan.members:
+        raise BadRequestError(f"the stack holds no models: {' '.join(plan.reasons)}")
     picks = tuple(pick_of_choice(catalog, member.choice, member=member) for member in plan.members)
     return Stack(picks=picks, mode=plan.mode)

@@ -24,6 +24,7 @@ from advisor.recommendation.recommend import choice
 from advisor.recommendation.request import Candidate
 from advisor.settings import NOTHING_FIXED, LoadSettings
 from advisor.stacks.jobs import Job
+from advisor.stacks.refusals import Asked, why_none
 from advisor.stacks.stack_options import Option, capped, on_cpu, options, shortlist, without
 from advisor.types import Choice, DeviceMemory, Limits, StackMember, StackMode, StackPlan
 from catalog.load import Catalog
@@ -63,7 +64,7 @@ class _Question:
     kv_quant_id: str | None
     settings: LoadSettings
     models: Mapping[str, tuple[ModelSpec, ...]]  # by job
-    best: Mapping[str, float]  # score by job with the machine to itself
+    best: Mapping[str, float]  # score by job with the machine to itself; 0 where no model does it
 
     def value(self, option: Option) -> float:
         """What an option is worth: its scores as shares of the best."""
@@ -96,11 +97,28 @@ def plan_stack(
     check_limits(limits)
     own = capped(machine, limits)
     question = _question(catalog, own, jobs, limits, kv_quant_id, settings)
-    found = list(_arrangements(question, jobs))
+    found = list(_arrangements(question, jobs)) if all(question.best.values()) else []
     if not found:
-        names = ", ".join(job.name for job in jobs)
+        asked = Asked(machine=own, limits=limits, kv_quant_id=kv_quant_id, settings=settings)
+        undone = {job: question.models[job.name] for job in jobs if not question.best[job.name]}
+        reason, rejected = why_none(jobs, undone, asked)
         raise NothingFitsError(
-            f"{machine.name} cannot hold models for {names} together; leave one out, or ask for a shorter --context"
+            reason,
+            document=StackPlan(
+                jobs=tuple(job.name for job in jobs),
+                mode=StackMode.CO_RESIDENT,
+                members=(),
+                devices=(),
+                score=0.0,
+                reasons=(reason,),
+                rejected=rejected,
+                limits=limits,
+                hardware=machine.name,
+                profile_id=machine.profile_id,
+                catalog_version=catalog.version,
+                created_at=created_at,
+                tool_version=tool_version,
+            ),
         )
     best = max(found, key=lambda each: each.total)
     others = [each for each in found if each.mode is not best.mode]
@@ -132,19 +150,11 @@ def _question(
 ) -> _Question:
     models = {job.name: shortlist(catalog, machine, job, limits) for job in jobs}
     alone = _Question(catalog, machine, limits, kv_quant_id, settings, models, dict.fromkeys(models, 1.0))
-    best = {}
-    for job in jobs:
-        scores = [option.scores()[job.name] for option in alone.options(machine, (job,))]
-        if not scores:
-            raise NothingFitsError(_no_model(job, models[job.name], machine))
-        best[job.name] = max(scores)
+    best = {
+        job.name: max((option.scores()[job.name] for option in alone.options(machine, (job,))), default=0.0)
+        for job in jobs
+    }
     return replace(alone, best=best)
-
-
-def _no_model(job: Job, models: Sequence[ModelSpec], machine: Machine) -> str:
-    if not models:
-        return f"no model for {job.name} may be run here: none in the catalog passes the limits; relax --license"
-    return f"no model for {job.name} fits {machine.name} within the limits; relax --min-tps, --max-ttft or --max-memory"
 
 
 # Arrangements ---------------------------------------------------------------------------------

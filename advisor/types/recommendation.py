@@ -150,6 +150,7 @@ class StackPlan:
     """Models that live together on one machine under one memory budget.
 
     ``devices`` adds up what is loaded at the fullest moment. ``other`` is the same question in the other mode.
+    Where no models do all the jobs there are no members; ``reasons`` says why and ``rejected`` what each lacked.
     """
 
     jobs: tuple[str, ...]
@@ -165,5 +166,6 @@ class StackPlan:
     created_at: str
     tool_version: str
     other: str | None = None  # what the other mode would give, in words
+    rejected: tuple[Rejection, ...] = ()  # where there are no members: what was considered
     schema_version: int = SCHEMA_VERSION
     kind: str = "stack"

@@ -52,14 +52,16 @@ def stack_headline(plan: StackPlan) -> Headline:
     names = " + ".join(phrases.choice_name(member.choice) for member in plan.members)
     return Headline(
         kicker=f"Models for {', '.join(map(plain, plan.jobs))} together on {plain(plan.hardware)}",
-        title=names,
-        lead=phrases.capitalised(phrases.sentence(answers.stack_mode(plan))),
+        title=names or "None",
+        lead=phrases.capitalised(phrases.sentence(answers.stack_mode(plan) if names else " ".join(plan.reasons))),
         blocks=tuple(memory_bar(device) for device in plan.devices),
     )
 
 
 def stack_section(plan: StackPlan, document_index: int) -> Section:
-    """The members with their jobs, why this arrangement, and the commands."""
+    """The members with their jobs, why this arrangement, and the commands; without any, what was considered."""
+    if not plan.members:
+        return _refused_stack_section(plan, document_index)
     grid = Grid(
         caption="Models that live together",
         headers=answers.MEMBER_HEADERS,
@@ -73,3 +75,13 @@ def stack_section(plan: StackPlan, document_index: int) -> Section:
         nav="Stack",
         blocks=(grid, Bullets(tuple(map(phrases.capitalised, plan.reasons))), Fold("Commands", commands, open=True)),
     )
+
+
+def _refused_stack_section(plan: StackPlan, document_index: int) -> Section:
+    grid = Grid(
+        caption="Models that were considered",
+        headers=answers.REJECTION_HEADERS,
+        rows=tuple(map(answers.rejection_cells, plan.rejected)),
+    )
+    blocks = (Bullets(tuple(map(phrases.capitalised, plan.reasons))), *((grid,) if plan.rejected else ()))
+    return Section(section_id=f"stack-{document_index}", title="Why there is none", nav="Stack", blocks=blocks)

@@ -1,8 +1,8 @@
 """A recommendation: the pick, the ranked table, what was left out."""
 
 from advisor.types import Choice, DeviceMemory, Estimate, Recommendation, Validation, ValidationStatus
+from reports import answers, phrases, wording
 from reports import format as fmt
-from reports import phrases, wording
 from reports.blocks import (
     Block,
     Bullets,
@@ -207,11 +207,8 @@ def rejected_section(recommendation: Recommendation, document_index: int, suffix
     def grid(start: int, end: int | None, caption: str) -> Grid:
         return Grid(
             caption=caption,
-            headers=("Model", "Why not", "What would change it"),
-            rows=tuple(
-                (phrases.rejection_name(r), phrases.capitalised(r.reason), phrases.capitalised(r.fix or fmt.UNKNOWN))
-                for r in rejected[start:end]
-            ),
+            headers=answers.REJECTION_HEADERS,
+            rows=tuple(map(answers.rejection_cells, rejected[start:end])),
         )
 
     blocks: list[Block] = [grid(0, _REJECTED_SHOWN, "Models that are not ranked")]

@@ -243,3 +243,33 @@ def test_what_has_no_meaning_is_refused_in_one_line(run, args, said):
     lines = [line for line in err.splitlines() if line.startswith("advisor:")]
     assert (code, out, len(lines)) == (2, "", 1)
     assert said in lines[0]
+
+
+def test_a_stack_that_cannot_be_is_a_document_with_what_was_considered(run, tmp_path):
+    saved = tmp_path / "stack.json"
+    asked = ("recommend", *HARDWARE, "--task", "coding,chat", "--min-tps", "100000")
+    code, out, err = run(*asked, "--json", "-o", str(saved))
+    document = json.loads(out)
+    assert (code, document["kind"], document["members"]) == (3, "stack", [])
+    assert any(each["reason"].startswith("coding: decodes") for each in document["rejected"])
+    assert json.loads(saved.read_text()) == document
+    assert "relax --min-tps" in err
+    assert document["reasons"][0] in err
+    code, _, err = run("export", str(saved), "--for", "llama-swap")
+    assert (code, err.count("\n")) == (2, 1)
+    assert "holds no models" in err
+
+
+@pytest.mark.parametrize("name", ["page.html", "page.md", "page.csv"])
+def test_a_stack_that_cannot_be_is_rendered(run, tmp_path, name):
+    saved, page = tmp_path / "stack.json", tmp_path / name
+    assert run("recommend", *HARDWARE, "--task", "coding,chat", "--max-memory", "1MiB", "-o", str(saved))[0] == 3
+    assert run("report", str(saved), "-o", str(page))[0] == 0
+    assert page.stat().st_size
+
+
+def test_a_stack_says_which_limit_was_too_strict(run):
+    _, _, err = run("recommend", *HARDWARE, "--task", "chat,coding", "--max-memory", "100MiB")
+    assert "relax --max-memory" in err
+    _, _, err = run("recommend", *HARDWARE, "--task", "chat,coding", "--license", "none-such")
+    assert "relax --license" in err
