@@ -50,7 +50,8 @@ def examine(
     on_step("programs")
     checks += program_checks()
     on_step("Python packages")
-    checks += [*python_checks(), *rival_checks(importlib.metadata.packages_distributions()), *import_checks()]
+    checks += [*python_checks(), *rival_checks(importlib.metadata.packages_distributions())]
+    checks += import_checks(with_llama_cpp=any(report.engine_id == "llama.cpp" for report in engines))
     checks += host_checks(machine.host, engines)
     return Diagnosis(
         created_at=created_at,
@@ -146,8 +147,8 @@ def rival_checks(providers: Mapping[str, Sequence[str]]) -> Iterator[Check]:
         )
 
 
-def import_checks() -> Iterator[Check]:
-    """Import PyTorch and llama.cpp in a process of their own, alone and together."""
+def import_checks(*, with_llama_cpp: bool) -> Iterator[Check]:
+    """Import PyTorch in a process of its own, alone and with llama.cpp where that can be loaded by itself."""
     if not has_torch():
         says = "not installed: matmul is measured in fp32 only, and GPUs not at all"
         yield Check(subject="PyTorch", level=Level.MENDABLE, says=says, fix="pip install 'model-fit-advisor[torch]'")
@@ -161,7 +162,7 @@ def import_checks() -> Iterator[Check]:
         fix = "pip install --force-reinstall 'model-fit-advisor[torch]'"
         yield Check(subject="PyTorch", level=Level.PROBLEM, says=one_line(error), fix=fix)
         return
-    if engine.has_llama_cpp():
+    if with_llama_cpp:
         yield _together()
 
 

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import threading
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import IO, TypeVar
 
 from probes.errors import ProbeError, StuckError
@@ -13,6 +14,7 @@ from probes.errors import ProbeError, StuckError
 LIMIT_S = 5.0
 _MAX_OUTPUT_BYTES = 4 << 20
 _MAX_ERROR_LENGTH = 160
+_TRACEBACK = "Traceback (most recent call last)"
 
 Result = TypeVar("Result")
 
@@ -62,7 +64,9 @@ def run_tool(argv: Sequence[str], *, limit_s: float = LIMIT_S, fix: str | None =
         raise
     output = outputs.finish()
     if process.returncode != 0:
-        raise ToolError(f"{argv[0]} failed with code {process.returncode}{_said(errors.finish() or output)}", fix)
+        raise ToolError(
+            f"{Path(argv[0]).name} failed with code {process.returncode}{_said(errors.finish() or output)}", fix
+        )
     if outputs.overflowed:
         raise ToolError(f"{argv[0]} printed more than {_MAX_OUTPUT_BYTES >> 20} MiB", fix)
     return output.decode("utf-8", errors="replace")
@@ -101,8 +105,12 @@ def _kill(process: subprocess.Popen[bytes]) -> None:
 
 
 def _said(output: bytes) -> str:
+    """What a tool said went wrong: its first line, or of a Python program that broke off its last, which is the error."""
     lines = [line.strip() for line in output.decode("utf-8", errors="replace").splitlines() if line.strip()]
-    return f": {lines[0][:_MAX_ERROR_LENGTH]}" if lines else ""
+    if not lines:
+        return ""
+    told = lines[-1] if any(line.startswith(_TRACEBACK) for line in lines) else lines[0]
+    return f": {told[:_MAX_ERROR_LENGTH]}"
 
 
 def within(limit_s: float, call: Callable[[], Result], what: str) -> Result:

@@ -1,9 +1,18 @@
 """``advisor mcp``: let assistants ask the advisor, over the Model Context Protocol."""
 
+import importlib
+import importlib.util
+
 import click
 
 from advisor.cli import _shared
 from advisor.errors import AdvisorError
+
+_PACKAGES = ("mcp.server.mcpserver", "mcp_types")
+_TOP_PACKAGES = ("mcp", "mcp_types")
+_INSTALL = "pip install 'model-fit-advisor[mcp]'"
+_REINSTALL = "pip install --force-reinstall 'model-fit-advisor[mcp]'"
+_MAX_ERROR_LENGTH = 200
 
 
 @click.command("mcp")
@@ -18,19 +27,33 @@ def command(http: bool, port: int) -> None:
     \b
     {"mcpServers": {"model-fit-advisor": {"command": "advisor", "args": ["mcp"]}}}
     """  # noqa: D301 - \b is click's mark for lines to be left as they are
-    try:
-        from advisor.assistant.commands import heed_interrupts
-        from advisor.assistant.server import build_server
-    except ImportError as error:
-        raise AdvisorError(
-            f"{error.name} is not installed; install it with: pip install 'model-fit-advisor[mcp]'"
-        ) from None
+    _require_sdk()
+    from advisor.assistant.commands import heed_interrupts
+    from advisor.assistant.server import build_server
+
     heed_interrupts()
     server = build_server()
     if http:
         _serve_http(server, port)
     else:
         server.run("stdio")
+
+
+def _require_sdk() -> None:
+    try:
+        for name in _PACKAGES:
+            importlib.import_module(name)
+    except Exception as error:  # a package that is broken may raise anything while it is imported
+        raise AdvisorError(_unusable(error)) from None
+
+
+def _unusable(error: Exception) -> str:
+    """Why the server cannot be built: its packages are not there, or they are and break while they are imported."""
+    missing = next((name for name in _TOP_PACKAGES if importlib.util.find_spec(name) is None), None)
+    if missing is not None:
+        return f"{missing} is not installed; install it with: {_INSTALL}"
+    said = " ".join(str(error).split())[:_MAX_ERROR_LENGTH]
+    return f"mcp is installed but cannot be imported ({type(error).__name__}: {said}); mend it with: {_REINSTALL}"
 
 
 def _serve_http(server: object, port: int) -> None:

@@ -117,7 +117,7 @@ def test_packages_that_crash_together_are_found_in_a_process_of_their_own(monkey
     monkeypatch.setattr(engine, "has_llama_cpp", lambda: True)
     monkeypatch.setattr(doctor, "has_torch", lambda: True)
     monkeypatch.setattr(doctor, "_python", crash)
-    alone, together = doctor.import_checks()
+    alone, together = doctor.import_checks(with_llama_cpp=True)
     assert alone.level == Level.OK
     assert together.level == Level.PROBLEM
     assert "OMP: Error #15" in together.says
@@ -130,11 +130,17 @@ def test_a_torch_that_cannot_be_loaded_is_a_problem_and_a_missing_one_is_not(mon
 
     monkeypatch.setattr(doctor, "_python", crash)
     monkeypatch.setattr(doctor, "has_torch", lambda: True)
-    (broken,) = doctor.import_checks()
+    (broken,) = doctor.import_checks(with_llama_cpp=True)
     assert broken.level == Level.PROBLEM
     monkeypatch.setattr(doctor, "has_torch", lambda: False)
-    (missing,) = doctor.import_checks()
+    (missing,) = doctor.import_checks(with_llama_cpp=False)
     assert missing.level == Level.MENDABLE
+
+
+def test_two_packages_are_not_blamed_where_one_is_broken_by_itself(monkeypatch) -> None:
+    monkeypatch.setattr(doctor, "has_torch", lambda: True)
+    monkeypatch.setattr(doctor, "_python", lambda code: "2.13.0 CPU only\n")
+    assert [check.subject for check in doctor.import_checks(with_llama_cpp=False)] == ["PyTorch"]
 
 
 def test_the_interpreter_is_named() -> None:

@@ -66,6 +66,17 @@ def test_a_failing_tool_says_what_it_said(tool) -> None:
         run_tool(["vendor-smi"])
 
 
+def test_of_a_python_program_that_broke_off_the_error_is_said(tool) -> None:
+    trace = (
+        "Traceback (most recent call last):",
+        '  File "x.py", line 1, in <module>',
+        "OSError: libcudart.so.12: not found",
+    )
+    tool("\n".join(f"echo '{line}' >&2" for line in trace) + "\nexit 1")
+    with pytest.raises(ToolError, match=r"^vendor-smi failed with code 1: OSError: libcudart.so.12: not found$"):
+        run_tool(["vendor-smi"])
+
+
 def test_a_flood_of_output_is_bounded(tool) -> None:
     tool("head -c 9000000 /dev/zero")
     with pytest.raises(ToolError, match="more than 4 MiB"):
