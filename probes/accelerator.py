@@ -1,7 +1,7 @@
 """Bandwidth, matmul and transfers of GPUs through PyTorch: CUDA, ROCm, XPU and Metal behind one class."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -9,11 +9,10 @@ from typing import Any
 from probes.base import Bench, Waiver
 from probes.errors import NotSupportedError, ProbeError
 from probes.matmul import Growth, largest_dim, measure_product
-from probes.products import TorchProduct, has_torch, tensor_float_32
+from probes.products import TORCH_KINDS, TorchProduct, has_torch, tensor_float_32
 from probes.sampling import rate_measurement, sample
 from probes.types import Device, Measurement, ScanWarning
 
-TORCH_KINDS = ("cuda", "rocm", "xpu", "metal")
 _BUILDS = {"cuda": "CUDA", "rocm": "ROCm", "xpu": "XPU", "metal": "Metal"}
 _TORCH_GUIDE = "install the right build of PyTorch: https://pytorch.org/get-started/locally"
 _BUFFER_BYTES = 512 << 20  # beyond the last-level cache of every GPU (256 MiB on AMD's largest)
@@ -311,6 +310,28 @@ def absurdity_warnings(device: Device, flop_per_s: float) -> tuple[ScanWarning, 
     """A product far below the chip's plain fp32 rate was not multiplied by what the chip has for it."""
     peak = _property(device, "datasheet_fp32_flop_per_s")
     return (ScanWarning.BELOW_DATASHEET,) if peak is not None and flop_per_s < peak * _ABSURD_FRAC else ()
+
+
+def warm_up(device: Device, dtypes: Iterable[str]) -> None:
+    """Use a GPU for the first time, before anything on it is timed: seconds for its context, libraries and kernels.
+
+    What does not work is left to its own probe to explain.
+
+    Args:
+        device: the GPU.
+        dtypes: number formats that will be multiplied.
+    """
+    if waiver(device) is not None:
+        return
+    gpu = open_accelerator(device)
+    with released(gpu):
+        gpu.torch.zeros(1, dtype=gpu.torch.int32, device=gpu.where)
+        gpu.wait()
+        for dtype in dtypes:
+            growth = _growth(device, dtype)
+            with suppress(NotSupportedError), tensor_float_32(allowed=dtype == "tf32"):
+                TorchProduct(dtype, min(growth.first_dim, growth.last_dim), gpu.where)
+                gpu.wait()
 
 
 def gpu_probes(kind: str) -> tuple[GpuStreamProbe | GpuMatmulProbe, ...]:

@@ -55,6 +55,7 @@ class Bench:
     memory_bytes: int
     team: "Team"
     quick: bool = False
+    accelerator: bool = False  # what is timed runs on one
     clock: Clock = field(default_factory=SystemClock)
     read: Callable[[], Counters] = read_counters
 

@@ -1,15 +1,18 @@
-"""Which probes there are for a device, in the order of what predictions need most."""
+"""Which probes there are for a device, which of them predictions rest on, and what share of the time each has."""
 
 import fnmatch
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from probes.base import Probe
+from probes.products import TORCH_KINDS
 from probes.types import Device
 
 #: probes that scans report beside those of `tasks_for`: they list devices, and measure nothing
 LISTING_IDS = ("gpu.devices", "cuda.devices", "rocm.devices", "xpu.devices", "metal.devices", "engine.devices")
-_EVERY_KIND = ("cpu", "cuda", "rocm", "xpu", "metal")
+_EVERY_KIND = ("cpu", *TORCH_KINDS)
+_HALF = ("fp16", "bf16")
+_ESSENTIAL_PRODUCTS = (*_HALF, "int8", "fp32")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,6 +23,7 @@ class Task:
     device: Device
     weight: float = 1.0
     quick: bool = True  # part of a quick scan
+    essential: bool = False  # predictions rest on it, so it runs before those that only inform
     needs_torch: bool = False
 
     @property
@@ -29,7 +33,7 @@ class Task:
 
 
 def tasks_for(devices: Sequence[Device]) -> Iterator[Task]:
-    """Every probe on every device it is meant for: the processor first, then GPUs, then curves and the disk."""
+    """Every probe on every device it is meant for, as a profile lists them: the processor, GPUs, curves, the disk."""
     processors = [device for device in devices if device.kind == "cpu"]
     for device in processors:
         yield from _processor_tasks(device)
@@ -44,26 +48,26 @@ def _processor_tasks(device: Device) -> Iterator[Task]:
     from probes.matmul import MATMUL_PROBES
 
     for stream in STREAM_PROBES:
-        name = stream.kernel.name
-        yield Task(
-            probe=stream, device=device, weight=2.0 if name == "read" else 1.0, quick=name not in ("scale", "add")
-        )
+        name, read = stream.kernel.name, stream.kernel.name == "read"
+        quick = name not in ("scale", "add")
+        yield Task(probe=stream, device=device, weight=2.0 if read else 1.0, quick=quick, essential=read)
     for product in MATMUL_PROBES:
-        yield Task(probe=product, device=device, weight=1.5, needs_torch=True)
+        yield Task(probe=product, device=device, weight=1.5, needs_torch=True, essential=True)
 
 
 def _gpu_tasks(device: Device, devices: Sequence[Device]) -> Iterator[Task]:
-    from probes.accelerator import TORCH_KINDS, gpu_probes
+    from probes.accelerator import gpu_probes
     from probes.energy import GpuEnergyProbe
     from probes.link import HOST_LINK_PROBES, peer_probes
 
     if device.kind not in TORCH_KINDS:
         return
     for probe in gpu_probes(device.kind):
-        quick = probe.probe_id.endswith("read_bandwidth") or probe.dtype in ("fp16", "bf16")
-        yield Task(probe=probe, device=device, quick=quick, needs_torch=True)
+        read = probe.probe_id.endswith("read_bandwidth")
+        quick, essential = read or probe.dtype in _HALF, read or probe.dtype in _ESSENTIAL_PRODUCTS
+        yield Task(probe=probe, device=device, quick=quick, needs_torch=True, essential=essential)
     for link in HOST_LINK_PROBES:
-        yield Task(probe=link, device=device, weight=0.5, quick=link.pinned, needs_torch=True)
+        yield Task(probe=link, device=device, quick=link.pinned, needs_torch=True, essential=link.pinned)
     for peer in peer_probes(device, devices):
         yield Task(probe=peer, device=device, weight=0.5, quick=False, needs_torch=True)
     yield Task(probe=GpuEnergyProbe(), device=device, weight=0.5, quick=False)
@@ -75,8 +79,9 @@ def _slower_tasks(device: Device) -> Iterator[Task]:
     from probes.energy import CpuEnergyProbe
 
     for curve in CURVE_PROBES:
-        yield Task(probe=curve, device=device, weight=1.5, quick=False)
-    yield Task(probe=DiskReadProbe(), device=DISK, weight=2.0, quick=False)
+        sweep = curve.probe_id == "cpu.thread_sweep"
+        yield Task(probe=curve, device=device, weight=1.5, quick=False, essential=sweep)
+    yield Task(probe=DiskReadProbe(), device=DISK, weight=2.0, quick=False, essential=True)
     yield Task(probe=CpuEnergyProbe(), device=device, weight=0.5, quick=False)
 
 

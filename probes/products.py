@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from probes.errors import NotSupportedError
 
+TORCH_KINDS = ("cuda", "rocm", "xpu", "metal")  # kinds of device it may know as accelerators
 TORCH_BYTES = 400 << 20  # what a process grows by when it imports PyTorch and multiplies
 _ITEM_BYTES = {"fp32": 4, "tf32": 4, "bf16": 2, "fp16": 2, "fp8": 1, "int8": 1, "fp16_sparse": 2}
 _RESULT_BYTES = {"fp32": 4, "tf32": 4, "bf16": 2, "fp16": 2, "fp8": 2, "int8": 4, "fp16_sparse": 2}

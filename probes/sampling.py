@@ -14,6 +14,7 @@ from probes.types import Conditions, Measurement, ScanWarning
 _WINDOW_S = 0.1  # ten ticks of the coarsest common counter
 _STEADY_GAIN_FRAC = 0.01  # stop once a window no longer beats the best by more than this
 _MIN_CLEAN_WINDOWS = 5
+_ACCELERATOR_CLEAN_WINDOWS = 3
 _QUICK_CLEAN_WINDOWS = 2
 _MAX_CLEAN_WINDOWS = 12
 _MAX_REPEATS_PER_WINDOW = 1000
@@ -69,8 +70,10 @@ class _Tally:
 
 
 def wanted_windows(bench: Bench) -> int:
-    """Clean windows a figure should rest on."""
-    return _QUICK_CLEAN_WINDOWS if bench.quick else _MIN_CLEAN_WINDOWS
+    """Clean windows a figure should rest on: fewer on an accelerator, which others on the processor hardly disturb."""
+    if bench.quick:
+        return _QUICK_CLEAN_WINDOWS
+    return _ACCELERATOR_CLEAN_WINDOWS if bench.accelerator else _MIN_CLEAN_WINDOWS
 
 
 def sample(work: Callable[[], None], bench: Bench, *, budget_s: float | None = None, warmups: int = 1) -> Samples:

@@ -3,8 +3,9 @@
 import importlib.metadata
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import partial
 
 from probes.base import Bench, Clock, SystemClock, run_probe
 from probes.counters import Counters, read_counters
@@ -13,8 +14,9 @@ from probes.guard import merge, watch
 from probes.identity import profile_id
 from probes.machine import Machine, read_machine
 from probes.plan import Task, select, tasks_for, wanted
+from probes.products import TORCH_BYTES, TORCH_KINDS
 from probes.tools import within
-from probes.types import Conditions, EngineReport, HardwareProfile, Host, ProbeOutcome, ProbeStatus, ScanWarning
+from probes.types import Conditions, Device, EngineReport, HardwareProfile, Host, ProbeOutcome, ProbeStatus, ScanWarning
 
 DEFAULT_BUDGET_S = 18.0  # the whole command stays under 20 s
 QUICK_BUDGET_S = 3.4  # under 5 s, with starting Python and writing the result
@@ -26,6 +28,10 @@ _LOADING_TORCH_WEIGHT = 3.0  # a turn of its own between the probes that do with
 _LEAST_LOADING_S = 0.4
 _READ_TWICE = ("cpu.read_bandwidth", "cpu.thread_sweep")
 _DRIFT_FRAC = 0.2
+_LEAST_WEIGHT_S = 0.35  # what starting a GPU leaves at least for a task of weight 1 ...
+_LEAST_WEIGHT_QUICK_S = 0.22  # ... and in a quick scan
+_FURTHER_GPU_S = 4.0  # what each GPU but the first adds to a scan ...
+_FURTHER_GPU_QUICK_S = 1.0  # ... and to a quick one
 _LARGEST_SHARE = 1 / 6  # a probe that cannot get a clean window must not eat what others left
 _STUCK_AFTER_S = 30.0  # a GPU probe this far over its budget will not come back
 
@@ -50,26 +56,44 @@ def scan(
     Args:
         quick: fewer probes and repeats, under 5 s in all.
         only: probe ids or patterns (``cpu.matmul``, ``cuda.*``, ``cpu``); empty for all.
-        budget_s: seconds for everything; the default is 18, or 3.4 with ``quick``.
+        budget_s: seconds for everything, kept whatever is found; the default is 18, or 3.4 with ``quick``, and
+            more where there are GPUs: 4 or 1 for each but the first, and what starting them took too much.
         wait_quiet_s: wait up to this long for other programs to calm down before measuring.
         on_progress: called with the probe, how many are done, and how many there are.
     """
     from probes.engine import PROBE_ID, survey
 
     clock = SystemClock()
-    deadline_s = clock.now() + (budget_s or (QUICK_BUDGET_S if quick else DEFAULT_BUDGET_S))
+    start_s = clock.now()
     machine = read_machine()
+    deadline_s = start_s + (budget_s or default_budget_s(machine.devices, quick=quick))
     if wait_quiet_s:
         deadline_s += wait_for_quiet(wait_quiet_s, clock)
     engines: tuple[EngineReport, ...] = ()
     listings = [outcome for outcome in machine.outcomes if wanted(outcome.probe_id, only)]
     if wanted(PROBE_ID, only):
-        _report(on_progress, "installed engines", 0, 1)
+        _report(on_progress, "installed engines", done=0, count=1)
         engines, found = survey(machine.devices)
         listings += found
     tasks = select(tasks_for(machine.devices), quick=quick, only=only)
-    outcomes = measure(tasks, machine.host, deadline_s=deadline_s, quick=quick, clock=clock, on_progress=on_progress)
+    outcomes = measure(
+        tasks,
+        machine.host,
+        deadline_s=deadline_s,
+        extend=budget_s is None,
+        quick=quick,
+        clock=clock,
+        on_progress=on_progress,
+    )
     return _complete(_profile(machine), (*outcomes, *listings), engines)
+
+
+def default_budget_s(devices: Sequence[Device], *, quick: bool) -> float:
+    """Seconds for a scan of these devices: one GPU fits beside the processor, each further one adds its own."""
+    further_count = max(0, sum(is_gpu(device) for device in devices) - 1)
+    if quick:
+        return QUICK_BUDGET_S + _FURTHER_GPU_QUICK_S * further_count
+    return DEFAULT_BUDGET_S + _FURTHER_GPU_S * further_count
 
 
 def _complete(
@@ -130,38 +154,103 @@ def measure(
     host: Host,
     *,
     deadline_s: float,
+    extend: bool = False,
     quick: bool = False,
     clock: Clock,
     on_progress: Progress | None = None,
 ) -> tuple[ProbeOutcome, ...]:
-    """Run tasks one after the other, each with its share of the time that is left.
+    """Run tasks one after the other, those that predictions rest on first, each with its share of the time left.
 
     A device whose driver stops answering is not asked again.
+
+    Args:
+        tasks: what to run.
+        host: tells how much memory and how many cores there are.
+        deadline_s: when to be done, on the clock.
+        extend: let the deadline give way where starting a GPU left too little time to measure anything.
+        quick: fewer repeats.
+        clock: what is timed by.
+        on_progress: called with what runs, how many are done, and how many there are.
+
+    Returns:
+        An outcome for each task, in the order of the tasks.
     """
-    from probes.products import TORCH_BYTES
     from probes.team import Team
 
-    total_s = deadline_s - clock.now()
-    memory_bytes = _memory_bytes(host)
-    loading = memory_bytes >= TORCH_BYTES  # still to come
-    outcomes: list[ProbeOutcome] = []
-    stuck: set[str] = set()
+    order = sorted(range(len(tasks)), key=lambda index: not tasks[index].essential)
+    queue = [tasks[index] for index in order]
+    state = _State(deadline_s=deadline_s, total_s=deadline_s - clock.now(), clock=clock, extend=extend, quick=quick)
+    state.loading = _memory_bytes(host) >= TORCH_BYTES
+    found: dict[int, ProbeOutcome] = {}
     with Team(host.usable_threads_count or 1) as team:
-        for index, task in enumerate(tasks):
-            if loading and task.needs_torch and deadline_s - clock.now() > _LEAST_LOADING_S:
-                _report(on_progress, "loading PyTorch", index, len(tasks))
-                _load_torch()
-                loading = False
-            _report(on_progress, task.label, index, len(tasks))
-            budget_s = share_s(tasks[index:], deadline_s - clock.now(), total_s, loading=loading)
-            bench = Bench(budget_s=budget_s, memory_bytes=memory_bytes, team=team, quick=quick, clock=clock)
-            # an import cannot be cut short, so one that there is no time for is not begun
-            if budget_s < _LEAST_BUDGET_S or (loading and task.needs_torch):
-                outcomes.append(_too_late(task))
-            else:
-                outcomes.append(_run(task, bench, stuck))
-    _report(on_progress, "done", len(tasks), len(tasks))
-    return tuple(outcomes)
+        for done, index in enumerate(order):
+            report = partial(_report, on_progress, done=done, count=len(tasks))
+            state.start_what_is_needed(queue[done:], report)
+            report(tasks[index].label)
+            budget_s = share_s(queue[done:], state.left_s, state.total_s, loading=state.loading)
+            bench = Bench(
+                budget_s=budget_s,
+                memory_bytes=_memory_bytes(host),
+                team=team,
+                quick=quick,
+                clock=clock,
+                accelerator=is_gpu(tasks[index].device),
+            )
+            found[index] = state.run(tasks[index], bench)
+    _report(on_progress, "done", done=len(tasks), count=len(tasks))
+    return tuple(found[index] for index in range(len(tasks)))
+
+
+@dataclass(slots=True, kw_only=True)
+class _State:
+    """How far a scan is: its deadline, what is loaded and started, and what is stuck."""
+
+    deadline_s: float
+    total_s: float
+    clock: Clock
+    extend: bool
+    quick: bool
+    loading: bool = True  # PyTorch is still to come
+    started: set[str] = field(default_factory=set)
+    stuck: set[str] = field(default_factory=set)
+
+    @property
+    def left_s(self) -> float:
+        """Seconds until the deadline."""
+        return self.deadline_s - self.clock.now()
+
+    def start_what_is_needed(self, queue: Sequence[Task], report: Callable[[str], None]) -> None:
+        """Load PyTorch and start the GPU for the first of the tasks, so that no probe's time is spent on it."""
+        task = queue[0]
+        starts_gpu = is_gpu(task.device) and task.needs_torch and task.device.device_id not in self.started
+        in_time = self.left_s > _LEAST_LOADING_S or (self.extend and starts_gpu)
+        if self.loading and task.needs_torch and in_time:
+            report("loading PyTorch")
+            _load_torch()
+            self.loading = False
+        if starts_gpu and not self.loading:
+            report(f"starting {task.device.device_id}")
+            self._start_gpu(queue)
+            if self.extend:
+                least_s = _LEAST_WEIGHT_QUICK_S if self.quick else _LEAST_WEIGHT_S
+                self.deadline_s += max(0.0, least_s * sum(other.weight for other in queue) - self.left_s)
+
+    def _start_gpu(self, queue: Sequence[Task]) -> None:
+        device = queue[0].device
+        self.started.add(device.device_id)
+        dtypes = [task.probe.dtype for task in queue if task.device == device and task.probe.dtype]
+        try:
+            within(_STUCK_AFTER_S, lambda: _warm_up(device, dtypes), f"starting {device.device_id}")
+        except StuckError:
+            self.stuck.add(device.device_id)
+        except Exception:  # noqa: BLE001 - a driver may raise anything; the probes will say what
+            return
+
+    def run(self, task: Task, bench: Bench) -> ProbeOutcome:
+        """Run a task with the time it has; an import cannot be cut short, so one that lacks time is not begun."""
+        if bench.budget_s < _LEAST_BUDGET_S or (self.loading and task.needs_torch):
+            return _too_late(task)
+        return _run(task, bench, self.stuck)
 
 
 def share_s(tasks: Sequence[Task], left_s: float, total_s: float, *, loading: bool = False) -> float:
@@ -195,13 +284,24 @@ def _run(task: Task, bench: Bench, stuck: set[str]) -> ProbeOutcome:
         return _outcome(task, ProbeStatus.FAILED, str(error), "sudo dmesg | tail")
 
 
+def is_gpu(device: Device) -> bool:
+    """Whether PyTorch may know the device as an accelerator."""
+    return device.kind in TORCH_KINDS
+
+
+def _warm_up(device: Device, dtypes: Sequence[str]) -> None:
+    from probes.accelerator import warm_up
+
+    warm_up(device, dtypes)
+
+
 def _load_torch() -> None:
     """Import PyTorch before anything is timed; where it is missing or broken the probes say so themselves."""
     with suppress(Exception):
         import torch  # noqa: F401
 
 
-def _report(on_progress: Progress | None, label: str, done: int, count: int) -> None:
+def _report(on_progress: Progress | None, label: str, *, done: int, count: int) -> None:
     if on_progress is not None:
         on_progress(label, done, count)
 

@@ -11,7 +11,7 @@ from probe_gpu import GPU, PEER, StandIn
 
 from probes import accelerator, link
 from probes.accelerator import GpuMatmulProbe, GpuStreamProbe, absurdity_warnings, gpu_probes, physics_warnings
-from probes.base import run_probe
+from probes.base import Waiver, run_probe
 from probes.errors import ProbeError
 from probes.link import HOST_LINK_PROBES, PeerLinkProbe, links_of, peer_probes
 from probes.products import TORCH_BYTES, has_torch
@@ -96,6 +96,27 @@ def test_products_on_a_gpu_go_through_the_same_growth(stand_in: StandIn, monkeyp
     assert sparse.status == ProbeStatus.WAIVED
     assert "not supported here" in (sparse.reason or "")
     assert tf32.status == ProbeStatus.WAIVED
+
+
+@needs_torch
+def test_warming_up_multiplies_in_every_format_and_leaves_what_fails_to_its_probe(
+    stand_in: StandIn, monkeypatch
+) -> None:
+    opened = accelerator.Accelerator(stand_in, stand_in.cuda, "cpu")
+    monkeypatch.setattr(accelerator, "open_accelerator", lambda device: opened)
+    made = []
+    real = accelerator.TorchProduct
+    monkeypatch.setattr(accelerator, "TorchProduct", lambda dtype, *rest: made.append(dtype) or real(dtype, *rest))
+    accelerator.warm_up(replace(GPU, memory_free_bytes=16 << 20), ["fp32", "fp16_sparse", "int8"])
+    assert made == ["fp32", "fp16_sparse", "int8"]
+    assert stand_in.waits_count == 3  # the context, and the two formats that a processor has
+    assert stand_in.released_count == 1
+
+
+def test_a_gpu_that_cannot_be_used_is_not_warmed_up(monkeypatch) -> None:
+    monkeypatch.setattr(accelerator, "waiver", lambda device: Waiver("no driver"))
+    monkeypatch.setattr(accelerator, "open_accelerator", lambda device: pytest.fail("there is nothing to open"))
+    accelerator.warm_up(GPU, ["fp16"])
 
 
 def fake_torch(**changes):

@@ -8,7 +8,7 @@ from probe_fakes import FakeClock, FakeCounters
 
 from probes import plan, scan
 from probes.base import Bench, Waiver, run_probe
-from probes.errors import NotSupportedError, ProbeError
+from probes.errors import NotSupportedError, ProbeError, StuckError
 from probes.identity import profile_id
 from probes.machine import Machine
 from probes.plan import Task, known_probe_ids, matches, select, tasks_for
@@ -105,6 +105,104 @@ def test_torch_is_not_loaded_when_the_time_is_nearly_up(monkeypatch) -> None:
     found = scan.measure(tasks, roomy, deadline_s=clock.now() + 5.0, clock=clock)
     assert found[1].status == ProbeStatus.WAIVED
     assert found[1].fix == "advisor scan --only m"
+
+
+def gpu_scan(monkeypatch, starting_s: float, budget_s: float = 2.0, **options):
+    """Tasks on a processor and a GPU whose start takes a while, what they were given, and what was started."""
+    clock = FakeClock()
+    started = []
+
+    def warm_up(device: Device, dtypes) -> None:
+        started.append((device.device_id, list(dtypes)))
+        clock.sleep(starting_s)
+
+    monkeypatch.setattr(scan, "_load_torch", lambda: None)
+    monkeypatch.setattr(scan, "_warm_up", warm_up)
+    stubs = [Stub("cpu.copy"), Stub("cuda.read"), Stub("cuda.matmul")]
+    stubs[2].dtype = "fp16"
+    tasks = [
+        Task(
+            probe=stub, device=GPU if stub.probe_id.startswith("cuda") else CPU, needs_torch=stub.probe_id != "cpu.copy"
+        )
+        for stub in stubs
+    ]
+    roomy = replace(HOST, memory_available_bytes=16 << 30)
+    found = scan.measure(tasks, roomy, deadline_s=clock.now() + budget_s, clock=clock, **options)
+    return found, stubs, started
+
+
+def test_a_gpu_is_started_once_and_no_probes_time_is_spent_on_it(monkeypatch) -> None:
+    found, stubs, started = gpu_scan(monkeypatch, starting_s=0.5)
+    assert started == [("cuda:0", ["fp16"])]
+    assert [outcome.elapsed_s for outcome in found] == [pytest.approx(0.1)] * 3
+    assert stubs[1].budgets_s == [pytest.approx(1 / 3)]  # a sixth of the whole, though the start took a quarter of it
+
+
+@pytest.mark.parametrize(("quick", "least_s"), [(False, 0.35), (True, 0.22)])
+def test_a_gpu_that_starts_slowly_still_leaves_time_to_measure_it(monkeypatch, quick: bool, least_s: float) -> None:
+    found, stubs, _ = gpu_scan(monkeypatch, starting_s=9.0, extend=True, quick=quick)
+    assert [outcome.status.value for outcome in found] == ["ok"] * 3
+    assert stubs[1].budgets_s[0] == pytest.approx(min(2.0 / 6, least_s))
+
+
+def test_a_budget_that_was_asked_for_is_kept_however_long_a_gpu_takes_to_start(monkeypatch) -> None:
+    found, _, _ = gpu_scan(monkeypatch, starting_s=9.0)
+    assert [outcome.status.value for outcome in found] == ["ok", "waived", "waived"]
+
+
+def test_a_gpu_whose_driver_hangs_at_its_start_is_not_asked_again(monkeypatch) -> None:
+    def hang(device: Device, dtypes) -> None:
+        raise StuckError("starting cuda:0 did not answer")
+
+    monkeypatch.setattr(scan, "_load_torch", lambda: None)
+    monkeypatch.setattr(scan, "_warm_up", hang)
+    read = Stub("cuda.read")
+    clock = FakeClock()
+    roomy = replace(HOST, memory_available_bytes=16 << 30)
+    tasks = [Task(probe=read, device=GPU, needs_torch=True)]
+    (found,) = scan.measure(tasks, roomy, deadline_s=clock.now() + 5.0, clock=clock)
+    assert found.status == ProbeStatus.WAIVED
+    assert "stopped answering" in (found.reason or "")
+    assert read.budgets_s == []
+
+
+def test_what_predictions_rest_on_runs_first_and_is_listed_where_it_was() -> None:
+    ran = []
+
+    class Logged(Stub):
+        def run(self, device: Device, bench: Bench) -> Measurement:
+            ran.append(self.probe_id)
+            return super().run(device, bench)
+
+    tasks = [Task(probe=Logged(name), device=CPU, essential=name in "bd") for name in "abcd"]
+    clock = FakeClock()
+    found = scan.measure(tasks, HOST, deadline_s=clock.now() + 5.0, clock=clock)
+    assert ran == ["b", "d", "a", "c"]
+    assert [outcome.probe_id for outcome in found] == ["a", "b", "c", "d"]
+
+
+def test_predictions_rest_on_reads_links_products_the_disk_and_the_sweep() -> None:
+    essential = {task.label for task in tasks_for([CPU, GPU]) if task.essential}
+    assert {label for label in essential if not label.startswith("cpu.matmul")} == {
+        "cpu.read_bandwidth",
+        "cuda.read_bandwidth",
+        "link.host_to_device",
+        "link.device_to_host",
+        "cuda.matmul fp16",
+        "cuda.matmul bf16",
+        "cuda.matmul int8",
+        "cuda.matmul fp32",
+        "disk.read",
+        "cpu.thread_sweep",
+    }
+
+
+def test_every_further_gpu_adds_its_time() -> None:
+    other = replace(GPU, device_id="cuda:1")
+    one, two = (scan.default_budget_s(devices, quick=False) for devices in ([CPU, GPU], [CPU, GPU, other]))
+    assert one == scan.default_budget_s([CPU], quick=False) == scan.DEFAULT_BUDGET_S
+    assert one < two < 1.5 * one
+    assert scan.default_budget_s([CPU, GPU], quick=True) == scan.QUICK_BUDGET_S
 
 
 def test_a_probe_whose_turn_comes_too_late_says_how_to_run_it_alone() -> None:
