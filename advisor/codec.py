@@ -18,6 +18,8 @@ import advisor.types
 import probes.types
 from catalog.files import read_file
 
+_NO_TEXT = re.compile("[\ud800-\udfff]")
+_NOT_ASCII = re.compile(r"[^\x00-\x7f]")
 MAX_DOCUMENT_BYTES = 256 * 1024 * 1024
 
 #: kind -> (type, newest schema version). A new document type is added here and nowhere else.
@@ -65,8 +67,25 @@ def to_mapping(document: object) -> dict[str, Any]:
 
 
 def dump(document: object, *, indent: int | None = 2) -> str:
-    """A document as JSON text. Infinite and undefined numbers are refused: they are not JSON."""
-    return json.dumps(to_mapping(document), indent=indent, ensure_ascii=False, allow_nan=False)
+    """A document as JSON text. Infinite and undefined numbers are refused: they are not JSON.
+
+    A file's name may hold bytes that are no text; Python's stand-ins for them, which UTF-8 cannot carry, are escaped.
+    """
+    text = json.dumps(to_mapping(document), indent=indent, ensure_ascii=False, allow_nan=False)
+    return _NO_TEXT.sub(_escaped, text)
+
+
+def _escaped(found: re.Match[str]) -> str:
+    return json.dumps(found[0])[1:-1]
+
+
+def write_json(text: str) -> None:
+    """Print JSON text to stdout without losing a character: what its encoding lacks is written as an escape."""
+    try:
+        text.encode(sys.stdout.encoding or "ascii")
+    except (UnicodeEncodeError, LookupError):
+        text = _NOT_ASCII.sub(_escaped, text)
+    sys.stdout.write(text if text.endswith("\n") else f"{text}\n")
 
 
 def _first_problem(error: Exception) -> str:
@@ -196,11 +215,11 @@ def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
 
 def save(document: object, path: str | os.PathLike[str]) -> None:
     """Write a document atomically, or to stdout for ``-``."""
-    text = dump(document) + "\n"
+    text = dump(document)
     if str(path) == "-":
-        sys.stdout.write(text)
+        write_json(text)
         return
-    write_atomically(path, text.encode())
+    write_atomically(path, f"{text}\n".encode())
 
 
 def slug(text: str) -> str:

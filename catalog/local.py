@@ -106,6 +106,9 @@ def _scan(stores: Iterable[Store], catalog: Catalog) -> LocalScan:
         if real in seen:
             continue
         seen.add(real)
+        if not _is_text(str(found.path)):
+            problems.append(f"{found.path.name!a}: its path is no text, which no engine takes; rename it")
+            continue
         try:
             model, artifact = _read(found)
         except CatalogError as error:
@@ -114,6 +117,14 @@ def _scan(stores: Iterable[Store], catalog: Catalog) -> LocalScan:
         if model.geometry is not None:  # vision projectors and the like are no models of their own
             models.append(_matched(found, model, artifact, catalog))
     return LocalScan(models=tuple(models), problems=tuple(problems))
+
+
+def _is_text(path: str) -> bool:
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _read(found: Found) -> tuple[ModelSpec, ArtifactSpec]:

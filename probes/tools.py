@@ -105,7 +105,7 @@ def _kill(process: subprocess.Popen[bytes]) -> None:
 
 
 def _said(output: bytes) -> str:
-    """What a tool said went wrong: its first line, or of a Python program that broke off its last, which is the error."""
+    """What a tool said went wrong: its first line, or the last of a Python traceback, which is the error."""
     lines = [line.strip() for line in output.decode("utf-8", errors="replace").splitlines() if line.strip()]
     if not lines:
         return ""

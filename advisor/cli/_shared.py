@@ -128,6 +128,6 @@ def deliver(document: object, *, as_json: bool, output_path: str | None, show: C
             return
         say(f"wrote {output_path}")
     if as_json:
-        sys.stdout.write(codec.dump(document) + "\n")
+        codec.write_json(codec.dump(document))
     else:
         show(stdout_console())

@@ -2,7 +2,6 @@
 
 import json
 import re
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -44,7 +43,9 @@ def command() -> None:
 def _emit(kind: str, catalog_version: str, body: Mapping[str, Any]) -> None:
     """Print one JSON document."""
     document = {"schema_version": 1, "kind": kind, "catalog_version": catalog_version, **body}
-    sys.stdout.write(json.dumps(plain(document), ensure_ascii=False, indent=2, allow_nan=False) + "\n")
+    from advisor.codec import write_json
+
+    write_json(json.dumps(plain(document), ensure_ascii=False, indent=2, allow_nan=False))
 
 
 @command.command("list")

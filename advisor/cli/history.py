@@ -54,7 +54,7 @@ def command(
         if digest is not None:
             from advisor import codec
 
-            click.echo(codec.dump(past.document(digest)))
+            codec.write_json(codec.dump(past.document(digest)))
             return
         _add(past, added)
         _forget(past, forgotten)
@@ -118,7 +118,7 @@ def _export(past: "History", target: str, kind: str | None, machine_id: str | No
     bundle = make_bundle(documents, created_at=utc_now(), names=_own_names())
     text = json.dumps(bundle, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
     if target == "-":
-        click.echo(text, nl=False)
+        codec.write_json(text)
         return
     codec.write_atomically(target, text.encode())
     _shared.say(f"wrote {len(documents)} documents to {target}")

@@ -43,7 +43,7 @@ def _require_sdk() -> None:
     try:
         for name in _PACKAGES:
             importlib.import_module(name)
-    except Exception as error:  # a package that is broken may raise anything while it is imported
+    except Exception as error:  # noqa: BLE001 - a package that is broken may raise anything while it is imported
         raise AdvisorError(_unusable(error)) from None
 
 

@@ -1,4 +1,6 @@
+import io
 import json
+import sys
 from dataclasses import replace
 
 import pytest
@@ -115,3 +117,20 @@ def test_an_old_version_is_migrated(monkeypatch):
     old["id"] = old.pop("profile_id")
     old["schema_version"] = 0
     assert codec.from_mapping(old) == PROFILE
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp1252", "utf-8"])
+@pytest.mark.parametrize("text", ["Zoë – 模型 😀", "plain"])
+def test_json_on_stdout_loses_nothing_in_any_encoding(monkeypatch, encoding, text):
+    out = io.TextIOWrapper(io.BytesIO(), encoding=encoding, errors="replace")
+    monkeypatch.setattr(sys, "stdout", out)
+    codec.save(replace(PROFILE, profile_id=text), "-")
+    out.flush()
+    printed = out.buffer.getvalue().decode(encoding)
+    assert codec.loads(printed).profile_id == text
+
+
+def test_a_name_that_is_no_text_can_be_saved(tmp_path):
+    path = tmp_path / "profile.json"
+    codec.save(replace(PROFILE, profile_id="b\udce9d"), path)
+    assert json.loads(path.read_text(encoding="utf-8"))["profile_id"] == "b\udce9d"

@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import struct
+import sys
 from pathlib import Path, PurePosixPath
 
 import pytest
@@ -284,3 +285,15 @@ def test_a_file_is_runnable_where_a_program_for_its_format_is():
         "Ollama",
     )
     assert runs_with(FileFormat.MLX, has_module={"vllm"}.__contains__, has_command=lambda _: None) == ()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems take only names that are text")
+def test_a_path_that_is_no_text_is_a_problem_of_its_own(tmp_path):
+    folder = os.fsencode(tmp_path) + b"/b\xe9d"
+    os.mkdir(folder)
+    with open(folder + b"/model.gguf", "wb"):
+        pass
+    found = scan_local_models(roots=[tmp_path])
+    assert found.models == ()
+    assert "rename it" in found.problems[0]
+    assert found.problems[0].isascii()
