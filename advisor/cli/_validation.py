@@ -223,10 +223,10 @@ def settle_ranking(
         setting = replace(make_setting(machine, profile, request), usable_cores_count=None)
         started_s = setting.clock.now()
 
-        def run(choice: Choice, timing_s: float) -> ValidationRecord:
+        def run(choice: Choice, run_s: float) -> ValidationRecord:
             done = min(1.0, (setting.clock.now() - started_s) / request.budget_s)
             progress.update(done, f"{choice.display_name or choice.estimate.model_id} {choice.estimate.quant_id}")
-            record = validate_one(candidate_of_choice(catalog, choice), replace(setting, budget_s=timing_s))
+            record = validate_one(candidate_of_choice(catalog, choice), replace(setting, budget_s=run_s))
             records.append(record)
             return record
 

@@ -1,6 +1,6 @@
 """Bring a context to a depth without paying for the whole prompt. Runs in the worker process only.
 
-What a model costs at a depth does not depend on what the context says. So a short piece of it is computed, and
+What a model costs at a depth does not depend on what the context says. So a short piece of it is computed once, and
 its saved state is lengthened (see ``_state``), which works for full and sliding attention, compressed caches and
 recurrent states alike. The results are kept, as many as memory allows, and put back before each window.
 """
@@ -17,6 +17,7 @@ _MAX_STATE_BYTES = 8 * 1024**3
 _KEPT_BYTES = 256 * 1024**2  # of states of several depths; one is kept whatever its size
 _COPIES_HELD = 3  # of a deep state at once: the context's, the one kept, a layer's on its way
 _TRIAL_TOKENS = 3
+_PIECE_TOKENS = 64  # enough that repeated cells are not all alike, few enough for a slow model
 _UNKNOWN = -1
 
 Saved = Any  # a ctypes byte array
@@ -29,6 +30,7 @@ class DepthKeeper:
         self._model = model
         self._params = context_params
         self._kept: dict[int, Saved] = {}
+        self._piece: _state.State | None = None
         self._window_tokens = max(0, int(model.lib.llama_model_n_swa(model.handle)))
         self.depth_tokens = 0
         self.jumps = False
@@ -56,6 +58,18 @@ class DepthKeeper:
     def lose_track(self) -> None:
         """Note that the context holds something else."""
         self.depth_tokens = _UNKNOWN
+
+    def reach(self, depth_tokens: int) -> int:
+        """This depth, or the largest half, quarter, … of it whose state this machine's memory allows.
+
+        Depths beyond that would have to be computed token by token.
+        """
+        piece = self._computed_piece() if self.jumps and depth_tokens > self._piece_tokens else None
+        if piece is None:
+            return depth_tokens
+        while depth_tokens > self._piece_tokens and not self._may_hold(piece, depth_tokens):
+            depth_tokens //= 2
+        return depth_tokens
 
     def seek(self, depth_tokens: int, streams_count: int) -> None:
         """Leave exactly ``depth_tokens`` in each stream."""
@@ -98,21 +112,32 @@ class DepthKeeper:
             self._model.step(batch)
         self.depth_tokens = depth_tokens
 
+    @property
+    def _piece_tokens(self) -> int:
+        return min(_PIECE_TOKENS, int(self._params.n_ubatch))
+
     def _from_a_piece(self, depth_tokens: int) -> Saved | None:
-        """A state of that depth from a computed micro-batch; None if it is short, or does not load."""
-        piece = int(self._params.n_ubatch)
-        if depth_tokens <= piece:
-            return None
-        self._compute(piece)
-        raw = self._save()
-        state = None if raw is None else _state.parse(raw, piece)
-        return None if state is None else self._lengthen(state, depth_tokens)
+        """A state of that depth from a computed piece; None if it is short, or does not load."""
+        piece = self._computed_piece() if depth_tokens > self._piece_tokens else None
+        return None if piece is None else self._lengthen(piece, depth_tokens)
+
+    def _computed_piece(self) -> _state.State | None:
+        """The piece that states are lengthened from; computing it leaves it in the context."""
+        if self._piece is None:
+            self._compute(self._piece_tokens)
+            raw = self._save()
+            self._piece = None if raw is None else _state.parse(raw, self._piece_tokens)
+        return self._piece
+
+    def _may_hold(self, state: _state.State, depth_tokens: int) -> bool:
+        size = _state.lengthened_bytes(state, depth_tokens, self._window_tokens)
+        return size <= _MAX_STATE_BYTES and _affordable(size)
 
     def _lengthen(self, state: _state.State, depth_tokens: int) -> Saved | None:
         """A longer state that the context has accepted."""
-        size = _state.lengthened_bytes(state, depth_tokens, self._window_tokens)
-        if size > _MAX_STATE_BYTES or not _affordable(size):
+        if not self._may_hold(state, depth_tokens):
             return None
+        size = _state.lengthened_bytes(state, depth_tokens, self._window_tokens)
         try:
             saved = (ctypes.c_uint8 * size)()
             offset = 0

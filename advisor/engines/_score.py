@@ -26,11 +26,11 @@ def score(model: NativeModel, text: str, budget_s: float) -> dict[str, Any]:
     if len(tokens) < size:
         raise ModelRefusedError(f"the text has {len(tokens)} tokens and {size} are needed; give a longer --text")
     started, losses, scored = time.perf_counter(), [], []
-    for start in range(0, len(tokens) - size + 1, size):
+    for count, start in enumerate(range(0, len(tokens) - size + 1, size), start=1):
         window = [tokens[0], *tokens[start + 1 : start + size]]
         losses += _window_losses(model, window)
         scored += window[size // 2 :]
-        if time.perf_counter() - started > budget_s:
+        if (time.perf_counter() - started) * (count + 1) / count > budget_s:  # another would end too late
             break
     return {
         "losses": losses,

@@ -55,6 +55,7 @@ class Service:
             "info": self.info,
             "open": self.open,
             "close": self.close,
+            "reach": self.reach,
             "seek": self.seek,
             "set_threads": self.set_threads,
             "adopt": self.adopt,
@@ -127,6 +128,10 @@ class Service:
         """Free a model."""
         self._models.pop(handle).close()
         return {}
+
+    def reach(self, handle: int, depth_tokens: int) -> Reply:
+        """How much of a depth can be had at the price of a short one."""
+        return {"depth_tokens": self._models[handle].depths.reach(depth_tokens)}
 
     def seek(self, handle: int, depth_tokens: int, streams_count: int) -> Reply:
         """Leave exactly ``depth_tokens`` in the context; not part of what is timed."""

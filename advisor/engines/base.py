@@ -188,6 +188,10 @@ class Session(Protocol):
         """Produce synthetic tokens one by one behind ``depth_tokens`` of context, for one user or several."""
         ...
 
+    def reach(self, depth_tokens: int) -> int:
+        """How much of a depth memory allows at the price of a short one; all of it where ``jumps`` is False."""
+        ...
+
     def generate(self, prompt: str | Sequence[int], max_tokens: int, *, chat: bool = False) -> Stream:
         """Answer a prompt greedily: the real path, a text's tokeniser and chat template included.
 

@@ -59,7 +59,8 @@ class FakeEngine:
     """An engine whose models run at given speeds.
 
     ``speeds`` tells them from the path; ``polluted`` says for each window, by number, whether others disturb
-    it (and slow it threefold); ``fault`` is raised by the next call into a session.
+    it (and slow it threefold); ``fault`` is raised by the next call into a session; ``reach_tokens`` is the
+    deepest context that memory lets it jump to.
     """
 
     clock: ManualClock = field(default_factory=ManualClock)
@@ -71,6 +72,7 @@ class FakeEngine:
     answer: str = "Paris, on the Seine."
     decodes: bool = True
     jumps: bool = True
+    reach_tokens: int = 1 << 30
     engine_id: str = ENGINE_ID
     windows_count: int = 0
 
@@ -136,6 +138,10 @@ class FakeSession:
         ]
         window = self._window("decode", tokens_count, depth_tokens, elapsed)
         return replace(window, streams_count=streams_count)
+
+    def reach(self, depth_tokens: int) -> int:
+        """The depth, or what was said to be reachable."""
+        return min(depth_tokens, self._engine.reach_tokens) if self.loaded.jumps else depth_tokens
 
     def _window(self, phase: Phase, tokens: int, depth: int, elapsed: Sequence[float]) -> Window:
         engine = self._engine

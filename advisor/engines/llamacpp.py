@@ -56,6 +56,10 @@ class LlamaCppSession:
         self._seek(depth_tokens, streams_count)
         return self._window("decode", depth_tokens, tokens_count=tokens_count, streams_count=streams_count)
 
+    def reach(self, depth_tokens: int) -> int:
+        """How much of a depth memory allows at the price of a short one."""
+        return int(self._process.request("reach", handle=self._handle, depth_tokens=depth_tokens)["depth_tokens"])
+
     def _seek(self, depth_tokens: int, streams_count: int) -> None:
         self._process.request("seek", handle=self._handle, depth_tokens=depth_tokens, streams_count=streams_count)
 

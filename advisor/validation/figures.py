@@ -141,13 +141,13 @@ def prompt_s(timed: Figures, workload: Workload, artifact: ArtifactSpec, geometr
     def attention(start: int, size: int) -> float:
         return prefill_work(artifact, geometry, prompt_tokens=size, depth_tokens=start).attention_flop
 
-    whole = [chunk for chunk in timed.chunks if chunk.tokens_count == timed.chunk_tokens]
     flat_s, slope = _line(
-        [attention(chunk.start, chunk.tokens_count) for chunk in whole], [chunk.elapsed_s for chunk in whole]
+        [attention(chunk.start, chunk.tokens_count) / chunk.tokens_count for chunk in timed.chunks],
+        [chunk.elapsed_s / chunk.tokens_count for chunk in timed.chunks],
     )
-    ran = {chunk.start: chunk.elapsed_s for chunk in timed.chunks}
+    ran = {(chunk.start, chunk.tokens_count): chunk.elapsed_s for chunk in timed.chunks}
     return sum(
-        ran.get(start) or flat_s * size / timed.chunk_tokens + slope * attention(start, size)
+        ran.get((start, size)) or flat_s * size + slope * attention(start, size)
         for start, size in _parts(workload.prompt_tokens, timed.chunk_tokens)
     )
 

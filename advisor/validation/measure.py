@@ -1,7 +1,7 @@
 """Hold the stopwatch: time loaded models in short, interleaved windows until the figures are steady.
 
 A prompt that takes too long to run in full is run at its beginning and at its end; ``advisor.validation.figures`` fills
-in between. The raw windows are all kept.
+in between. The raw windows are all kept. `_Course` is what there is time for.
 """
 
 from collections.abc import Callable, Sequence
@@ -9,13 +9,23 @@ from dataclasses import dataclass, field
 
 from advisor.engines.base import Session, Window
 from advisor.types import Workload
+from advisor.validation.deadline import Deadline
 from probes.base import Clock
 
 _DECODE_WINDOW_S = 0.4  # long enough for the operating system's 10 ms accounting to mean something
 _MIN_DECODE_TOKENS, _MAX_DECODE_TOKENS = 8, 64
 _MIN_ROUNDS, _MAX_ROUNDS = 3, 12
-_PREFILL_SHARE = 0.6  # of the budget, for that many passes over the prompt
 _STEADY_GAIN_FRAC = 0.01
+_KINDS = ("prefill", "deep", "shallow", "late")  # the order of a round: depth's price is known before the late chunk
+
+# Shares of the time that is left when each is decided.
+_TRIAL_SHARE = 0.1  # of a whole first chunk, the tokens before it being few
+_DECODE_SHARE = 0.5  # of all windows of decoding
+_PREFILL_SHARE = 0.6  # of so many passes over the prompt; half of it over the beginning, where its end is run too
+_ONCE_SHARE = 0.25  # of a piece of a prompt that there is no time to run several times
+_LATE_TRIAL_SHARE = 0.5  # of the first tokens of a prompt's end, the last thing to be tried
+_TRIAL_TOKENS, _LATE_TRIAL_TOKENS, _TRIAL_DECODE_TOKENS = 64, 16, 4
+_LEAST_TOKENS, _LEAST_LATE_TOKENS = 8, 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,76 +66,51 @@ class Subject:
     decodes: bool = True
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Course:
-    """What each round runs: so much of the prompt, and decoding at a depth.
+@dataclass(slots=True, kw_only=True)
+class _Course:
+    """How much of the prompt each round runs on every subject.
 
-    ``late_depth_tokens`` is None where the whole prompt is run, or where no context that deep can be had.
+    ``late_depth_tokens`` is None where the whole prompt is run, or where no context that deep can be had, or no
+    time for it; how many tokens are run there is settled once it is known what depth costs.
     """
 
     prefill_tokens: int
-    chunk_tokens: int
     late_depth_tokens: int | None
-    deep_tokens: int
-    decode_tokens: int
-    streams_count: int
-
-
-def plan_course(
-    workload: Workload, *, prefill_tokens: int, chunk_tokens: int, decode_tokens: int, jumps: bool
-) -> Course:
-    """How to cover a workload, given how much of its prompt there is time to run.
-
-    Decoding is timed halfway through the answer, which is what predictions are about. Where a model's
-    context cannot jump to a depth, it goes no deeper than the prompt was run.
-    """
-    middle = workload.prompt_tokens + (workload.output_tokens - decode_tokens) // 2
-    last_chunk = (workload.prompt_tokens // chunk_tokens - 1) * chunk_tokens
-    whole = prefill_tokens >= workload.prompt_tokens
-    return Course(
-        prefill_tokens=prefill_tokens,
-        chunk_tokens=chunk_tokens,
-        late_depth_tokens=last_chunk if jumps and not whole and last_chunk >= prefill_tokens else None,
-        deep_tokens=max(1, middle) if jumps or whole else prefill_tokens,
-        decode_tokens=decode_tokens,
-        streams_count=workload.concurrency_count,
-    )
+    late_tokens: int | None = None
 
 
 @dataclass(slots=True)
 class _Tally:
     subject: Subject
-    course: Course
-    prefill: list[Window] = field(default_factory=list)
-    late: list[Window] = field(default_factory=list)
-    shallow: list[Window] = field(default_factory=list)
-    deep: list[Window] = field(default_factory=list)
+    decode_tokens: int
+    streams_count: int
+    deep_tokens: int = 0
+    windows: dict[str, list[Window]] = field(default_factory=lambda: {kind: [] for kind in _KINDS})
 
-    def take_round(self) -> None:
-        session, course = self.subject.session, self.course
-        self.prefill.append(session.prefill(course.prefill_tokens))
-        if course.late_depth_tokens is not None:
-            self.late.append(session.prefill(course.chunk_tokens, depth_tokens=course.late_depth_tokens))
-        if self.subject.decodes:
-            for windows, depth in ((self.deep, course.deep_tokens), (self.shallow, 0)):
-                windows.append(
-                    session.decode(course.decode_tokens, depth_tokens=depth, streams_count=course.streams_count)
-                )
+    def take(self, kind: str, course: _Course) -> None:
+        """Time one window of a kind."""
+        session = self.subject.session
+        if kind == "prefill":
+            window = session.prefill(course.prefill_tokens)
+        elif kind == "late":
+            window = session.prefill(course.late_tokens or 0, depth_tokens=course.late_depth_tokens or 0)
+        else:
+            depth = self.deep_tokens if kind == "deep" else 0
+            window = session.decode(self.decode_tokens, depth_tokens=depth, streams_count=self.streams_count)
+        self.windows[kind].append(window)
 
-    @property
-    def steady(self) -> bool:
-        return all(_is_steady(windows) for windows in self.runs().kinds.values())
+    def is_steady(self, kind: str) -> bool:
+        """Enough clean windows, and the newest no faster than the best before it."""
+        clean = [window.tokens_per_s for window in self.windows[kind] if not window.polluted]
+        return len(clean) >= _MIN_ROUNDS and clean[-1] <= max(clean[:-1]) * (1 + _STEADY_GAIN_FRAC)
+
+    def s_per_token(self, kind: str) -> float:
+        """Seconds of a token in the newest window of a kind."""
+        return _s_per_token(self.windows[kind][-1])
 
     def runs(self) -> Runs:
-        return Runs(
-            prefill=tuple(self.prefill), late=tuple(self.late), shallow=tuple(self.shallow), deep=tuple(self.deep)
-        )
-
-
-def _is_steady(windows: Sequence[Window]) -> bool:
-    """Enough clean windows, and the newest no faster than the best before it."""
-    clean = [window.tokens_per_s for window in windows if not window.polluted]
-    return len(clean) >= _MIN_ROUNDS and clean[-1] <= max(clean[:-1]) * (1 + _STEADY_GAIN_FRAC)
+        """All its windows."""
+        return Runs(**{kind: tuple(windows) for kind, windows in self.windows.items()})
 
 
 def take_turns(
@@ -137,60 +122,137 @@ def take_turns(
     clock: Clock,
     on_progress: Callable[[float], None] = lambda _: None,
 ) -> tuple[Runs, ...]:
-    """Time several loaded models in turn, a window of each per round, until steady or out of time.
+    """Time several loaded models in turn, a window of each kind per round, until steady or out of time.
+
+    What is run is cut to what there is time for: of a long prompt its beginning and its end, on a slow model fewer
+    tokens of either. After the first of its kind, no window is begun that would not be over in time.
 
     Args:
         subjects: the models; what is compared should be timed together.
         workload: how long prompts are, and how many users decode at once.
-        budget_s: wall-clock seconds to aim for; one round is always finished.
-        chunk_tokens: a prompt's smallest timed part (the engine's micro-batch).
+        budget_s: wall-clock seconds for all of it.
+        chunk_tokens: the engine's micro-batch, the part of a prompt that is timed where there is time.
         clock: the stopwatch for the budget.
         on_progress: told the share of the budget that is spent, 0 to 1.
     """
-    started_s = clock.now()
-    trials = [subject.session.prefill(min(chunk_tokens, workload.prompt_tokens)) for subject in subjects]
-    prefill_tokens = _affordable_tokens(workload.prompt_tokens, chunk_tokens, trials, budget_s)
+    deadline = Deadline.after(budget_s, clock)
+    chunk_tokens = min(chunk_tokens, workload.prompt_tokens)
+    each_s = budget_s / len(subjects)
+    trials = [_trial(subject.session, chunk_tokens, _TRIAL_SHARE * each_s) for subject in subjects]
     tallies = [
-        _Tally(
-            subject=subject,
-            course=plan_course(
-                workload,
-                prefill_tokens=prefill_tokens,
-                chunk_tokens=chunk_tokens,
-                decode_tokens=_window_tokens(subject, workload),
-                jumps=all(each.session.loaded.jumps for each in subjects),
-            ),
-        )
+        _Tally(subject, _window_tokens(subject, workload, _DECODE_SHARE * each_s), workload.concurrency_count)
         for subject in subjects
     ]
+    course = _plan_course(tallies, workload, chunk_tokens, sum(map(_s_per_token, trials)), deadline.left_s)
     for tally, trial in zip(tallies, trials, strict=True):
-        if trial.tokens_count == prefill_tokens:
-            tally.prefill.append(trial)
+        if trial.tokens_count == course.prefill_tokens:
+            tally.windows["prefill"].append(trial)
+    costs_s: dict[str, float] = {}
     for _ in range(_MAX_ROUNDS):
-        for tally in tallies:
-            tally.take_round()
-        spent_s = clock.now() - started_s
-        on_progress(min(1.0, spent_s / budget_s))
-        if spent_s >= budget_s or all(tally.steady for tally in tallies):
+        _take_round(tallies, course, chunk_tokens, deadline, costs_s)
+        on_progress(1.0 - deadline.left_s / budget_s)
+        if all(
+            cost_s > deadline.left_s or all(tally.is_steady(kind) for tally in tallies)
+            for kind, cost_s in costs_s.items()
+        ):
             break
     return tuple(tally.runs() for tally in tallies)
 
 
-def _affordable_tokens(prompt_tokens: int, chunk_tokens: int, trials: Sequence[Window], budget_s: float) -> int:
-    """How much of the prompt can be run several times within its share of the budget: whole chunks."""
-    s_per_token = sum(window.total_s / window.tokens_count for window in trials)
-    affordable = int(budget_s * _PREFILL_SHARE / _MIN_ROUNDS / s_per_token)
-    if affordable >= prompt_tokens:
-        return prompt_tokens
-    return min(prompt_tokens, max(1, affordable // chunk_tokens) * chunk_tokens)
+def _take_round(
+    tallies: Sequence[_Tally], course: _Course, chunk_tokens: int, deadline: Deadline, costs_s: dict[str, float]
+) -> None:
+    """A window of every kind there is time for; ``costs_s`` is what each kind took last, getting to its depth too."""
+    kinds = _KINDS if all(tally.subject.decodes for tally in tallies) else ("prefill",)
+    for kind in kinds:
+        if kind == "late" and not _settle_late(tallies, course, chunk_tokens, deadline.left_s):
+            continue
+        if costs_s.get(kind, 0.0) > deadline.left_s:
+            continue
+        started_s = deadline.clock.now()
+        for tally in tallies:
+            tally.take(kind, course)
+        costs_s[kind] = deadline.clock.now() - started_s
 
 
-def _window_tokens(subject: Subject, workload: Workload) -> int:
-    """Tokens to decode per window: enough to time, no more than the context holds behind the prompt."""
+# --- cut to the time there is ----------------------------------------------------------------------
+
+
+def _s_per_token(window: Window) -> float:
+    return window.total_s / window.tokens_count
+
+
+def _trial(session: Session, chunk_tokens: int, spare_s: float) -> Window:
+    """A first chunk of a prompt; only a few tokens of it where it would take longer than that."""
+    few = session.prefill(min(_TRIAL_TOKENS, chunk_tokens))
+    if few.tokens_count == chunk_tokens or _s_per_token(few) * chunk_tokens > spare_s:
+        return few
+    return session.prefill(chunk_tokens)
+
+
+def _window_tokens(subject: Subject, workload: Workload, spare_s: float) -> int:
+    """Tokens to decode per window: enough to time, no more than the answer has or there is time for."""
     if not subject.decodes:
         return 0
-    trial = subject.session.decode(
-        min(_MIN_DECODE_TOKENS, workload.output_tokens), streams_count=workload.concurrency_count
+    count = min(_TRIAL_DECODE_TOKENS, workload.output_tokens)
+    rate = subject.session.decode(count, streams_count=workload.concurrency_count).tokens_per_s
+    wanted = max(_MIN_DECODE_TOKENS, round(_DECODE_WINDOW_S * rate))
+    affordable = int(spare_s / (2 * _MIN_ROUNDS) * rate)
+    return max(1, min(wanted, affordable, _MAX_DECODE_TOKENS, workload.output_tokens))
+
+
+def _plan_course(
+    tallies: Sequence[_Tally], workload: Workload, chunk_tokens: int, s_per_token: float, left_s: float
+) -> _Course:
+    """How to cover a workload.
+
+    Decoding is timed halfway through the answer, which is what predictions are about. Where a model's context cannot
+    jump to a depth, it goes no deeper than the prompt was run; where memory does not allow the depth, to half of it.
+    """
+    jumps = all(tally.subject.session.loaded.jumps for tally in tallies)
+    prefill_tokens = _beginning_tokens(workload.prompt_tokens, chunk_tokens, s_per_token, left_s, jumps=jumps)
+    whole = prefill_tokens >= workload.prompt_tokens
+    last_chunk = (workload.prompt_tokens // chunk_tokens - 1) * chunk_tokens
+    for tally in tallies:
+        halfway = max(1, workload.prompt_tokens + (workload.output_tokens - tally.decode_tokens) // 2)
+        tally.deep_tokens = tally.subject.session.reach(halfway) if jumps or whole else prefill_tokens
+    late_depth_tokens = min(last_chunk, *(tally.deep_tokens for tally in tallies)) if jumps and not whole else 0
+    return _Course(
+        prefill_tokens=prefill_tokens,
+        late_depth_tokens=late_depth_tokens if late_depth_tokens >= prefill_tokens else None,
     )
-    wanted = max(_MIN_DECODE_TOKENS, round(_DECODE_WINDOW_S * trial.tokens_per_s))
-    return min(wanted, _MAX_DECODE_TOKENS, max(1, workload.output_tokens))
+
+
+def _beginning_tokens(prompt_tokens: int, chunk_tokens: int, s_per_token: float, left_s: float, *, jumps: bool) -> int:
+    """How much of the prompt is run each round: all of it, or whole chunks, or a piece of one."""
+    affordable = int(left_s * _PREFILL_SHARE / _MIN_ROUNDS / s_per_token)
+    if affordable >= prompt_tokens:
+        return prompt_tokens
+    chunks_count = (affordable // 2 if jumps else affordable) // chunk_tokens
+    once = max(_LEAST_TOKENS, int(left_s * _ONCE_SHARE / s_per_token))
+    return chunks_count * chunk_tokens or min(chunk_tokens, once)
+
+
+def _settle_late(tallies: Sequence[_Tally], course: _Course, chunk_tokens: int, left_s: float) -> bool:
+    """Decide how many tokens of the prompt's end are run, and whether any.
+
+    A few at first, taken to cost as much as at the beginning and what a decoded token's attention adds at that depth;
+    then as many as they show there is time for.
+    """
+    if course.late_depth_tokens is None:
+        return False
+    if course.late_tokens is None:
+        token_s = sum(
+            tally.s_per_token("prefill") + max(0.0, tally.s_per_token("deep") - tally.s_per_token("shallow"))
+            for tally in tallies
+        )
+        course.late_tokens = min(_LATE_TRIAL_TOKENS, chunk_tokens, int(left_s * _LATE_TRIAL_SHARE / token_s))
+        if course.late_tokens < min(_LEAST_LATE_TOKENS, chunk_tokens):
+            course.late_depth_tokens = None
+        return course.late_depth_tokens is not None
+    affordable = min(chunk_tokens, int(left_s * _ONCE_SHARE / sum(tally.s_per_token("late") for tally in tallies)))
+    if affordable >= 2 * course.late_tokens:
+        course.late_tokens = affordable
+        for tally in tallies:
+            tally.windows["late"].clear()
+    return True

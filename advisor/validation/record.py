@@ -22,6 +22,7 @@ from advisor.validation.verdict import Roof
 from advisor.validation.weights_source import Candidate, Source
 
 GARBAGE = "GarbageError"
+_DEEP_ENOUGH_FRAC = 0.95  # of the prompt; decoding less deep is said so
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,6 +166,9 @@ def _coverage_note(candidate: Candidate, whole: Figures) -> Iterator[str]:
     ran, asked = sum(chunk.tokens_count for chunk in whole.chunks), candidate.estimate.workload.prompt_tokens
     if ran < asked:
         yield f"{ran} of {asked} prompt tokens were run, the others follow from them"
+    if whole.deep is not None and whole.deep.depth_tokens < _DEEP_ENOUGH_FRAC * asked:
+        depth = round(whole.deep.depth_tokens)
+        yield f"decoding was timed behind {depth} tokens, its speed behind {asked} follows from it"
 
 
 def _stages(candidate: Candidate, timed: Timed, observed: Observed) -> Stages:

@@ -35,36 +35,34 @@ _WRITE_BYTES_PER_S = 0.4e9
 _WRITE_SHARE = 0.5
 _ROUNDS = 3
 _WINDOWS_S = 1.2  # of decoding in each round
-_LEAST_CHUNKS = 4  # a first try, a piece to reach the depth with, the prompt's beginning and its end
 _LEAST_RUN_S, _MOST_RUN_S = 5.0, 30.0
 
 #: Failures that are the model's own here; others, such as a time-out or no room for a twin, say nothing about it.
 CANNOT_RUN = frozenset({"ModelRefusedError", "OutOfMemoryError", "EngineCrashedError", GARBAGE})
-#: Makes one run within so many seconds of timing.
+#: Makes one run within so many seconds.
 Run = Callable[[Choice, float], ValidationRecord]
 
 
 def run_budget_s(budget_s: float) -> float:
-    """Seconds of timing that one run may take out of a budget for several."""
+    """Seconds that one run may take out of a budget for several."""
     return min(_MOST_RUN_S, max(_LEAST_RUN_S, budget_s / 4.0))
 
 
-def run_cost_s(choice: Choice, timing_s: float) -> float:
+def run_cost_s(choice: Choice, run_s: float) -> float:
     """Seconds a run is predicted to take: writing or loading the weights, then timing them.
 
-    However short the time allowed, a few micro-batches of the prompt are always run.
+    A run keeps to the ``run_s`` it may take, but for loading weights that are here, which is never broken off.
     """
     made = choice.estimate
     if choice.local_path is not None:
         ready_s = 2.0 * made.load_s.mid
     else:
-        ready_s = 2.0 * min((choice.file_bytes or 0) / _WRITE_BYTES_PER_S, timing_s * _WRITE_SHARE)
-    chunk_tokens = min(made.deployment.ubatch_tokens, made.workload.prompt_tokens)
-    least_s = _LEAST_CHUNKS * chunk_tokens / made.prefill_tokens_per_s.mid + _WINDOWS_S
-    return _START_S + ready_s + max(least_s, min(timing_s, _ROUNDS * (made.first_token_s.mid + _WINDOWS_S)))
+        ready_s = 2.0 * min((choice.file_bytes or 0) / _WRITE_BYTES_PER_S, run_s * _WRITE_SHARE)
+    timing_s = _ROUNDS * (made.first_token_s.mid + _WINDOWS_S)
+    return max(min(run_s, _START_S + ready_s + timing_s), _START_S + made.load_s.mid)
 
 
-def contender_of(choice: Choice, timing_s: float) -> Contender:
+def contender_of(choice: Choice, run_s: float) -> Contender:
     """A pick with the spread of its score that comes from not having measured its speed."""
     made = choice.estimate
     decode, first = made.decode_tokens_per_s, made.first_token_s
@@ -78,7 +76,7 @@ def contender_of(choice: Choice, timing_s: float) -> Contender:
         key=key_of(made),
         score=score(decode.mid, first.mid),
         sigma=math.hypot(by_decode, by_wait) / _SIGMAS_IN_INTERVAL,
-        cost_s=run_cost_s(choice, timing_s),
+        cost_s=run_cost_s(choice, run_s),
     )
 
 
@@ -127,16 +125,16 @@ def settle(
         recommendation: what was ranked by prediction.
         run: makes one run; failures are records.
         clock: the stopwatch for the budget.
-        budget_s: wall-clock seconds for all runs; the last one begun is finished.
+        budget_s: wall-clock seconds for all runs; the last one gets what is left.
 
     Returns:
         The recommendation with its picks re-ranked and its ``reranking`` saying what changed, and the records.
     """
-    started_s, timing_s = clock.now(), run_budget_s(budget_s)
+    started_s, run_s = clock.now(), run_budget_s(budget_s)
     picks = recommendation.ranked[:CONTENDERS_COUNT]
     campaign = _Campaign(
         choices={key_of(pick.estimate): pick for pick in picks},
-        contenders=tuple(contender_of(pick, timing_s) for pick in picks),
+        contenders=tuple(contender_of(pick, run_s) for pick in picks),
     )
     before = doubt(campaign.contenders)
     while True:
@@ -145,7 +143,7 @@ def settle(
         if chosen is None:
             break
         run_started_s = clock.now()
-        record = run(campaign.choices[chosen.key], timing_s)
+        record = run(campaign.choices[chosen.key], min(run_s, left_s))
         made = campaign.choices[chosen.key].estimate
         trial = Trial(
             model_id=made.model_id,

@@ -8,7 +8,7 @@ from advisor.validation.figures import best_s_per_token
 from probes.base import Clock
 
 _ROUNDS = 2
-_DECODE_TOKENS = 16
+DECODE_TOKENS = 16
 _ENOUGH_COUNT = 2
 
 
@@ -16,6 +16,11 @@ def threads_to_try(default: int, usable_cores: int, usable_threads: int) -> tupl
     """The default, one, and fractions of what there is: hyper-threads and half of the cores are the usual surprises."""
     steps = {1, usable_cores // 4, usable_cores // 2, usable_cores, usable_threads, default}
     return tuple(sorted(count for count in steps if 1 <= count <= max(usable_threads, default)))
+
+
+def round_s(counts: Sequence[int], default: int, default_s: float) -> float:
+    """Seconds of one round if fewer threads than the default are slower in proportion, and more no faster."""
+    return sum(default_s * max(1.0, default / count) for count in counts)
 
 
 def sweep_threads(
@@ -38,7 +43,7 @@ def sweep_threads(
                 session.set_threads(count)
                 prefills.setdefault(count, []).append(session.prefill(chunk_tokens))
                 if session.loaded.decodes:
-                    decodes.setdefault(count, []).append(session.decode(_DECODE_TOKENS))
+                    decodes.setdefault(count, []).append(session.decode(DECODE_TOKENS))
                 if round_index == 0 and clock.now() - started_s > budget_s:
                     return ()
             if 2 * clock.now() - round_started_s - started_s > budget_s:  # no time for another like it

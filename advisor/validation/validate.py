@@ -6,6 +6,7 @@ one model becomes its record and the next one goes on.
 """
 
 import contextlib
+import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
@@ -18,23 +19,33 @@ from advisor.errors import AdvisorError
 from advisor.twins.scratch import scratch_folder
 from advisor.twins.twin import write_twin
 from advisor.types import EngineBuild, Observed, ThreadsSpeed, ValidationRecord, ValidationStatus
-from advisor.validation import page_cache, sanity, text_quality
-from advisor.validation.measure import Subject, take_turns
+from advisor.validation import figures, page_cache, sanity, text_quality
+from advisor.validation.deadline import Deadline
+from advisor.validation.measure import Runs, Subject, take_turns
 from advisor.validation.record import Context, Timed, record_of
-from advisor.validation.thread_sweep import sweep_threads, threads_to_try
+from advisor.validation.thread_sweep import DECODE_TOKENS, round_s, sweep_threads, threads_to_try
 from advisor.validation.verdict import Roof
 from advisor.validation.weights_source import REAL, TWIN, Candidate, NoRoomError, Source, choose_source, measure_room
 from catalog.errors import CatalogError
 from probes.base import Clock, SystemClock
 
-_STREAM_TOKENS = 16
+_STREAM_PROMPT_TOKENS, _STREAM_TOKENS = 32, 16
+_ANSWER_PROMPT_TOKENS = 48  # of the question with a chat template around it, about
+_LEAST_TOKENS = 4
 _MORE_LOADS = 2
-_LOAD_SHARE = 0.25  # of the time budget, for loading once more
-_SWEEP_SHARE = 0.2  # of the time budget, for trying numbers of threads
-_SWEEP_CHUNK_TOKENS = 128
+_START_S = 2.0  # of the engine's process
+_LEAST_TIMING_S = 1.0
 _COLD_LOAD_BYTES_PER_S = 0.3e9
+_SWEEP_CHUNK_TOKENS = 128
 _CHARACTERS_PER_TOKEN = 6  # at most, for text to tokenise
 _MAX_TEXT_CHARACTERS = 1 << 20
+
+# Shares of the time budget.
+_COLD_LOAD_SHARE = 0.3
+_SWEEP_SHARE = 0.2  # for trying numbers of threads
+_ANSWERS_SHARE = 0.25  # at most, for a stream and an answer after the timing
+_LOAD_SHARE = 0.15  # at most, for loading once more
+_TEXT_SHARE = 0.4  # for reading a text, where that was asked for
 Progress = Callable[[float, str], None]
 
 
@@ -50,8 +61,9 @@ class Text:
 class Setting:
     """Where and how a validation runs.
 
-    ``fetch`` brings a candidate's real weights where that was agreed to. ``usable_cores_count`` and
-    ``usable_threads_count`` bound the sweep over numbers of threads; None leaves it out.
+    ``budget_s`` is for all that is done with one model once its weights are here. ``fetch`` brings a candidate's
+    real weights where that was agreed to. ``usable_cores_count`` and ``usable_threads_count`` bound the sweep over
+    numbers of threads; None leaves it out.
     """
 
     engine: Engine
@@ -79,10 +91,11 @@ def validate_one(candidate: Candidate, setting: Setting) -> ValidationRecord:
     source = Source(weights=REAL if candidate.local_path else TWIN)
     try:
         candidate = setting.fetch(candidate, setting.on_progress)
+        deadline = Deadline.after(setting.budget_s, setting.clock)
         room = measure_room(setting.scratch_root, setting.budget_s)
         source = choose_source(candidate, room, force_twin=setting.force_twin)
         with scratch_folder(setting.scratch_root) as folder, removed_if_killed(folder):
-            timed = _timed(candidate, setting, source, folder)
+            timed = _timed(candidate, setting, source, folder, deadline)
     except NoRoomError as error:
         return failure(candidate, setting, ValidationStatus.WAIVED, source.weights, str(error), kind="NoRoomError")
     except (AdvisorError, CatalogError) as error:
@@ -130,7 +143,7 @@ def failure(
 # --- one candidate, loaded and timed ---------------------------------------------------------------
 
 
-def _timed(candidate: Candidate, setting: Setting, source: Source, folder: Path) -> Timed:
+def _timed(candidate: Candidate, setting: Setting, source: Source, folder: Path, deadline: Deadline) -> Timed:
     real, options = source.weights == REAL, _options(candidate)
     setting.on_progress(0.0, "loading" if real else "writing a weightless twin")
     paths = _prepare(candidate, source, folder)
@@ -140,36 +153,38 @@ def _timed(candidate: Candidate, setting: Setting, source: Source, folder: Path)
         sessions = [stack.enter_context(setting.engine.open(path, options)) for path in paths]
         if not real:
             _unlink(paths)  # mapped files live on; nothing is left should this process be killed
-        timed = _run(candidate, setting, source, sessions)
+        timed = _run(candidate, setting, source, sessions, deadline)
     load_s = sessions[0].loaded.load_s
     if cold:
-        return _with_more_loads(timed, load_s, paths[0], options, setting)
+        return _with_more_loads(timed, load_s, paths[0], options, setting, deadline)
     return replace(timed, warm_loads_s=(load_s,)) if len(sessions) == 1 else timed
 
 
-def _run(candidate: Candidate, setting: Setting, source: Source, sessions: Sequence[Session]) -> Timed:
-    """Everything that is asked of loaded models."""
+def _run(
+    candidate: Candidate, setting: Setting, source: Source, sessions: Sequence[Session], deadline: Deadline
+) -> Timed:
+    """Everything that is asked of loaded models; what comes after the timing has its part of the time kept for it."""
     first, whole, real = sessions[0], len(sessions) == 1, source.weights == REAL
     memory = dict(first.memory_bytes()) if whole else {}
-    threads = _threads(candidate, setting, first) if whole else ()
+    threads = _threads(candidate, setting, first, deadline) if whole else ()
+    text_s = _TEXT_SHARE * setting.budget_s if real and setting.text else 0.0
     runs = take_turns(
         [Subject(session=session, decodes=session.loaded.decodes) for session in sessions],
         candidate.estimate.workload,
-        budget_s=setting.budget_s,
+        budget_s=max(_LEAST_TIMING_S, deadline.left_s - text_s - _kept_s(candidate, setting, first, real=real)),
         chunk_tokens=_options(candidate).ubatch_tokens,
         clock=setting.clock,
         on_progress=lambda done: setting.on_progress(0.15 + 0.75 * done, "timing"),
     )
-    scored, why_not = _score(setting, first) if real and setting.text else (None, ())
+    scored, why_not = _score(setting, first, min(text_s, deadline.left_s)) if text_s else (None, ())
+    stream_tokens, answer_tokens = _answer_tokens(runs[0], deadline.left_s)
     return Timed(
         source=source,
         runs=runs,
         build=setting.engine.build(),
         memory_bytes=memory,
-        stream=_stream(first),
-        answer=first.generate(sanity.PROMPT, sanity.ANSWER_TOKENS, chat=True)
-        if real and first.loaded.decodes
-        else None,
+        stream=_stream(first, stream_tokens),
+        answer=first.generate(sanity.PROMPT, answer_tokens, chat=True) if real and first.loaded.decodes else None,
         text_times=_text_times(candidate, first) if real else None,
         threads=threads,
         scored=scored,
@@ -178,30 +193,48 @@ def _run(candidate: Candidate, setting: Setting, source: Source, sessions: Seque
     )
 
 
-def _threads(candidate: Candidate, setting: Setting, session: Session) -> tuple[ThreadsSpeed, ...]:
-    cores, usable = setting.usable_cores_count, setting.usable_threads_count
-    default = session.loaded.threads_count
-    if candidate.estimate.deployment.backend != "cpu" or cores is None or usable is None or default is None:
-        return ()
-    setting.on_progress(0.12, "trying numbers of threads")
-    return sweep_threads(
-        session,
-        threads_to_try(default, cores, usable),
-        default=default,
-        chunk_tokens=min(
-            _SWEEP_CHUNK_TOKENS, _options(candidate).ubatch_tokens, candidate.estimate.workload.prompt_tokens
-        ),
-        budget_s=setting.budget_s * _SWEEP_SHARE,
-        clock=setting.clock,
+def _kept_s(candidate: Candidate, setting: Setting, session: Session, *, real: bool) -> float:
+    """Seconds that what follows the timing is predicted to take: two short answers, and loading again."""
+    made = candidate.estimate
+    answers_s = (_STREAM_PROMPT_TOKENS + _ANSWER_PROMPT_TOKENS) / made.prefill_tokens_per_s.mid
+    answers_s += (_STREAM_TOKENS + sanity.ANSWER_TOKENS) / made.decode_tokens_per_s.mid
+    loads_s = 2.0 * session.loaded.load_s if real else 0.0
+    budget_s = setting.budget_s
+    return (
+        min(_START_S, 0.1 * budget_s) + min(answers_s, _ANSWERS_SHARE * budget_s) + min(loads_s, _LOAD_SHARE * budget_s)
     )
 
 
-def _stream(session: Session) -> Stream | None:
+def _answer_tokens(runs: Runs, left_s: float) -> tuple[int, int]:
+    """Tokens to stream and to answer with: fewer where the model was seen to need longer than there is."""
+    most = (_STREAM_TOKENS, sanity.ANSWER_TOKENS)
+    affordable = left_s / figures.median_s_per_token(runs.shallow) if runs.shallow else math.inf
+    share = min(1.0, affordable / sum(most))
+    return max(_LEAST_TOKENS, int(share * most[0])), max(_LEAST_TOKENS, int(share * most[1]))
+
+
+def _threads(candidate: Candidate, setting: Setting, session: Session, deadline: Deadline) -> tuple[ThreadsSpeed, ...]:
+    cores, usable = setting.usable_cores_count, setting.usable_threads_count
+    default, made = session.loaded.threads_count, candidate.estimate
+    if made.deployment.backend != "cpu" or cores is None or usable is None or default is None:
+        return ()
+    chunk_tokens = min(_SWEEP_CHUNK_TOKENS, _options(candidate).ubatch_tokens, made.workload.prompt_tokens)
+    counts, budget_s = threads_to_try(default, cores, usable), deadline.left_s * _SWEEP_SHARE
+    default_s = chunk_tokens / made.prefill_tokens_per_s.mid + DECODE_TOKENS / made.decode_tokens_per_s.mid
+    if round_s(counts, default, default_s) > budget_s:
+        return ()
+    setting.on_progress(0.12, "trying numbers of threads")
+    return sweep_threads(
+        session, counts, default=default, chunk_tokens=chunk_tokens, budget_s=budget_s, clock=setting.clock
+    )
+
+
+def _stream(session: Session, tokens_count: int) -> Stream | None:
     """One answer as a user gets it: what sampling adds to the first token, and raw timestamps."""
     if not session.loaded.decodes:
         return None
-    prompt = [token % session.loaded.vocab_count for token in range(1, 33)]
-    return session.generate(prompt, _STREAM_TOKENS)
+    prompt = [token % session.loaded.vocab_count for token in range(1, _STREAM_PROMPT_TOKENS + 1)]
+    return session.generate(prompt, tokens_count)
 
 
 def _text_times(candidate: Candidate, session: Session) -> TextTimes | None:
@@ -213,26 +246,27 @@ def _text_times(candidate: Candidate, session: Session) -> TextTimes | None:
     return times if times.tokens_count else None
 
 
-def _score(setting: Setting, session: Session) -> tuple[ScoredText | None, tuple[str, ...]]:
+def _score(setting: Setting, session: Session, budget_s: float) -> tuple[ScoredText | None, tuple[str, ...]]:
     """The text's log losses, or why there are none: that never costs the timing."""
     assert setting.text is not None  # noqa: S101 - for the type checker: the caller has looked
     if not session.loaded.decodes:
         return None, ("an embedding model foretells no text",)
     setting.on_progress(0.9, "reading the text")
     try:
-        return session.score(setting.text.content, budget_s=setting.budget_s), ()
+        return session.score(setting.text.content, budget_s=budget_s), ()
     except AdvisorError as error:
         return None, (f"quality: {error}",)
 
 
-def _with_more_loads(timed: Timed, first_s: float, path: str, options: LoadOptions, setting: Setting) -> Timed:
+def _with_more_loads(
+    timed: Timed, first_s: float, path: str, options: LoadOptions, setting: Setting, deadline: Deadline
+) -> Timed:
     """Load again from disk and from the page cache while that is quick: one load alone says little."""
     cold: list[float] = [first_s]
     warm: list[float] = []
     notes = timed.notes
     for loads in (warm, cold) * _MORE_LOADS:
-        spent_s = sum(cold) + sum(warm)
-        if spent_s > setting.budget_s * _LOAD_SHARE or (loads is cold and not page_cache.evict(path)):
+        if first_s + _START_S > deadline.left_s or (loads is cold and not page_cache.evict(path)):
             break
         try:
             with setting.engine.open(path, options) as session:
@@ -277,7 +311,7 @@ def _unlink(paths: Sequence[str]) -> None:
 
 
 def _may_load_cold(candidate: Candidate, setting: Setting) -> bool:
-    return candidate.artifact.file_bytes / _COLD_LOAD_BYTES_PER_S < setting.budget_s
+    return candidate.artifact.file_bytes / _COLD_LOAD_BYTES_PER_S < setting.budget_s * _COLD_LOAD_SHARE
 
 
 def validations(candidates: Sequence[Candidate], setting: Setting) -> Iterator[ValidationRecord]:

@@ -98,12 +98,73 @@ def test_no_window_leaves_the_context(prompt_tokens, output_tokens):
     assert all(window.tokens_count > 0 for window in runs.windows)
 
 
-def test_one_round_is_finished_however_short_the_budget():
+def test_something_of_each_is_run_however_short_the_budget():
     engine = FakeEngine(speeds=lambda _: Speeds(prefill_s_per_token=10.0))
     (runs,) = turns(engine, budget_s=0.001)
-    assert len(runs.prefill) == 2  # the trial counts where it is of the same length
-    assert len(runs.deep) == 1
-    assert runs.prefill[0].tokens_count == 512
+    assert len(runs.prefill) == len(runs.deep) == len(runs.shallow) == 1
+    assert runs.prefill[0].tokens_count == 8
+    assert runs.late == ()
+
+
+SLOW = Speeds(
+    prefill_s_per_token=0.025,
+    prefill_s_per_token_per_depth=1.5e-5,
+    decode_s_per_token=0.2,
+    decode_s_per_token_per_depth=1.5e-5,
+)
+
+
+@pytest.mark.parametrize("budget_s", [15.0, 30.0, 60.0, 120.0])
+@pytest.mark.parametrize("speeds", [SLOW, replace(SLOW, decode_s_per_token_per_depth=0.0)], ids=["even", "no clue"])
+@pytest.mark.parametrize("jumps", [True, False])
+@pytest.mark.parametrize("users", [1, 4])
+def test_a_long_context_keeps_to_the_budget(budget_s, speeds, jumps, users):
+    workload = replace(LONG, concurrency_count=users)
+    engine = FakeEngine(speeds=lambda _: speeds, jumps=jumps)
+    (runs,) = turns(engine, workload, budget_s=budget_s)
+    assert engine.clock.now() - 1.0 <= 1.15 * budget_s  # which is without loading
+    assert runs.prefill
+    assert runs.deep
+
+
+@pytest.mark.parametrize("budget_s", [10.0, 30.0, 60.0])
+def test_stand_ins_share_the_budget(budget_s):
+    engine = FakeEngine(speeds=lambda _: SLOW)
+    runs = turns(engine, LONG, paths=("a", "b", "c"), budget_s=budget_s)
+    assert engine.clock.now() - 3.0 <= 1.15 * budget_s
+    assert (
+        len({tuple((len(kind), *(w.tokens_count for w in kind[:1])) for kind in (r.prefill, r.late)) for r in runs})
+        == 1
+    )
+
+
+def test_more_of_the_end_is_run_once_it_proves_cheaper_than_it_was_taken_for():
+    dear = replace(SLOW, prefill_s_per_token_per_depth=1e-8, decode_s_per_token_per_depth=2e-5)
+    (runs,) = turns(FakeEngine(speeds=lambda _: dear), LONG, budget_s=90.0)
+    assert runs.late[0].tokens_count > 256
+    assert len({window.tokens_count for window in runs.late}) == 1
+
+
+def test_where_memory_does_not_allow_the_depth_it_goes_as_deep_as_it_can(catalog):
+    geometry = catalog.model("Llama-3.1-8B-Instruct").geometry
+    engine = FakeEngine(speeds=lambda _: SLOW, reach_tokens=8192)
+    (runs,) = turns(engine, LONG, budget_s=120.0)
+    assert {window.depth_tokens for window in runs.late} == {8192}
+    assert {window.depth_tokens for window in runs.deep} == {8192}
+    timed = figures.figures(runs, 512)
+    truth = 0.2 + 1.5e-5 * (LONG.prompt_tokens + LONG.output_tokens / 2)
+    assert figures.decode_s(timed, LONG, geometry) == pytest.approx(truth, rel=0.01)
+
+
+def test_pieces_shorter_than_a_chunk_are_enough_to_go_by(catalog):
+    geometry = catalog.model("Llama-3.1-8B-Instruct").geometry
+    (runs,) = turns(FakeEngine(speeds=lambda _: SLOW), LONG, budget_s=20.0)
+    assert runs.prefill[0].tokens_count < 512
+    assert runs.late[0].tokens_count < 512
+    starts = range(0, LONG.prompt_tokens, 512)
+    truth = sum(512 * (0.025 + 1.5e-5 * start) for start in starts)
+    found = figures.prompt_s(figures.figures(runs, 512), LONG, ARTIFACT, geometry)
+    assert found == pytest.approx(truth, rel=0.02)
 
 
 def test_models_are_timed_in_turn():
@@ -128,7 +189,7 @@ def test_windows_are_long_enough_to_watch():
     (fast,) = turns(FakeEngine(speeds=lambda _: Speeds(decode_s_per_token=0.01)))
     (slow,) = turns(FakeEngine(speeds=lambda _: Speeds(decode_s_per_token=2.0)))
     assert fast.deep[0].tokens_count == 40
-    assert slow.deep[0].tokens_count == 8
+    assert slow.deep[0].tokens_count == 4  # as many as there is time for
 
 
 # --- figures -----------------------------------------------------------------------------------

@@ -82,9 +82,11 @@ class Engine:
     def __init__(self, clock: ManualClock, found: dict[str, float | str], cost_s: float = 10.0) -> None:
         self.clock, self.found, self.cost_s = clock, found, cost_s
         self.ran: list[str] = []
+        self.allowed_s: list[float] = []
 
-    def __call__(self, choice: Choice, timing_s: float) -> ValidationRecord:
-        assert timing_s > 0
+    def __call__(self, choice: Choice, run_s: float) -> ValidationRecord:
+        assert run_s > 0
+        self.allowed_s.append(run_s)
         self.ran.append(choice.estimate.model_id)
         self.clock.sleep(self.cost_s)
         speed = self.found.get(choice.estimate.model_id, choice.estimate.decode_tokens_per_s.mid)
@@ -138,11 +140,19 @@ def test_nothing_is_run_where_nothing_is_in_doubt():
 
 
 def test_the_budget_ends_the_runs():
-    result, engine = settle({}, budget_s=40.0, cost_s=30.0)
+    result, engine = settle({}, budget_s=40.0, cost_s=35.0)
     assert len(engine.ran) == 1
-    assert result.reranking.spent_s == pytest.approx(30.0)
+    assert result.reranking.spent_s == pytest.approx(35.0)
     assert "no further run fits" in result.reranking.stopped
     assert settle({}, budget_s=1.0)[1].ran == []
+
+
+def test_no_run_is_allowed_more_than_is_left():
+    _, engine = settle({}, budget_s=40.0, cost_s=16.0)
+    assert engine.allowed_s == [10.0, 10.0]
+    _, engine = settle({}, budget_s=100.0, cost_s=79.0)
+    assert engine.allowed_s[0] == 25.0
+    assert all(allowed <= 21.0 for allowed in engine.allowed_s[1:])
 
 
 def test_one_that_cannot_be_run_drops_out_and_the_next_goes_on():

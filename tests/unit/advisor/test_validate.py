@@ -50,6 +50,9 @@ def model():
     return replace(real, geometry=geometry)
 
 
+TEXT = validate.Text(name="mine", content="one two three four " * 20)
+
+
 def interval(mid: float) -> Interval:
     return Interval(low=mid / 1.1, mid=mid, high=mid * 1.1)
 
@@ -224,6 +227,44 @@ def test_a_prompt_run_in_part_is_noted(model, tmp_path: Path, local_file):
     record = validate_one(candidate, setting_of(tmp_path, engine, budget_s=10.0))
     assert record.observed.prefill_tokens_per_s == pytest.approx(20.0)
     assert any("of 8192 prompt tokens were run" in note for note in record.notes)
+
+
+def test_a_shallower_depth_is_noted(model, tmp_path: Path, local_file):
+    workload = Workload(prompt_tokens=8192, output_tokens=64, context_tokens=16384)
+    engine = FakeEngine(speeds=lambda _: Speeds(decode_s_per_token_per_depth=1e-6), reach_tokens=2048)
+    record = validate_one(
+        candidate_of(model, local_path=local_file, workload=workload), setting_of(tmp_path, engine, budget_s=10.0)
+    )
+    assert any(note.startswith("decoding was timed behind 20") for note in record.notes)
+
+
+LONG_CONTEXT = Workload(prompt_tokens=16384, output_tokens=2048, context_tokens=32768)
+SLOW_AND_DEEP = Speeds(
+    load_s=4.0,
+    prefill_s_per_token=0.025,
+    prefill_s_per_token_per_depth=1.5e-5,
+    decode_s_per_token=0.2,
+    decode_s_per_token_per_depth=1.5e-5,
+)
+WRONG = {"prefill": 400.0, "decode": 50.0}  # predicted ten times too fast
+
+
+@pytest.mark.parametrize("budget_s", [20.0, 30.0, 60.0, 120.0])
+@pytest.mark.parametrize("predicted", [{"prefill": 40.0, "decode": 5.0, "load": 4.0}, WRONG], ids=["right", "wrong"])
+@pytest.mark.parametrize("real", [True, False], ids=["real", "twin"])
+@pytest.mark.parametrize("jumps", [True, False], ids=["jumps", "computes"])
+@pytest.mark.parametrize("text", [None, TEXT], ids=["", "text"])
+def test_the_whole_of_a_long_context_keeps_to_the_budget(
+    model, tmp_path: Path, local_file, budget_s, predicted, real, jumps, text
+):
+    engine = FakeEngine(speeds=lambda _: SLOW_AND_DEEP, jumps=jumps)
+    path = local_file if real else None
+    candidate = candidate_of(model, local_path=path, workload=LONG_CONTEXT, **predicted)
+    setting = setting_of(tmp_path, engine, budget_s=budget_s, usable_cores_count=2, usable_threads_count=2, text=text)
+    record = validate_one(candidate, setting)
+    assert record.status is ValidationStatus.OK
+    assert record.observed.decode_tokens_per_s
+    assert engine.clock.now() <= 1.15 * budget_s
 
 
 def test_an_embedding_model_has_no_decode_speed(model, tmp_path: Path, local_file):
@@ -433,9 +474,6 @@ def test_unmetered_energy_has_a_reason(model, tmp_path: Path, local_file):
     energy = validate_one(candidate_of(model, local_path=local_file), setting).energy
     assert energy.reason == "the counter is readable by root only"
     assert energy.decode_j_per_token is None
-
-
-TEXT = validate.Text(name="mine", content="one two three four " * 20)
 
 
 def scored(model, tmp_path: Path, local_file: str, loss: float, quant_bytes: int = 100):
