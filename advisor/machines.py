@@ -22,6 +22,12 @@ _BACKEND_BY_KIND = {"cuda": "cuda", "rocm": "rocm", "metal": "metal", "xpu": "sy
 _ANY_GPUS_BACKEND = "vulkan"
 #: Memory left to the system and other programs on a machine that was never looked at.
 _SYSTEM_RESERVE_BYTES = 2 * GIB
+#: Share of the memory that graphics have in common with the processor and models cannot have: 16 of 128 GiB. Seen on
+#: a DGX Spark: 121.7 GiB to CUDA, of which llama.cpp found 115.8 GiB free (a developer's log, 2025-12) and another kit
+#: 102 GiB (MiaAI-Lab/GLM-5.3-Flash-EXL3-2x-DGX-Sparks issue 47, 2026-08). On a Ryzen AI Max+ 395: 111.9 GiB to Vulkan
+#: on Windows, however divided (unslothai/unsloth pull request 10418, 2026-09); on Linux half (antirez/ds4 issue 475)
+#: until ttm.pages_limit is raised, and then 96 to 124 GiB.
+_SHARED_RESERVE_FRAC = 0.125
 #: RAM of a what-if PC that says nothing of it, and the bandwidth of its usual memory (DDR5-5600, two channels).
 _ASSUMED_HOST_MEMORY_BYTES = 32 * GIB
 _ASSUMED_HOST_CHIP = "DDR5-5600 dual channel desktop"
@@ -210,7 +216,7 @@ def _what_if_device(chip: ChipSpec, backend: str, index: int) -> MachineDevice:
 
         available = default_wired_limit_bytes(memory_bytes)
     elif chip.unified:
-        available = memory_bytes - 2 * _SYSTEM_RESERVE_BYTES
+        available = memory_bytes - max(2 * _SYSTEM_RESERVE_BYTES, round(memory_bytes * _SHARED_RESERVE_FRAC))
     device_id = f"{backend}:{index}"
     return MachineDevice(
         device_id=device_id,

@@ -9,7 +9,8 @@ from catalog.names import nearest, squash
 from catalog.types import ChipSpec
 from catalog.units import GIB, UnitError, parse_bytes
 
-_SAME_SIZE_FRAC = 0.08  # GB against GiB is 7.4 %; vendors' variants differ by more
+_SAME_SIZE_FRAC = 0.08  # of what a driver reports: GB against GiB is 7.4 %; vendors' variants differ by more
+_ROUNDING_FRAC = 0.002
 _MAX_COUNT = 1024
 _TRAILING_MEMORY = re.compile(r"^(?P<name>.*\S)\s+(?P<size>\d+(?:\.\d+)?\s?[KMGT]i?B)$", re.IGNORECASE)
 _NAME_GOES_ON = re.compile(r"\s*\d+\s+\d")  # "Max+ 395 128GiB": the number after the plus is part of the name
@@ -102,14 +103,16 @@ class ChipIndex:
     def _variant(self, text: str, found: Sequence[ChipSpec], memory_bytes: int, *, strict: bool) -> ChipSpec:
         siblings = {chip.chip_id: chip for one in found for chip in self._variants[one.bare_name]}
         pool = [*found, *(chip for chip in siblings.values() if chip not in found)]
-        fitting = [chip for chip in pool if _has_memory(chip, memory_bytes)]
+        has_memory = _is_sold_with if strict else _has_memory
+        fitting = [chip for chip in pool if has_memory(chip, memory_bytes)]
         preferred = [chip for chip in fitting if chip in found] or fitting
         if not preferred and not strict:
             return _only(text, found)
         if not preferred:
             sold = "; ".join(f"{chip.chip_id}: {_sizes(chip)}" for chip in pool)
+            custom = f"; for another size all the same: {pool[-1].chip_id}+SIZE" if pool[-1].unified else ""
             raise BadHardwareError(
-                f"chip {text!r} does not come with {memory_bytes / GIB:.4g} GiB; it is sold as {sold}"
+                f"chip {text!r} does not come with {memory_bytes / GIB:.4g} GiB; it is sold as {sold}{custom}"
             )
         chip = _only(text, preferred)
         if chip.memory_bytes is not None and not chip.unified:
@@ -125,7 +128,7 @@ class ChipIndex:
 def parse_hardware(text: str, index: ChipIndex) -> HardwareSpec:
     """Read ``CHIP[*N][+RAM]``: ``rtx 3090*2+64GiB``, ``m4 max 64GiB``, ``epyc 9654+384GiB``.
 
-    For a unified chip or a CPU the memory after ``+`` is the chip's own.
+    For a unified chip or a CPU the memory after ``+`` is the chip's own, whether or not it is sold so.
 
     Raises:
         UnknownNameError: if the chip is unknown or ambiguous.
@@ -138,7 +141,8 @@ def parse_hardware(text: str, index: ChipIndex) -> HardwareSpec:
         raise BadHardwareError(f"hardware {text[:80]!r}: a count must be between 1 and {_MAX_COUNT}")
     chip_text = match["name"] if match else name
     if memory_bytes is not None and index.is_unified(chip_text):
-        return HardwareSpec(chip=index.find(chip_text, memory_bytes), count=count)
+        chip = index.find(chip_text, memory_bytes)
+        return HardwareSpec(chip=replace(chip, memory_bytes=memory_bytes), count=count)
     return HardwareSpec(chip=index.find(chip_text), count=count, extra_memory_bytes=memory_bytes)
 
 
@@ -175,14 +179,19 @@ def _spellings(text: str) -> tuple[str, ...]:
 
 def _sold_sizes(chip: ChipSpec) -> tuple[int, ...]:
     """Memory sizes a chip is sold with; none where it takes whatever is fitted."""
-    soldered = chip.memory_bytes is not None and (not chip.unified or chip.chip_id.endswith("GB"))
+    soldered = chip.memory_bytes is not None and (not chip.unified or chip.vendor == "NVIDIA")
     return chip.memory_choices_bytes or ((chip.memory_bytes,) if soldered and chip.memory_bytes else ())
 
 
 def _sold_bytes(chip: ChipSpec, memory_bytes: int) -> int:
     """The size that a chip is sold with and a user means by ``128GB``, which vendors count in GiB."""
-    near = (size for size in _sold_sizes(chip) if abs(size - memory_bytes) <= _SAME_SIZE_FRAC * size)
-    return min(near, key=lambda size: abs(size - memory_bytes), default=memory_bytes)
+    return next((size for size in _sold_sizes(chip) if _is_written(size, memory_bytes)), memory_bytes)
+
+
+def _is_written(size_bytes: int, memory_bytes: int) -> bool:
+    """Whether a size written by hand is this one: to the last digit, or in GB where GiB are meant."""
+    written = (memory_bytes, memory_bytes * GIB / 10**9)
+    return any(abs(size_bytes - each) <= _ROUNDING_FRAC * size_bytes for each in written)
 
 
 def _only(text: str, found: Iterable[ChipSpec]) -> ChipSpec:
@@ -192,11 +201,17 @@ def _only(text: str, found: Iterable[ChipSpec]) -> ChipSpec:
     return first
 
 
+def _is_sold_with(chip: ChipSpec, memory_bytes: int) -> bool:
+    """Whether a chip can be bought with the memory that a user wrote."""
+    sizes = _sold_sizes(chip)
+    return not sizes or any(_is_written(size, memory_bytes) for size in sizes)
+
+
 def _has_memory(chip: ChipSpec, memory_bytes: int) -> bool:
     sizes = _sold_sizes(chip)
     return not sizes or any(abs(size - memory_bytes) <= _SAME_SIZE_FRAC * size for size in sizes)
 
 
 def _sizes(chip: ChipSpec) -> str:
-    sizes = chip.memory_choices_bytes or ((chip.memory_bytes,) if chip.memory_bytes else ())
+    sizes = _sold_sizes(chip)
     return ", ".join(f"{size / GIB:.4g} GiB" for size in sizes) or "any size"

@@ -192,6 +192,10 @@ def test_measured_memory_picks_the_variant_and_never_fails_a_plain_name():
         ("Ryzen AI Max+ 395", "AMD Radeon 8060S (Ryzen AI Max+ 395)", 1, 128, None),
         ("Ryzen AI Max+ 395+96GiB", "AMD Radeon 8060S (Ryzen AI Max+ 395)", 1, 96, None),
         ("tesla m40 24GiB", "NVIDIA Tesla M40 24GB", 1, 24, None),
+        ("m4 max+63GiB", "Apple M4 Max (40-core GPU)", 1, 63, None),  # nobody sells it, but + takes any size
+        ("Apple M4 Max (40-core GPU)+100GiB", "Apple M4 Max (40-core GPU)", 1, 100, None),
+        ("dgx spark 128GB", "NVIDIA GB10 (DGX Spark)", 1, 128, None),
+        ("rtx 4090 24GB", "NVIDIA GeForce RTX 4090", 1, 24, None),
     ],
 )
 def test_hardware_texts(text, chip_id, count, chip_gib, extra_gib):
@@ -206,6 +210,10 @@ def test_hardware_texts(text, chip_id, count, chip_gib, extra_gib):
     [
         ("rtx 3090+64", "24GiB"),
         ("rtx 4090 48GiB", "sold as"),
+        ("m4 max 63GiB", r"48 GiB, 64 GiB, 128 GiB; for another size all the same: Apple M4 Max \(40-core GPU\)\+SIZE"),
+        ("m4 max 65GiB", "sold as"),
+        ("dgx spark 64GiB", "128 GiB"),
+        ("rtx 3060 11GiB", "12 GiB"),
         ("rtx 4090*0", "count"),
         ("rtx 4090*99999", "count"),
         ("m1 max 64GiB", "name one of"),
