@@ -40,6 +40,8 @@ class Counters:
     heat_throttles_count: int | None = None
     frequency_hz: float | None = None
     temperature_celsius: float | None = None
+    gpu_throttled: bool | None = None  # at this instant
+    gpu_busy_by_others: bool | None = None  # since the reading before
 
 
 def parse_proc_stat(text: str, cores: frozenset[int]) -> tuple[float, float, int | None] | None:

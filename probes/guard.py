@@ -7,6 +7,7 @@
 Judging is pure: two readings of the counters in, conditions out.
 """
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -36,8 +37,9 @@ def judge(before: Counters, after: Counters) -> Conditions:
     heat = _difference(before.heat_throttles_count, after.heat_throttles_count)
 
     blur = _RESOLUTION_TICKS * after.resolution_s / elapsed_s
+    others_blur = blur * math.sqrt(after.cores_count)  # every core is off on its own, and others' time is their sum
     findings: dict[ScanWarning, str] = {}
-    if others is not None and others > _others_limit(after.cores_count) + blur:
+    if others is not None and others > _others_limit(after.cores_count) + others_blur:
         findings[ScanWarning.CONTENDED] = f"other processes used {others:.1f} cores"
     if steal_frac is not None and steal_frac > _STEAL_FRAC + blur:
         findings[ScanWarning.STOLEN] = f"the hypervisor took {steal_frac:.0%} of the cores"
@@ -47,6 +49,10 @@ def judge(before: Counters, after: Counters) -> Conditions:
         findings.setdefault(ScanWarning.THROTTLED, "the processor slowed down to cool")
     if others is None and _preempted(switches, own, elapsed_s):
         findings[ScanWarning.CONTENDED] = f"our threads were preempted {switches:.0f} times"
+    if after.gpu_busy_by_others:
+        findings[ScanWarning.GPU_CONTENDED] = "other programs used the GPU"
+    if after.gpu_throttled:
+        findings[ScanWarning.GPU_THROTTLED] = "heat or its power supply slowed the GPU"
     return Conditions(
         other_busy_cores_frac=others,
         steal_frac=steal_frac,
@@ -58,6 +64,8 @@ def judge(before: Counters, after: Counters) -> Conditions:
         polluted=bool(findings),
         notes=tuple(findings.values()),
         causes=tuple(findings),
+        gpu_throttled=after.gpu_throttled,
+        gpu_busy_by_others=after.gpu_busy_by_others,
     )
 
 
@@ -110,15 +118,19 @@ def watch(*, pids: Sequence[int] = (), read: Callable[[], Counters] | None = Non
 
 
 def merge(conditions: Sequence[Conditions]) -> Conditions:
-    """The conditions of several windows as one: the worst of each, polluted if any was."""
+    """The conditions of several windows as one, polluted if any was.
+
+    Each is the worst, except what others and the host took of the processor: over a tenth of a second on many
+    cores the counters are coarse, and the largest of many such readings would be mostly their error.
+    """
     switches = _total([item.involuntary_switches_count for item in conditions])
     notes: dict[ScanWarning, str] = {}
     for item in sorted(conditions, key=_disturbance, reverse=True):
         for cause, note in zip(item.causes, item.notes, strict=False):
             notes.setdefault(cause, note)
     return Conditions(
-        other_busy_cores_frac=_worst([item.other_busy_cores_frac for item in conditions]),
-        steal_frac=_worst([item.steal_frac for item in conditions]),
+        other_busy_cores_frac=_mean([item.other_busy_cores_frac for item in conditions]),
+        steal_frac=_mean([item.steal_frac for item in conditions]),
         involuntary_switches_count=None if switches is None else round(switches),
         run_queue_count=_worst([item.run_queue_count for item in conditions]),
         throttled_s=_total([item.throttled_s for item in conditions]),
@@ -127,6 +139,8 @@ def merge(conditions: Sequence[Conditions]) -> Conditions:
         polluted=any(item.polluted for item in conditions),
         notes=tuple(notes.values()),
         causes=tuple(notes),
+        gpu_throttled=_any([item.gpu_throttled for item in conditions]),
+        gpu_busy_by_others=_any([item.gpu_busy_by_others for item in conditions]),
     )
 
 
@@ -136,6 +150,16 @@ def _disturbance(item: Conditions) -> float:
 
 def _worst(values: Sequence[float | None]) -> float | None:
     return max((value for value in values if value is not None), default=None)
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if known else None
+
+
+def _any(values: Sequence[bool | None]) -> bool | None:
+    known = [value for value in values if value is not None]
+    return any(known) if known else None
 
 
 def _total(values: Sequence[float | None]) -> float | None:

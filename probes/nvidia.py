@@ -133,7 +133,7 @@ def _read_nvml() -> tuple[str | None, tuple[Card, ...]]:
     except pynvml.NVMLError as error:
         raise _explained(error) from None
     try:
-        driver = _text(_asked(pynvml.nvmlSystemGetDriverVersion))
+        driver = _text(asked(pynvml.nvmlSystemGetDriverVersion))
         count = pynvml.nvmlDeviceGetCount()
         return driver, tuple(_read_card(pynvml, index) for index in range(count))
     except pynvml.NVMLError as error:
@@ -158,7 +158,7 @@ def _explained(error: Exception) -> ProbeError:
     return ProbeError(f"NVIDIA's management library: {one_line(error)}", "nvidia-smi")
 
 
-def _asked(call: Callable[..., Any], *arguments: Any) -> Any:
+def asked(call: Callable[..., Any], *arguments: Any) -> Any:
     """What NVML answers, or None: cards differ in what they support, and a lost one fails call by call."""
     try:
         return call(*arguments)
@@ -174,35 +174,35 @@ def _text(value: object) -> str | None:
 
 def _read_card(nvml: Any, index: int) -> Card:
     handle = nvml.nvmlDeviceGetHandleByIndex(index)
-    memory = _asked(nvml.nvmlDeviceGetMemoryInfo, handle)
-    capability = _asked(nvml.nvmlDeviceGetCudaComputeCapability, handle)
-    pci = _asked(nvml.nvmlDeviceGetPciInfo, handle)
-    limit_mw = _asked(nvml.nvmlDeviceGetPowerManagementLimit, handle)
-    ecc = _asked(nvml.nvmlDeviceGetEccMode, handle)
-    mig = _asked(nvml.nvmlDeviceGetMigMode, handle)
+    memory = asked(nvml.nvmlDeviceGetMemoryInfo, handle)
+    capability = asked(nvml.nvmlDeviceGetCudaComputeCapability, handle)
+    pci = asked(nvml.nvmlDeviceGetPciInfo, handle)
+    limit_mw = asked(nvml.nvmlDeviceGetPowerManagementLimit, handle)
+    ecc = asked(nvml.nvmlDeviceGetEccMode, handle)
+    mig = asked(nvml.nvmlDeviceGetMigMode, handle)
     return Card(
         index=index,
-        name=_text(_asked(nvml.nvmlDeviceGetName, handle)),
-        uuid=_text(_asked(nvml.nvmlDeviceGetUUID, handle)),
+        name=_text(asked(nvml.nvmlDeviceGetName, handle)),
+        uuid=_text(asked(nvml.nvmlDeviceGetUUID, handle)),
         pci_address=_pci_address(_text(getattr(pci, "busId", None))),
         memory_total_bytes=getattr(memory, "total", None),
         memory_free_bytes=getattr(memory, "free", None),
         compute_capability=f"{capability[0]}.{capability[1]}" if capability else None,
-        memory_bus_bits_count=_asked(nvml.nvmlDeviceGetMemoryBusWidth, handle),
-        memory_clock_hz=_mhz(_asked(nvml.nvmlDeviceGetMaxClockInfo, handle, nvml.NVML_CLOCK_MEM)),
-        core_clock_hz=_mhz(_asked(nvml.nvmlDeviceGetMaxClockInfo, handle, nvml.NVML_CLOCK_SM)),
+        memory_bus_bits_count=asked(nvml.nvmlDeviceGetMemoryBusWidth, handle),
+        memory_clock_hz=_mhz(asked(nvml.nvmlDeviceGetMaxClockInfo, handle, nvml.NVML_CLOCK_MEM)),
+        core_clock_hz=_mhz(asked(nvml.nvmlDeviceGetMaxClockInfo, handle, nvml.NVML_CLOCK_SM)),
         power_limit_w=limit_mw / 1e3 if limit_mw else None,
         pcie=_pcie(
-            _asked(nvml.nvmlDeviceGetCurrPcieLinkGeneration, handle),
-            _asked(nvml.nvmlDeviceGetCurrPcieLinkWidth, handle),
+            asked(nvml.nvmlDeviceGetCurrPcieLinkGeneration, handle),
+            asked(nvml.nvmlDeviceGetCurrPcieLinkWidth, handle),
         ),
         pcie_max=_pcie(
-            _asked(nvml.nvmlDeviceGetMaxPcieLinkGeneration, handle), _asked(nvml.nvmlDeviceGetMaxPcieLinkWidth, handle)
+            asked(nvml.nvmlDeviceGetMaxPcieLinkGeneration, handle), asked(nvml.nvmlDeviceGetMaxPcieLinkWidth, handle)
         ),
         ecc=bool(ecc[0]) if ecc else None,
         mig=bool(mig[0]) if mig else None,
-        nvlinks_count=sum(_asked(nvml.nvmlDeviceGetNvLinkState, handle, link) == 1 for link in range(18)),
-        cores_count=_asked(nvml.nvmlDeviceGetNumGpuCores, handle),
+        nvlinks_count=sum(asked(nvml.nvmlDeviceGetNvLinkState, handle, link) == 1 for link in range(18)),
+        cores_count=asked(nvml.nvmlDeviceGetNumGpuCores, handle),
     )
 
 

@@ -10,6 +10,7 @@ from functools import partial
 from probes.base import Bench, Clock, SystemClock, run_probe
 from probes.counters import Counters, read_counters
 from probes.errors import StuckError
+from probes.gpu_watch import counters_with, open_look
 from probes.guard import merge, watch
 from probes.identity import profile_id
 from probes.machine import Machine, read_machine
@@ -195,6 +196,7 @@ def measure(
                 quick=quick,
                 clock=clock,
                 accelerator=is_gpu(tasks[index].device),
+                read=state.reader(tasks[index].device),
             )
             found[index] = state.run(tasks[index], bench)
     _report(on_progress, "done", done=len(tasks), count=len(tasks))
@@ -213,6 +215,7 @@ class _State:
     loading: bool = True  # PyTorch is still to come
     started: set[str] = field(default_factory=set)
     stuck: set[str] = field(default_factory=set)
+    readers: dict[str, Callable[[], Counters]] = field(default_factory=dict)
 
     @property
     def left_s(self) -> float:
@@ -245,6 +248,14 @@ class _State:
             self.stuck.add(device.device_id)
         except Exception:  # noqa: BLE001 - a driver may raise anything; the probes will say what
             return
+
+    def reader(self, device: Device) -> Callable[[], Counters]:
+        """What is read around a device's windows: the machine's counters and, of a GPU, its own."""
+        if not is_gpu(device):
+            return read_counters
+        if device.device_id not in self.readers:
+            self.readers[device.device_id] = counters_with(open_look(device))
+        return self.readers[device.device_id]
 
     def run(self, task: Task, bench: Bench) -> ProbeOutcome:
         """Run a task with the time it has; an import cannot be cut short, so one that lacks time is not begun."""
@@ -296,9 +307,11 @@ def _warm_up(device: Device, dtypes: Sequence[str]) -> None:
 
 
 def _load_torch() -> None:
-    """Import PyTorch before anything is timed; where it is missing or broken the probes say so themselves."""
+    """Import PyTorch and start its threads; where it is missing or broken the probes say so themselves."""
     with suppress(Exception):
-        import torch  # noqa: F401
+        import torch
+
+        torch.mm(torch.ones(64, 64), torch.ones(64, 64))
 
 
 def _report(on_progress: Progress | None, label: str, *, done: int, count: int) -> None:

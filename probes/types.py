@@ -24,6 +24,8 @@ class ScanWarning(StrEnum):
     CONTENDED = "contended"  # other processes used the cores
     STOLEN = "stolen"  # the hypervisor took the cores
     THROTTLED = "throttled"  # CPU quota or heat
+    GPU_CONTENDED = "gpu_contended"  # other programs used the GPU
+    GPU_THROTTLED = "gpu_throttled"  # heat or the power supply slowed the GPU
     ABOVE_PHYSICS = "above_physics"
     BELOW_DATASHEET = "below_datasheet"  # a small part of what the chip should do
     BUDGET_CUT = "budget_cut"  # fewer repeats than wanted
@@ -92,7 +94,7 @@ class Link:
 class Conditions:
     """How busy the machine was during a timed window, or over a whole scan."""
 
-    other_busy_cores_frac: float | None = None  # cores used by other processes
+    other_busy_cores_frac: float | None = None  # cores used by other processes, on average
     steal_frac: float | None = None
     involuntary_switches_count: int | None = None
     run_queue_count: float | None = None
@@ -102,6 +104,8 @@ class Conditions:
     polluted: bool = False
     notes: tuple[str, ...] = ()
     causes: tuple[ScanWarning, ...] = ()  # what polluted it
+    gpu_throttled: bool | None = None  # by heat or its power supply, not by its power limit
+    gpu_busy_by_others: bool | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

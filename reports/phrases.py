@@ -214,6 +214,10 @@ def conditions(state: Conditions) -> str:
         parts.append(f"throttled for {fmt.duration(state.throttled_s)}")
     if state.temperature_celsius is not None:
         parts.append(f"{fmt.number(state.temperature_celsius)} °C")
+    if state.gpu_busy_by_others:
+        parts.append("other programs used the GPU")
+    if state.gpu_throttled:
+        parts.append("heat or its power supply slowed the GPU")
     if state.polluted:
         parts.append("polluted: read speeds as lower bounds")
     return " · ".join(parts)

@@ -26,6 +26,8 @@ SCAN_WARNINGS: dict[str, str] = {
     ScanWarning.CONTENDED: "Other programs used the processor meanwhile: read it as a lower bound.",
     ScanWarning.STOLEN: "The host took processor time away from this virtual machine: read it as a lower bound.",
     ScanWarning.THROTTLED: "A processor quota or heat slowed the run: read it as a lower bound.",
+    ScanWarning.GPU_CONTENDED: "Other programs used the GPU meanwhile: read it as a lower bound.",
+    ScanWarning.GPU_THROTTLED: "Heat or its power supply slowed the GPU: read it as a lower bound.",
     ScanWarning.ABOVE_PHYSICS: "Faster than the hardware can be: the timer or the method failed, do not rely on it.",
     ScanWarning.BELOW_DATASHEET: "Far slower than this chip should be: its library left it idle, do not rely on it.",
     ScanWarning.BUDGET_CUT: "The time budget allowed fewer repeats than wanted.",

@@ -42,7 +42,7 @@ _PROBES_BUDGET_S = 3.0
 #: Windows that others disturbed are taken again, at most this many times per phase and visit.
 _RETRIES_COUNT = 2
 #: A quota or heat is the machine's own doing and must show as a slowdown, not be excused.
-_EXCUSES = frozenset({ScanWarning.CONTENDED, ScanWarning.STOLEN})
+_EXCUSES = frozenset({ScanWarning.CONTENDED, ScanWarning.GPU_CONTENDED, ScanWarning.STOLEN})
 
 OnTurn = Callable[[float, str], None]
 
