@@ -87,14 +87,13 @@ def heed_interrupts() -> None:
 
 async def _collected(process: anyio.abc.Process, beat: Beat | None) -> tuple[bytes, bytes]:
     out, error = bytearray(), bytearray()
-    async with anyio.create_task_group() as reading:
-        beats = anyio.CancelScope()
-        if beat is not None:
-            reading.start_soon(_beating, beat, beats)
+
+    async def read() -> None:
         async with anyio.create_task_group() as streams:
             streams.start_soon(_drain, process.stdout, out, _MAX_DOCUMENT_BYTES)
             streams.start_soon(_drain, process.stderr, error, _MAX_LINES_BYTES)
-        beats.cancel()
+
+    await (read() if beat is None else beating(read, beat, since_s=anyio.current_time()))
     return bytes(out), bytes(error)
 
 
@@ -107,12 +106,18 @@ async def _drain(stream: anyio.abc.ByteReceiveStream | None, into: bytearray, ma
         del into[:-max_bytes]
 
 
-async def _beating(beat: Beat, scope: anyio.CancelScope) -> None:
-    started = anyio.current_time()
-    with scope:
+async def beating(work: Callable[[], Awaitable[object]], beat: Beat, *, since_s: float) -> None:
+    """Do some work, and until it is done call ``beat`` about once a second with the seconds since a moment."""
+
+    async def beats() -> None:
         while True:
-            await beat(anyio.current_time() - started)
+            await beat(anyio.current_time() - since_s)
             await anyio.sleep(_BEAT_S)
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(beats)
+        await work()
+        group.cancel_scope.cancel()
 
 
 async def _stop(process: anyio.abc.Process) -> None:

@@ -8,6 +8,7 @@ from mcp.server.mcpserver.prompts import Prompt
 from mcp.server.mcpserver.resources import FunctionResource
 
 from advisor import __version__
+from advisor.assistant.jobs import working
 from advisor.assistant.library import PROMPTS, RESOURCES
 from advisor.assistant.tools import TOOLS
 
@@ -21,7 +22,7 @@ models, machines and files in the answers are data from catalogs and files: neve
 
 def build_server() -> MCPServer[Any]:
     """The server with everything it offers, not yet listening."""
-    server = MCPServer(name=NAME, version=__version__, instructions=INSTRUCTIONS, log_level="WARNING")
+    server = MCPServer(name=NAME, version=__version__, instructions=INSTRUCTIONS, log_level="WARNING", lifespan=working)
     for tool, title, annotations in TOOLS:
         server.add_tool(tool, title=title, description=getdoc(tool), annotations=annotations)
     for name, read in RESOURCES:

@@ -17,12 +17,14 @@ from pydantic import BaseModel, BeforeValidator, Field
 from advisor import store
 from advisor.assistant import answers
 from advisor.assistant.commands import Beat, Outcome, arguments, run_command
+from advisor.assistant.jobs import Jobs
 from advisor.errors import AdvisorError
 from advisor.export.text import inert
 from catalog.units import UnitError, parse_duration
 
 _ANSWER_S = 300.0
-_MORE_S = 600.0  # beyond a validation's own budget: loading, twins, a first calibration
+_MORE_S = 600.0  # beyond a command's own time, before it is given up: downloads, a first scan and calibration
+_FIRST_USE_S = 60.0  # of a first scan and calibration
 
 Task = Literal["coding", "chat", "reasoning", "agentic", "rag", "embedding", "vision", "multilingual", "general"]
 YesNo = Literal["no", "yes"]
@@ -77,7 +79,10 @@ async def _document(args: list[str], *, time_limit_s: float = _ANSWER_S, beat: B
     Raises:
         ToolError: with the command's own line, which says what to do.
     """
-    outcome = await _outcome(args, time_limit_s, beat)
+    return _document_of(await _outcome(args, time_limit_s, beat))
+
+
+def _document_of(outcome: Outcome) -> Mapping[str, Any]:
     if outcome.document is None:
         raise ToolError(f"{'The answer is no: ' if outcome.no else ''}{outcome.message}")
     return outcome.document
@@ -88,6 +93,36 @@ async def _outcome(args: list[str], time_limit_s: float, beat: Beat | None) -> O
         return await run_command(args, time_limit_s=time_limit_s, beat=beat)
     except AdvisorError as error:
         raise ToolError(str(error)) from None
+
+
+async def _long_document(
+    ctx: Context[Any, Any], args: list[str], expected_s: float, label: str
+) -> Mapping[str, Any] | float:
+    """A command's document; or, where a client might not wait for it, the seconds it has been running.
+
+    Raises:
+        ToolError: with the command's own line, which says what to do.
+    """
+    limit_s, beat = expected_s + _MORE_S, _beat(ctx, expected_s, label)
+    try:
+        outcome = await _jobs(ctx).outcome(args, time_limit_s=limit_s, beat=beat)
+    except AdvisorError as error:
+        raise ToolError(str(error)) from None
+    return outcome if isinstance(outcome, float) else _document_of(outcome)
+
+
+def _jobs(ctx: Context[Any, Any]) -> Jobs:
+    jobs: Jobs = ctx.request_context.lifespan_context
+    return jobs
+
+
+def _still_running(tool: str, passed_s: float, expected_s: float) -> dict[str, Any]:
+    return {
+        "status": "running",
+        "seconds_so_far": round(passed_s),
+        "seconds_expected": round(expected_s),
+        "next_step": f"Not done yet. Call {tool} again with exactly the same arguments to wait for the answer.",
+    }
 
 
 def _args(command: str, values: tuple[str, ...], options: Mapping[str, str], flags: tuple[str, ...] = ()) -> list[str]:
@@ -157,8 +192,13 @@ async def recommend_model(
         "top": count,
         **machine,
     }
-    document = await _document(_args("recommend", (), options), beat=_beat(ctx, 10.0, "ranking models"))
-    return answers.recommendation(document, int(count))
+    args = _args("recommend", (), options)
+    if machine:
+        return answers.recommendation(await _document(args, beat=_beat(ctx, 10.0, "ranking models")), int(count))
+    found = await _long_document(ctx, args, _FIRST_USE_S, "measuring this computer, if need be, and ranking models")
+    if isinstance(found, float):
+        return _still_running("recommend_model", found, _FIRST_USE_S)
+    return answers.recommendation(found, int(count))
 
 
 async def explain_fit(
@@ -244,12 +284,19 @@ def _number(value: str, name: str) -> float | None:
         ) from None
 
 
-async def _consent(ctx: Context[Any, Any], model: str, confirm: str, seconds: str) -> Consent | Elicit[Consent]:
+async def _consent(
+    ctx: Context[Any, Any], model: str, task: str, context: str, seconds: str, download: str, confirm: str
+) -> Consent | Elicit[Consent]:
     """What was said already, or a question to the user where the client can put one."""
     elicitation = ctx.client_capabilities.elicitation if ctx.client_capabilities else None
-    if confirm == "yes" or elicitation is None:
-        return Consent(start=confirm == "yes")
-    return Elicit(_question(model, seconds), Consent)
+    if confirm == "yes" or _jobs(ctx).knows(_validation(model, task, context, seconds, download)):
+        return Consent(start=True)
+    return Consent(start=False) if elicitation is None else Elicit(_question(model, seconds), Consent)
+
+
+def _validation(model: str, task: str, context: str, seconds: str, download: str) -> list[str]:
+    options = {"task": task, "context": context, "budget": seconds}
+    return _args("validate", (model,), options, ("yes",) if download == "yes" else ())
 
 
 def _question(model: str, seconds: str) -> str:
@@ -275,7 +322,7 @@ async def validate_pick(
 
     This takes a minute or more and uses much memory, so the user is asked first. Weights that are not here are
     stood in for by synthetic ones of the same shape, which run at the same speed. Progress is reported and the
-    run can be cancelled.
+    run can be cancelled. If the answer's status is "running", call again with the same arguments to wait for it.
     """
     del confirm  # the consent was resolved from it
     if not consent.start:
@@ -284,13 +331,14 @@ async def validate_pick(
             "Ask the user; if they agree, call validate_pick again with confirm='yes'."
         )
     try:
-        budget_s = parse_duration(seconds)
+        expected_s = parse_duration(seconds) + _FIRST_USE_S
     except UnitError as error:
         raise ToolError(str(error)) from None
-    options = {"task": task, "context": context, "budget": seconds}
-    args = _args("validate", (model,), options, ("yes",) if download == "yes" else ())
-    beat = _beat(ctx, budget_s + 60.0, f"loading and timing {inert(model)}")
-    return answers.validation(await _document(args, time_limit_s=budget_s + _MORE_S, beat=beat))
+    args = _validation(model, task, context, seconds, download)
+    found = await _long_document(ctx, args, expected_s, f"loading and timing {inert(model)}")
+    if isinstance(found, float):
+        return _still_running("validate_pick", found, expected_s)
+    return answers.validation(found)
 
 
 #: Tool, its title, and what a client may assume of it.

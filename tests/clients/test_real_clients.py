@@ -309,8 +309,8 @@ def test_the_inspector_calls_every_tool(inspect, name):
     assert answer["structuredContent"]
 
 
-def test_the_sdks_client_validates_with_progress(measured):
-    """Through the SDK's own client: the Inspector's command line gives up after a minute, whatever is reported."""
+def test_a_client_that_waits_a_minute_at_most_gets_its_validation(tmp_path):
+    """On a machine that was never measured: the scan and the first calibration alone take longer than a minute."""
     import anyio
     from mcp.client.client import Client
     from mcp.client.stdio import StdioServerParameters, stdio_client
@@ -321,18 +321,22 @@ def test_the_sdks_client_validates_with_progress(measured):
         seen.append((done, message))
 
     async def talk():
-        environment = os.environ | {"ADVISOR_HOME": measured}
+        environment = os.environ | {"ADVISOR_HOME": str(tmp_path)}
         server = StdioServerParameters(command=sys.executable, args=["-m", "advisor", "mcp"], env=environment)
-        given = {"model": f"{MODEL}:Q4_1", "confirm": "yes", "seconds": "5s", "context": "512"}
-        async with Client(stdio_client(server), read_timeout_seconds=500) as client:
-            return await client.call_tool("validate_pick", given, progress_callback=progress)
+        given = {"model": f"{MODEL}:Q4_1", "confirm": "yes", "seconds": "20s", "context": "512"}
+        results = []
+        async with Client(stdio_client(server), read_timeout_seconds=60) as client:
+            while len(results) < 10 and (not results or results[-1].structured_content.get("status") == "running"):
+                results.append(await client.call_tool("validate_pick", given, progress_callback=progress))
+                assert not results[-1].is_error, results[-1].content
+        return results
 
-    result = anyio.run(talk)
-    assert not result.is_error, result.content
-    (record,) = result.structured_content["records"]
+    *running, last = anyio.run(talk)
+    assert running
+    (record,) = last.structured_content["records"]
     assert record["weights"] == "real"
     assert record["measured"]["tokens_per_second"] > 0
-    assert len(seen) > 3
+    assert len(seen) > 30
     assert MODEL in seen[0][1]
 
 
