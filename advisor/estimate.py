@@ -261,6 +261,7 @@ def _prefill(
             ubatch_tokens=deployment.ubatch_tokens,
             share=share,
             attention_kernel=_attention_kernel(deployment),
+            architecture=model.architecture,
         )
         device = machine.device(device_id)
         streamed = _streamed_prefill(work, machine, device, deployment, shares)

@@ -10,7 +10,7 @@ on this machine, the data-sheet fit on published runs)::
               + operations·s_per_operation + s_per_token
     prefill = Σ_type [flop·s_per_flop·(1 + half/rows) + passes·bytes·s_per_byte + expert dots·s_per_dot]
               + attention flop·s_per_flop + scores·s_per_score
-              + state flop·s_per_flop + activations·s_per_activation
+              + state flop·s_per_flop + activations·s_per_activation + values·s_per_value
               + passes·(layers·s_per_layer + MoE layers·s_per_moe_layer)
 
 Where attention was timed, its flop are priced by the shape of heads most like the model's, near and far
@@ -284,6 +284,7 @@ def price_prefill(work: Work, rates: Rates) -> tuple[Term, ...]:
     overhead_s = work.passes_count * work.layers_count * rates.prefill_s_per_layer
     overhead_s += work.passes_count * work.moe_layers_count * rates.prefill_s_per_moe_layer
     overhead_s += work.activations_count * rates.prefill_s_per_activation
+    overhead_s += work.values_count * rates.prefill_s_per_value
     overhead_s += work.routed_activations_count * rates.prefill_s_per_routed_activation
     if overhead_s:
         terms.append(_term(rates, "prefill.overhead", overhead_s, Bound.OVERHEAD))

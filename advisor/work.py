@@ -6,8 +6,8 @@ those before it. This module counts bytes and flop; ``advisor.roofline`` turns t
 
 Counts follow the model as llama.cpp evaluates it: embeddings are looked up; logits, and the last
 layer's feed-forward, are computed for the last prompt token only (measured: leaving that out makes a
-two-layer twin look 1.6 times as fast per layer as a deep one; models with gated-delta layers are the exception);
-multi-head latent attention runs in its absorbed form.
+two-layer twin look 1.6 times as fast per layer as a deep one; ``catalog.architectures.evaluation`` lists the
+exceptions); multi-head latent attention runs in its absorbed form.
 """
 
 import math
@@ -26,6 +26,7 @@ from advisor.attention import (
     kv_read_bytes,
     pairs_in_window,
 )
+from catalog.architectures.evaluation import uses_gelu, works_through_last_ffn
 from catalog.types import ArtifactSpec, Ffn, Geometry, Mixer, Role
 
 RECURRENT_MIXERS = frozenset(
@@ -42,6 +43,7 @@ _RECURRENT_OPERATIONS = {
 }
 _ROUTING_EXPONENT = 0.8
 _STATE_BYTES_PER_ELEMENT = 4  # recurrent states are kept in F32
+_GELU_VALUES = 3  # as long as so many values take to be quantised, a value of GELU takes to be looked up
 _FLOP_PER_STATE_ELEMENT = 6  # decay, outer-product update and read-out: a multiply and an add each
 
 
@@ -84,6 +86,7 @@ class Work:
     tokens_count: float
     tokens_per_pass: float
     passes_count: int
+    values_count: float = 0.0  # of a prompt: values that operations take in, to quantise, norm, rotate or add them
     routed_activations_count: float = 0.0  # of a prompt: values each routed expert takes in and works on
     deep_attention_flop: float = 0.0  # the part of attention_flop spent on tokens far back (`NEAR_TOKENS`)
     head_shape: HeadShape | None = None
@@ -182,13 +185,18 @@ def _ffn_operations(geometry: Geometry, ffn: str) -> int:
     return routed + shared + dense * (ffn == Ffn.DENSE_AND_MOE)
 
 
-def _output_only_frac(geometry: Geometry | None, role: Role) -> float:
+def _works_through_last_ffn(geometry: Geometry, architecture: str | None) -> bool:
+    """Whether all tokens of a prompt pass the last feed-forward; by the layers alone where builds have differed."""
+    return Mixer.GATED_DELTA in geometry.mixers or works_through_last_ffn(architecture)
+
+
+def _output_only_frac(geometry: Geometry | None, role: Role, architecture: str | None) -> float:
     """Share of a role's weights that only tokens with logits pass: the output layer, the last feed-forward."""
     if role == Role.OUTPUT:
         return 1.0
     if geometry is None or role not in (Role.FFN, Role.EXPERT):
         return 0.0
-    if geometry.ffns[-1] == Ffn.NONE or Mixer.GATED_DELTA in geometry.mixers:
+    if geometry.ffns[-1] == Ffn.NONE or _works_through_last_ffn(geometry, architecture):
         return 0.0
     layers = moe_layers_count(geometry) if role == Role.EXPERT else geometry.layers_count
     return 1.0 / layers if layers else 0.0
@@ -218,12 +226,13 @@ def _weight_work(
     tokens: float,
     tokens_per_pass: float,
     outputs: float,
+    architecture: str | None = None,
 ) -> tuple[WeightWork, ...]:
     works = []
     for group in artifact.groups:
         if group.role in _SKIPPED_ROLES or (group.role == Role.OUTPUT and not share.output):
             continue
-        idle_frac = _output_only_frac(geometry, group.role)
+        idle_frac = _output_only_frac(geometry, group.role, architecture)
         woken, moved, held_frac = 1.0, 1.0, share.layers_frac
         if group.role == Role.EXPERT:
             held_frac = share.experts_frac
@@ -311,6 +320,40 @@ def decode_work(
     )
 
 
+@lru_cache(maxsize=4096)
+def values_count(geometry: Geometry, gelu: bool = False) -> int:
+    """Values of one token that the operations of all layers take in, each counted as often as it is.
+
+    Every matrix product quantises its input anew, and norms, rotations and additions sweep over theirs: timed
+    operation by operation, either costs about as much per value. Routed experts have prices of their own.
+    """
+    widths = geometry.ffn_dims or (geometry.ffn_dim or 0,) * geometry.layers_count
+    return sum(
+        _mixer_values(geometry, Mixer(mixer)) + _ffn_values(geometry, Ffn(ffn), width, gelu)
+        for mixer, ffn, width in zip(geometry.mixers, geometry.ffns, widths, strict=True)
+    )
+
+
+def _mixer_values(geometry: Geometry, mixer: Mixer) -> int:
+    if mixer == Mixer.NONE:
+        return 0
+    inner = geometry.head_count * geometry.head_dim
+    if mixer in RECURRENT_MIXERS:
+        inner = (geometry.linear_value_head_count or 0) * (geometry.linear_value_head_dim or 0) or geometry.hidden_dim
+    swept = 3 if geometry.qk_norm else 2  # rotated and projected, perhaps normed
+    return (geometry.norms_per_layer // 2 + 4) * geometry.hidden_dim + swept * inner  # norms, three products, addition
+
+
+def _ffn_values(geometry: Geometry, ffn: Ffn, width: int, gelu: bool) -> int:
+    if ffn == Ffn.NONE:
+        return 0
+    hidden = (geometry.norms_per_layer - geometry.norms_per_layer // 2 + 1) * geometry.hidden_dim  # norms, addition
+    if ffn == Ffn.MOE:
+        width = geometry.shared_expert_count and (geometry.shared_expert_ffn_dim or 0)
+    inner = width * (2 + gelu * _GELU_VALUES)  # activated and multiplied
+    return hidden + ((1 + geometry.ffn_gated) * geometry.hidden_dim + inner if width else geometry.hidden_dim)
+
+
 def _routed_values_count(geometry: Geometry) -> int:
     """Values that one token's chosen experts take in and work on, over all layers."""
     width = geometry.hidden_dim + (geometry.expert_ffn_dim or 0)
@@ -326,13 +369,24 @@ def prefill_work(
     ubatch_tokens: int = 512,
     share: Share = WHOLE,
     attention_kernel: AttentionKernel = USUAL_ATTENTION,
+    architecture: str | None = None,
 ) -> Work:
-    """Work of a prompt of ``prompt_tokens`` that follows ``depth_tokens`` already in the cache."""
+    """Work of a prompt of ``prompt_tokens`` that follows ``depth_tokens`` already in the cache.
+
+    ``architecture`` is llama.cpp's name of it, for what today's build does; runs of builds before it are counted
+    without.
+    """
     passes_count = math.ceil(prompt_tokens / ubatch_tokens)
     tokens_per_pass = prompt_tokens / passes_count
     step = Work(
         weights=_weight_work(
-            artifact, geometry, share, tokens=prompt_tokens, tokens_per_pass=tokens_per_pass, outputs=1.0
+            artifact,
+            geometry,
+            share,
+            tokens=prompt_tokens,
+            tokens_per_pass=tokens_per_pass,
+            outputs=1.0,
+            architecture=architecture,
         ),
         kv_bytes=0.0,
         attention_flop=0.0,
@@ -366,5 +420,6 @@ def prefill_work(
         moe_layers_count=moe_layers_count(geometry) * share.launched_frac,
         operations_count=operations_count(geometry) * share.launched_frac * passes_count,
         activations_count=prompt_tokens * geometry.layers_count * share.layers_frac * geometry.hidden_dim,
+        values_count=prompt_tokens * values_count(geometry, uses_gelu(architecture)) * share.layers_frac,
         routed_activations_count=prompt_tokens * _routed_values_count(geometry) * share.experts_frac,
     )

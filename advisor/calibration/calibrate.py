@@ -52,7 +52,6 @@ _RELATIVES = {
     "Q2_K": "Q3_K",
     "Q3_K": "Q5_K",
 }
-_HALF_TOKENS_OPTIONS = (0.0, 2.0, 4.0, 8.0, 12.0, 16.0, 24.0, 32.0, 48.0, 64.0)
 _CACHED_BYTES_OPTIONS = tuple(size * 2.0 * 1024**2 for size in range(17))
 
 
@@ -321,8 +320,8 @@ def _dot_coefficients(rates: Rates) -> list[_Coefficient]:
 def _fit_prefill(rates: Rates, observations: Sequence[Observation]) -> Rates:
     dense = _select(observations, "prefill", *_DENSE)
     types = [_Coefficient("prefill_s_per_flop", name) for name in _types_in(dense)]
-    wanted = [*types, _Coefficient("prefill_s_per_activation")]
-    rates = _best_option(rates, "ubatch_half_tokens", wanted, dense)
+    fetch = _Coefficient("prefill_s_per_byte")  # a number of rows at half speed fitted noise: 0 to 24 of them
+    rates = _solve(_prefill_s, rates, [*types, _Coefficient("prefill_s_per_value"), fetch], dense)
     mixtures = _select(observations, "prefill", *_MIXTURES)
     if mixtures:
         experts = [_Coefficient("prefill_s_per_flop", name) for name in _keys(mixtures, Role.EXPERT)]
@@ -341,16 +340,6 @@ def _expert_coefficients(rates: Rates) -> list[_Coefficient]:
     """
     fetch = _Coefficient("expert_s_per_byte", ANY_TYPE)
     return [fetch, *(replace(dot, field="expert_s_per_dot") for dot in _dot_coefficients(rates))]
-
-
-def _best_option(
-    rates: Rates, field: str, wanted: Sequence[_Coefficient], observations: Sequence[Observation]
-) -> Rates:
-    """The fit with the number of rows, at which a product runs at half speed, that explains the times best."""
-    options = [
-        _solve(_prefill_s, _Coefficient(field).put(rates, half), wanted, observations) for half in _HALF_TOKENS_OPTIONS
-    ]
-    return min(options, key=lambda option: _residual_sigma(_prefill_s, option, observations))
 
 
 def _without(rates: Rates, field: str, coefficients: Sequence[_Coefficient]) -> Rates:

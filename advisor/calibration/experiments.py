@@ -55,9 +55,10 @@ _SWEEPING_VOCAB_COUNT = 98304
 #: How the names of the twins begin that show what attention costs.
 ATTENTION = "attention-"
 #: Heads, heads with caches and their length: of Llama and Qwen 3, of their mixtures, of small Qwen, of Llama 1B and
-#: gpt-oss, of Gemma; and of Phi 3, whose heads are not whole steps of vector kernels long.
+#: gpt-oss, of Gemma. And heads with a cache each, whose rows no other head finds fetched: of OLMoE and Llama 2, and of
+#: Phi 3, not whole steps of vector kernels long.
 _HEADS = ((32, 8, 128), (32, 4, 128), (16, 2, 128), (32, 8, 64), (8, 4, 256))
-_ODD_HEADS = (16, 16, 96)
+_LONE_HEADS = ((16, 16, 128), (16, 16, 96))
 _PLAIN_HEADS = ((32, 8, 128), (32, 8, 64))
 _QUANTISED_CACHE_HEADS = (32, 8, 64)
 _CACHE_TYPES = ("q8_0", "q4_0")
@@ -243,7 +244,7 @@ def experiments(types: Sequence[str] = TYPES) -> tuple[Experiment, ...]:
         _experiment("long", _shape(9, 2048, 6144, 16, 4), one),
         _experiment("broad", _shape(1, 4096, 14336, 32, 8), one, _DECODE),
         *(_attention_experiment(*heads) for heads in _HEADS),
-        replace(_attention_experiment(*_ODD_HEADS), timings=_NEAR),
+        *(replace(_attention_experiment(*heads), timings=_NEAR) for heads in _LONE_HEADS),
         *(
             _experiment("small-experts", _mixture(3, 1024, 512, 64, 4), name, *both, architecture="qwen3moe")
             for name in _SMALL_EXPERT_TYPES
@@ -332,4 +333,5 @@ def work_of(
         depth_tokens=timing.depth_tokens,
         ubatch_tokens=ubatch_tokens,
         attention_kernel=experiment.attention_kernel,
+        architecture=model.architecture,
     )

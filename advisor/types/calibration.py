@@ -50,6 +50,7 @@ class Rates:
     state_s_per_byte: float = 0.0  # recurrent state, decoding
     state_s_per_flop: float = 0.0  # recurrent state, per prompt token
     prefill_s_per_activation: float = 0.0  # per token, layer and hidden dimension
+    prefill_s_per_value: float = 0.0  # per value of a token that an operation takes in; instead of activations
     prefill_s_per_routed_activation: float = 0.0  # per token, chosen expert and value it takes in or works on
     prefill_s_per_layer: float = 0.0  # per micro-batch
     prefill_moe_factor: float = 1.0  # time of routed-expert flop relative to dense flop

@@ -32,7 +32,8 @@ TRUE_RATES = Rates(
         for index, (heads_count, kv_heads_count, head_dim) in enumerate(((32, 8, 128), (32, 8, 64), (8, 4, 256)))
     ),
     decode_s_per_operation=5e-6,
-    prefill_s_per_activation=1e-8,
+    prefill_s_per_value=6e-10,
+    prefill_s_per_byte=2e-11,
     state_s_per_byte=5e-11,
     state_s_per_flop=4e-11,
     cached_bytes=8.0 * 1024**2,
@@ -59,6 +60,8 @@ def test_the_fit_recovers_the_rates_that_made_the_times():
     assert rates.decode_s_per_byte["experts:Q4_K"] == pytest.approx(3e-11, rel=0.05)
     assert rates.prefill_s_per_flop["Q4_K"] == pytest.approx(2.2e-12, rel=0.02)
     assert rates.decode_s_per_operation == pytest.approx(5e-6, rel=0.1)
+    assert rates.prefill_s_per_value == pytest.approx(6e-10, rel=0.05)
+    assert rates.prefill_s_per_byte == pytest.approx(2e-11, rel=0.05)
     assert rates.basis == Basis.CALIBRATED
 
 
@@ -135,6 +138,12 @@ def test_rows_are_priced_apart_for_kernels_that_take_several_at_once():
 
 def priced(rates, head_dim, kv_heads_count, queries_per_kv_head, kernel=USUAL_ATTENTION):
     return roofline.attention_rates(rates, HeadShape(head_dim, kv_heads_count, queries_per_kv_head), kernel)
+
+
+@pytest.mark.parametrize(("head_dim", "caches_count"), [(128, 16), (128, 32), (64, 32), (80, 32)])
+def test_heads_with_a_cache_each_take_after_such(head_dim, caches_count):
+    rates = fit(observations(), device_id="cpu", backend="cpu", threads_count=2)
+    assert priced(rates, head_dim, caches_count, 1.0).queries_per_kv_head == 1.0
 
 
 @pytest.mark.parametrize("true", TRUE_RATES.attention)

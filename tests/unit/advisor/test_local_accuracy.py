@@ -28,7 +28,7 @@ TRUE_RATES = Rates(
     kv_s_per_byte=4e-11,
     attention_s_per_flop=8e-12,
     decode_s_per_operation=3e-6,
-    prefill_s_per_activation=1e-8,
+    prefill_s_per_value=6e-10,
 )
 LLAMA = {
     "model_type": "llama",

@@ -4,7 +4,7 @@ import pytest
 
 from advisor.attention import busiest_depth_tokens
 from advisor.calibration.experiments import Timing, experiments, work_of
-from advisor.work import Share, decode_work, experts_touched_frac, operations_count, prefill_work
+from advisor.work import Share, decode_work, experts_touched_frac, operations_count, prefill_work, values_count
 from catalog.types import Role
 from catalog.weights import weigh
 
@@ -103,3 +103,30 @@ def test_the_last_layer_of_a_mixture_wakes_experts_for_outputs_only():
     decode = next(weight for weight in work_of(experiment, experiment.timings[0]).weights if weight.role == Role.EXPERT)
     assert decode.bytes == pytest.approx(decode.held_bytes * used)
     assert experts.dots_count == pytest.approx(decode.dots_count / 2.0, rel=0.01)
+
+
+def test_a_prompt_passes_the_last_feed_forward_whole_where_the_engine_does_so(catalog):
+    model, artifact = model_and_weights(catalog, "openai/gpt-oss-20b", "MXFP4_MOE")
+    cropped, whole = (
+        sum(weight.flop for weight in work.weights if weight.role == Role.EXPERT)
+        for work in (
+            prefill_work(artifact, model.geometry, prompt_tokens=512, architecture=name) for name in (None, "gpt-oss")
+        )
+    )
+    assert cropped / whole == pytest.approx((23 + 1 / 512) / 24)
+
+
+def test_values_are_counted_each_time_an_operation_takes_them_in(catalog):
+    """Llama 3.2 1B: per layer two norms, three products and an addition, two products and an addition of 2,048 values;
+    32 heads of 64 rotated and projected; 8,192 activated and multiplied."""
+    geometry = catalog.models["meta-llama/Llama-3.2-1B-Instruct"].geometry
+    assert values_count(geometry) == 16 * (9 * 2048 + 2 * 32 * 64 + 2 * 8192)
+    assert values_count(geometry, gelu=True) > values_count(geometry)
+    assert values_count(replace(geometry, qk_norm="head")) == values_count(geometry) + 16 * 32 * 64
+
+
+def test_values_of_routed_experts_are_left_to_their_own_prices(catalog):
+    geometry = catalog.models["Qwen/Qwen3-30B-A3B-Instruct-2507"].geometry
+    assert values_count(geometry) == values_count(replace(geometry, expert_used_count=64))
+    shared = replace(geometry, shared_expert_count=1, shared_expert_ffn_dim=1024)
+    assert values_count(shared) == values_count(geometry) + 48 * (geometry.hidden_dim + 2 * 1024)
