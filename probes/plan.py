@@ -12,6 +12,8 @@ from probes.types import Device
 LISTING_IDS = ("gpu.devices", "cuda.devices", "rocm.devices", "xpu.devices", "metal.devices", "engine.devices")
 _EVERY_KIND = ("cpu", *TORCH_KINDS)
 _HALF = ("fp16", "bf16")
+#: turns of a scan: what every profile holds, what predictions rest on (GPUs first), what only informs
+_EVERY_PROFILE, _GPU, _PROCESSOR, _INFORMS = range(4)
 _ESSENTIAL_PRODUCTS = (*_HALF, "int8", "fp32")
 
 
@@ -23,7 +25,7 @@ class Task:
     device: Device
     weight: float = 1.0
     quick: bool = True  # part of a quick scan
-    essential: bool = False  # predictions rest on it, so it runs before those that only inform
+    turn: int = _INFORMS  # a scan runs the tasks of earlier turns first
     needs_torch: bool = False
 
     @property
@@ -48,11 +50,12 @@ def _processor_tasks(device: Device) -> Iterator[Task]:
     from probes.matmul import MATMUL_PROBES
 
     for stream in STREAM_PROBES:
-        name, read = stream.kernel.name, stream.kernel.name == "read"
+        name = stream.kernel.name
         quick = name not in ("scale", "add")
-        yield Task(probe=stream, device=device, weight=2.0 if read else 1.0, quick=quick, essential=read)
+        turn = _EVERY_PROFILE if quick else _INFORMS
+        yield Task(probe=stream, device=device, weight=2.0 if name == "read" else 1.0, quick=quick, turn=turn)
     for product in MATMUL_PROBES:
-        yield Task(probe=product, device=device, weight=1.5, needs_torch=True, essential=True)
+        yield Task(probe=product, device=device, weight=1.5, needs_torch=True, turn=_PROCESSOR)
 
 
 def _gpu_tasks(device: Device, devices: Sequence[Device]) -> Iterator[Task]:
@@ -64,10 +67,11 @@ def _gpu_tasks(device: Device, devices: Sequence[Device]) -> Iterator[Task]:
         return
     for probe in gpu_probes(device.kind):
         read = probe.probe_id.endswith("read_bandwidth")
-        quick, essential = read or probe.dtype in _HALF, read or probe.dtype in _ESSENTIAL_PRODUCTS
-        yield Task(probe=probe, device=device, quick=quick, needs_torch=True, essential=essential)
+        turn = _GPU if read or probe.dtype in _ESSENTIAL_PRODUCTS else _INFORMS
+        yield Task(probe=probe, device=device, quick=read or probe.dtype in _HALF, needs_torch=True, turn=turn)
     for link in HOST_LINK_PROBES:
-        yield Task(probe=link, device=device, quick=link.pinned, needs_torch=True, essential=link.pinned)
+        turn = _GPU if link.pinned else _INFORMS
+        yield Task(probe=link, device=device, quick=link.pinned, needs_torch=True, turn=turn)
     for peer in peer_probes(device, devices):
         yield Task(probe=peer, device=device, weight=0.5, quick=False, needs_torch=True)
     yield Task(probe=GpuEnergyProbe(), device=device, weight=0.5, quick=False)
@@ -79,9 +83,9 @@ def _slower_tasks(device: Device) -> Iterator[Task]:
     from probes.energy import CpuEnergyProbe
 
     for curve in CURVE_PROBES:
-        sweep = curve.probe_id == "cpu.thread_sweep"
-        yield Task(probe=curve, device=device, weight=1.5, quick=False, essential=sweep)
-    yield Task(probe=DiskReadProbe(), device=DISK, weight=2.0, quick=False, essential=True)
+        turn = _PROCESSOR if curve.probe_id == "cpu.thread_sweep" else _INFORMS
+        yield Task(probe=curve, device=device, weight=1.5, quick=False, turn=turn)
+    yield Task(probe=DiskReadProbe(), device=DISK, weight=2.0, quick=False, turn=_PROCESSOR)
     yield Task(probe=CpuEnergyProbe(), device=device, weight=0.5, quick=False)
 
 

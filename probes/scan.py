@@ -160,7 +160,7 @@ def measure(
     clock: Clock,
     on_progress: Progress | None = None,
 ) -> tuple[ProbeOutcome, ...]:
-    """Run tasks one after the other, those that predictions rest on first, each with its share of the time left.
+    """Run tasks one after the other, those of earlier turns first, each with its share of the time left.
 
     A device whose driver stops answering is not asked again.
 
@@ -178,7 +178,7 @@ def measure(
     """
     from probes.team import Team
 
-    order = sorted(range(len(tasks)), key=lambda index: not tasks[index].essential)
+    order = sorted(range(len(tasks)), key=lambda index: tasks[index].turn)
     queue = [tasks[index] for index in order]
     state = _State(deadline_s=deadline_s, total_s=deadline_s - clock.now(), clock=clock, extend=extend, quick=quick)
     state.loading = _memory_bytes(host) >= TORCH_BYTES

@@ -174,27 +174,28 @@ def test_what_predictions_rest_on_runs_first_and_is_listed_where_it_was() -> Non
             ran.append(self.probe_id)
             return super().run(device, bench)
 
-    tasks = [Task(probe=Logged(name), device=CPU, essential=name in "bd") for name in "abcd"]
+    tasks = [Task(probe=Logged(name), device=CPU, turn=int(name in "ac")) for name in "abcd"]
     clock = FakeClock()
     found = scan.measure(tasks, HOST, deadline_s=clock.now() + 5.0, clock=clock)
     assert ran == ["b", "d", "a", "c"]
     assert [outcome.probe_id for outcome in found] == ["a", "b", "c", "d"]
 
 
-def test_predictions_rest_on_reads_links_products_the_disk_and_the_sweep() -> None:
-    essential = {task.label for task in tasks_for([CPU, GPU]) if task.essential}
-    assert {label for label in essential if not label.startswith("cpu.matmul")} == {
-        "cpu.read_bandwidth",
+def test_what_predictions_rest_on_runs_before_what_only_informs() -> None:
+    tasks = sorted(tasks_for([CPU, GPU]), key=lambda task: task.turn)
+    labels = [task.label for task in tasks]
+    assert labels[:3] == ["cpu.read_bandwidth", "cpu.stream_copy", "cpu.stream_triad"]
+    assert labels[3:10] == [
         "cuda.read_bandwidth",
-        "link.host_to_device",
-        "link.device_to_host",
+        "cuda.matmul fp32",
         "cuda.matmul fp16",
         "cuda.matmul bf16",
         "cuda.matmul int8",
-        "cuda.matmul fp32",
-        "disk.read",
-        "cpu.thread_sweep",
-    }
+        "link.host_to_device",
+        "link.device_to_host",
+    ]
+    assert all(label.startswith("cpu.matmul") for label in labels[10:14])
+    assert set(labels[14:16]) == {"disk.read", "cpu.thread_sweep"}
 
 
 def test_every_further_gpu_adds_its_time() -> None:
