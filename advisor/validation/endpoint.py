@@ -36,9 +36,13 @@ _WORDS = (
     "music",
     "road",
 )
-_TRIAL_WORDS = 64
-_DECODE_TOKENS = 64
+_TRIAL_WORDS, _TRIAL_TOKENS = 64, 4
+_DECODE_TOKENS, _LEAST_DECODE_TOKENS = 64, 2
+_PREFILL_SHARE, _DECODE_SHARE = 0.6, 0.3  # of the time budget, for all prompts and for all answers
+_LONGER_TRIAL_SHARE = 0.1
+_LEAST_PROMPT_TOKENS = 16
 _CACHED_FRAC = 0.05  # of the prompts: the chat template's own words are always cached
+_WHOLE_FRAC = 0.75  # of the prompt asked for; shorter ones are said so
 _MIN_ROUNDS, _MAX_ROUNDS = 3, 8
 
 
@@ -49,6 +53,15 @@ class Setting:
     budget_s: float = 60.0
     clock: Clock = field(default_factory=SystemClock)
     profile_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Size:
+    """How long prompts and answers are, and words for each of the prompt's tokens."""
+
+    prompt_tokens: int
+    output_tokens: int
+    words_per_token: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,7 +125,7 @@ def _record(estimate: Estimate, endpoint: Endpoint, setting: Setting) -> Validat
         profile_id=setting.profile_id,
         created_at=utc_now(),
         answer=question.stream.text,
-        notes=tuple(_notes(wanted)),
+        notes=tuple(_notes(wanted, workload.prompt_tokens)),
     )
 
 
@@ -126,22 +139,67 @@ def _require_model(endpoint: Endpoint) -> None:
 
 
 def climb(endpoint: Endpoint, prompt_tokens: int, users_count: int, setting: Setting) -> tuple[Rung, ...]:
-    """Time 1, 2, 4, … users at once up to ``users_count``, in several rounds each while time allows."""
+    """Time 1, 2, 4, … users at once up to ``users_count``, in several rounds each while time allows.
+
+    Prompts and answers are as long as there is time for.
+    """
     started_s = setting.clock.now()
     seeds = random.Random(round(started_s * 1e6))
-    words_per_token = _words_per_token(endpoint, seeds)
     steps = _steps(users_count)
+    size = _affordable_size(endpoint, prompt_tokens, _MIN_ROUNDS + sum(steps[1:]), setting.budget_s, seeds)
     rungs: list[Rung] = []
     for index, users in enumerate(steps):
         deadline_s = started_s + setting.budget_s * (index + 1) / len(steps)
         answers: list[Answer] = []
+        round_s = 0.0
         for round_index in range(_MAX_ROUNDS):
-            if round_index >= (_MIN_ROUNDS if users == 1 else 1) and setting.clock.now() >= deadline_s:
+            least = _MIN_ROUNDS if users == 1 and round_s * _MIN_ROUNDS <= setting.budget_s else 1
+            if round_index >= least and setting.clock.now() + round_s > deadline_s:
                 break
-            prompts = [make_prompt(round(prompt_tokens * words_per_token), seeds.getrandbits(32)) for _ in range(users)]
-            answers += [_with_count(answer, prompt_tokens) for answer in _ask_at_once(endpoint, prompts)]
+            round_started_s = setting.clock.now()
+            answers += _ask_at_once(endpoint, [_prompt(size, seeds) for _ in range(users)], size)
+            round_s = setting.clock.now() - round_started_s
         rungs.append(Rung(users_count=users, answers=tuple(answers)))
     return tuple(rungs)
+
+
+def _prompt(size: _Size, seeds: random.Random) -> str:
+    return make_prompt(round(size.prompt_tokens * size.words_per_token), seeds.getrandbits(32))
+
+
+def _affordable_size(
+    endpoint: Endpoint, prompt_tokens: int, passes_count: int, budget_s: float, seeds: random.Random
+) -> _Size:
+    """Prompts and answers of which so many can be had in the time.
+
+    Told from a short prompt; where that leaves doubt, from a longer one too: a short one is mostly overhead.
+    """
+    prompt = make_prompt(_TRIAL_WORDS, seeds.getrandbits(32))
+    trial = ask(endpoint, prompt, _TRIAL_TOKENS)
+    token_s = trial.decode_s_per_token
+    most = int(budget_s * _DECODE_SHARE / passes_count / token_s) if token_s else _DECODE_TOKENS
+    size = _Size(
+        prompt_tokens=prompt_tokens,
+        output_tokens=max(_LEAST_DECODE_TOKENS, min(_DECODE_TOKENS, most)),
+        words_per_token=_words_per_token(endpoint, prompt, trial),
+    )
+    spare_s = budget_s * _PREFILL_SHARE / passes_count
+    affordable = _tokens_within(spare_s, trial.stream.first_token_s or 0.0, round(_TRIAL_WORDS / size.words_per_token))
+    longer = int(affordable * _LONGER_TRIAL_SHARE)
+    if affordable < prompt_tokens and longer > _TRIAL_WORDS:
+        again = ask(endpoint, _prompt(replace(size, prompt_tokens=longer), seeds), 1)
+        affordable = _tokens_within(spare_s, again.stream.first_token_s or 0.0, longer)
+    return replace(size, prompt_tokens=min(prompt_tokens, max(_LEAST_PROMPT_TOKENS, affordable)))
+
+
+def _words_per_token(endpoint: Endpoint, prompt: str, trial: Answer) -> float:
+    """How many of our words make a token of this model; one where the server does not count."""
+    tokens = trial.prompt_tokens if trial.counted_by_server else count_prompt_tokens(endpoint, prompt)
+    return _TRIAL_WORDS / tokens if tokens else 1.0
+
+
+def _tokens_within(spare_s: float, first_token_s: float, tokens_count: int) -> int:
+    return int(spare_s / max(first_token_s, 1e-6) * tokens_count)
 
 
 def _with_count(answer: Answer, prompt_tokens: int) -> Answer:
@@ -156,21 +214,10 @@ def _steps(users_count: int) -> list[int]:
     return steps
 
 
-def _words_per_token(endpoint: Endpoint, seeds: random.Random) -> float:
-    """How many of our words make a token of this model; one where the server does not count."""
-    prompt = make_prompt(_TRIAL_WORDS, seeds.getrandbits(32))
-    trial = ask(endpoint, prompt, 1)
-    tokens = trial.prompt_tokens if trial.counted_by_server else count_prompt_tokens(endpoint, prompt)
-    return _TRIAL_WORDS / tokens if tokens else 1.0
-
-
-def _ask_at_once(endpoint: Endpoint, prompts: Sequence[str]) -> list[Answer]:
+def _ask_at_once(endpoint: Endpoint, prompts: Sequence[str], size: _Size) -> list[Answer]:
     with ThreadPoolExecutor(max_workers=len(prompts)) as pool:
-        return list(pool.map(partial(_ask, endpoint), prompts))
-
-
-def _ask(endpoint: Endpoint, prompt: str) -> Answer:
-    return ask(endpoint, prompt, _DECODE_TOKENS)
+        answers = pool.map(partial(ask, endpoint, max_tokens=size.output_tokens), prompts)
+        return [_with_count(answer, size.prompt_tokens) for answer in answers]
 
 
 def _observed(answers: Sequence[Answer], prompt_tokens: int) -> Observed:
@@ -200,7 +247,13 @@ def _samples(rungs: Sequence[Rung]) -> dict[str, tuple[float, ...]]:
     return samples
 
 
-def _notes(answers: Sequence[Answer]) -> Iterator[str]:
+def _notes(answers: Sequence[Answer], prompt_tokens: int) -> Iterator[str]:
+    read = statistics.fmean(answer.prompt_tokens for answer in answers)
+    if read < _WHOLE_FRAC * prompt_tokens:
+        yield (
+            f"prompts of {read:.0f} tokens were sent, there was no time for {prompt_tokens}; the wait for those"
+            " follows from the speed, so it leaves out what attention adds"
+        )
     if not all(answer.counted_by_server for answer in answers):
         yield "the stream counts no tokens: each of its pieces was taken for one, the prompt's follow from its words"
     cached = sum(answer.cached_tokens or 0 for answer in answers)

@@ -24,6 +24,7 @@ _DECODE_SHARE = 0.5  # of all windows of decoding
 _PREFILL_SHARE = 0.6  # of so many passes over the prompt; half of it over the beginning, where its end is run too
 _ONCE_SHARE = 0.25  # of a piece of a prompt that there is no time to run several times
 _LATE_TRIAL_SHARE = 0.5  # of the first tokens of a prompt's end, the last thing to be tried
+_LATE_SHARE = 0.4  # of as many of them as there is time for: few tokens at once cost more each
 _TRIAL_TOKENS, _LATE_TRIAL_TOKENS, _TRIAL_DECODE_TOKENS = 64, 16, 4
 _LEAST_TOKENS, _LEAST_LATE_TOKENS = 8, 4
 
@@ -250,7 +251,7 @@ def _settle_late(tallies: Sequence[_Tally], course: _Course, chunk_tokens: int, 
         if course.late_tokens < min(_LEAST_LATE_TOKENS, chunk_tokens):
             course.late_depth_tokens = None
         return course.late_depth_tokens is not None
-    affordable = min(chunk_tokens, int(left_s * _ONCE_SHARE / sum(tally.s_per_token("late") for tally in tallies)))
+    affordable = min(chunk_tokens, int(left_s * _LATE_SHARE / sum(tally.s_per_token("late") for tally in tallies)))
     if affordable >= 2 * course.late_tokens:
         course.late_tokens = affordable
         for tally in tallies:

@@ -1,7 +1,6 @@
 """The OpenAI-compatible endpoint, against a server in this process that behaves as it is told."""
 
 import json
-import random
 import threading
 import time
 from contextlib import contextmanager
@@ -10,8 +9,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from advisor.engines import openai_http
-from advisor.engines.base import EngineError, EngineTimeoutError
-from advisor.engines.openai_http import Endpoint, EndpointError, NoListError, ask, list_models
+from advisor.engines.base import EngineError, EngineTimeoutError, Stream
+from advisor.engines.fake import ManualClock
+from advisor.engines.openai_http import Answer, Endpoint, EndpointError, NoListError, ask, list_models
 from advisor.types import (
     Basis,
     Deployment,
@@ -420,10 +420,11 @@ def test_what_the_server_had_in_its_cache_is_not_counted_as_read(server):
 
 def test_a_server_that_counts_only_whole_answers_is_asked_for_one(server):
     server.usage, server.usage_unstreamed = False, {"prompt_tokens": 128}
-    seeds = random.Random(0)
-    assert timing._words_per_token(Endpoint(url=server.url, model="tiny"), seeds) == 0.5
+    where = Endpoint(url=server.url, model="tiny")
+    trial = ask(where, "apple", 1)
+    assert timing._words_per_token(where, "apple", trial) == 0.5
     server.usage_unstreamed = {"prompt_tokens": "many"}
-    assert timing._words_per_token(Endpoint(url=server.url, model="tiny"), seeds) == 1.0
+    assert timing._words_per_token(where, "apple", trial) == 1.0
 
 
 def test_a_server_without_a_list_of_models_is_asked_all_the_same(server, monkeypatch):
@@ -433,3 +434,52 @@ def test_a_server_without_a_list_of_models_is_asked_all_the_same(server, monkeyp
     monkeypatch.setattr(timing, "list_models", no_list)
     record = validate_endpoint(estimate(), Endpoint(url=server.url, model="tiny"), Setting(budget_s=0.5))
     assert record.status is ValidationStatus.OK
+
+
+# --- within a budget -------------------------------------------------------------------------------
+
+
+class SlowServer:
+    """Answers that take their time on a clock wound by hand; users at once wait for each other."""
+
+    def __init__(self, *, s_per_word, s_per_token, overhead_s=0.0):
+        self.clock = ManualClock()
+        self.s_per_word, self.s_per_token, self.overhead_s = s_per_word, s_per_token, overhead_s
+        self.asked = []
+        self.lock = threading.Lock()
+
+    def ask(self, endpoint, prompt, max_tokens):
+        words = len(prompt.split())
+        with self.lock:
+            self.asked.append((words, max_tokens))
+            started_s = self.clock.now()
+            first_s = started_s + self.overhead_s + words * self.s_per_word
+            moments = tuple(first_s + index * self.s_per_token for index in range(max_tokens))
+            self.clock.sleep(moments[-1] - started_s)
+        stream = Stream(started_s=started_s, token_s=moments, prompt_tokens=words)
+        return Answer(stream=stream, prompt_tokens=words, output_tokens=max_tokens, counted_by_server=True)
+
+
+@pytest.mark.parametrize("users", [1, 4])
+@pytest.mark.parametrize("budget_s", [30.0, 60.0, 120.0])
+@pytest.mark.parametrize(("s_per_word", "s_per_token"), [(0.02, 0.3), (0.01, 0.5), (0.03, 0.05)])
+def test_a_slow_server_is_asked_for_no_more_than_there_is_time_for(
+    monkeypatch, users, budget_s, s_per_word, s_per_token
+):
+    slow = SlowServer(s_per_word=s_per_word, s_per_token=s_per_token)
+    monkeypatch.setattr(timing, "ask", slow.ask)
+    where = Endpoint(url="http://x/v1", model="m")
+    rungs = timing.climb(where, 16384, users, Setting(budget_s=budget_s, clock=slow.clock))
+    assert slow.clock.now() <= 1.15 * budget_s
+    assert rungs[-1].users_count == users
+    answers = rungs[-1].answers
+    assert all(answer.decode_s_per_token == pytest.approx(s_per_token) for answer in answers)
+    assert any("there was no time for 16384" in note for note in timing._notes(answers, 16384))
+
+
+def test_overhead_is_not_taken_for_slow_reading(monkeypatch):
+    quick = SlowServer(s_per_word=0.0001, s_per_token=0.01, overhead_s=0.2)
+    monkeypatch.setattr(timing, "ask", quick.ask)
+    (rung,) = timing.climb(Endpoint(url="http://x/v1", model="m"), 16384, 1, Setting(budget_s=60.0, clock=quick.clock))
+    assert not list(timing._notes(rung.answers, 16384))
+    assert quick.clock.now() <= 60.0
