@@ -319,9 +319,7 @@ def _dot_coefficients(rates: Rates) -> list[_Coefficient]:
 
 def _fit_prefill(rates: Rates, observations: Sequence[Observation]) -> Rates:
     dense = _select(observations, "prefill", *_DENSE)
-    types = [_Coefficient("prefill_s_per_flop", name) for name in _types_in(dense)]
-    fetch = _Coefficient("prefill_s_per_byte")  # a number of rows at half speed fitted noise: 0 to 24 of them
-    rates = _solve(_prefill_s, rates, [*types, _Coefficient("prefill_s_per_value"), fetch], dense)
+    rates = _fit_prefill_weights(rates, dense)
     mixtures = _select(observations, "prefill", *_MIXTURES)
     if mixtures:
         experts = [_Coefficient("prefill_s_per_flop", name) for name in _keys(mixtures, Role.EXPERT)]
@@ -331,6 +329,23 @@ def _fit_prefill(rates: Rates, observations: Sequence[Observation]) -> Rates:
     if recurrent:
         rates = _solve(_prefill_s, rates, [_Coefficient("state_s_per_flop")], recurrent)
     return replace(rates, prefill_moe_factor=_role_factor(rates.prefill_s_per_flop, roofline.EXPERTS))
+
+
+def _fit_prefill_weights(rates: Rates, dense: Sequence[Observation]) -> Rates:
+    """Rates of types and values, and of fetching the weights for a micro-batch: at most what it takes when decoding.
+
+    Two lengths of prompts tell fetching from arithmetic through little noise: without that bound it came out at one to
+    four times as much, and the number of rows at which products run at half speed anywhere from 0 to 24.
+    """
+    wanted = [_Coefficient("prefill_s_per_flop", name) for name in _types_in(dense)]
+    wanted.append(_Coefficient("prefill_s_per_value"))
+    fetch = _Coefficient("prefill_s_per_byte")
+    free = _solve(_prefill_s, rates, [*wanted, fetch], dense)
+    decoding = [rates.decode_s_per_byte[name] for name in _types_in(dense) if rates.decode_s_per_byte.get(name)]
+    most = min(decoding, default=math.inf)
+    if free.prefill_s_per_byte <= most:
+        return free
+    return _solve(_prefill_s, fetch.put(rates, most), wanted, dense)
 
 
 def _expert_coefficients(rates: Rates) -> list[_Coefficient]:

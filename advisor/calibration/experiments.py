@@ -59,7 +59,7 @@ ATTENTION = "attention-"
 #: Phi 3, not whole steps of vector kernels long.
 _HEADS = ((32, 8, 128), (32, 4, 128), (16, 2, 128), (32, 8, 64), (8, 4, 256))
 _LONE_HEADS = ((16, 16, 128), (16, 16, 96))
-_PLAIN_HEADS = ((32, 8, 128), (32, 8, 64))
+_PLAIN_HEADS = (32, 8, 128)
 _QUANTISED_CACHE_HEADS = (32, 8, 64)
 _CACHE_TYPES = ("q8_0", "q4_0")
 
@@ -285,10 +285,9 @@ def _attention_experiment(heads_count: int, kv_heads_count: int, head_dim: int) 
 
 def _other_kernels() -> Iterator[Experiment]:
     """Attention by kernels other than the usual, near: without the flash one, and from quantised caches."""
-    for heads in _PLAIN_HEADS:
-        usual = _attention_experiment(*heads)
-        plain = AttentionKernel(flash=False)
-        yield replace(usual, experiment_id=f"{usual.experiment_id}.plain", timings=_NEAR, attention_kernel=plain)
+    usual = _attention_experiment(*_PLAIN_HEADS)
+    plain = AttentionKernel(flash=False)
+    yield replace(usual, experiment_id=f"{usual.experiment_id}.plain", timings=_NEAR, attention_kernel=plain)
     usual = _attention_experiment(*_QUANTISED_CACHE_HEADS)
     for name in _CACHE_TYPES:
         yield replace(

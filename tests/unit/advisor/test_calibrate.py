@@ -65,6 +65,12 @@ def test_the_fit_recovers_the_rates_that_made_the_times():
     assert rates.basis == Basis.CALIBRATED
 
 
+def test_fetching_weights_for_a_prompt_takes_no_longer_than_for_a_token():
+    rates = fit(observations(rates=replace(TRUE_RATES, prefill_s_per_byte=1e-10)), device_id="cpu", backend="cpu")
+    dense = [value for name, value in rates.decode_s_per_byte.items() if ":" not in name]
+    assert rates.prefill_s_per_byte == min(dense)
+
+
 def test_noise_widens_the_interval_and_moves_the_rates_little():
     quiet = fit(observations(), device_id="cpu", backend="cpu")
     noisy = fit(observations(noise=0.08, seed=3), device_id="cpu", backend="cpu")
