@@ -19,8 +19,7 @@ _BUFFER_BYTES = 512 << 20  # beyond the last-level cache of every GPU (256 MiB o
 _MIN_BUFFER_BYTES = 16 << 20
 _MEMORY_SHARE = 0.25
 _REPEAT_S = 0.01
-_FIRST_DIM = 1024  # smaller products are launched more slowly than a GPU multiplies
-_FIRST_DIM_INTEGRATED = 256
+_FIRST_DIM = 256  # in no time even where a driver emulates a format; a fast GPU doubles it in milliseconds
 _LAST_DIM = 8192  # no chip multiplies larger ones faster, and they take longer to time
 _LONG_ENOUGH_S = 0.02
 _PHYSICS_SLACK = 1.05  # data sheets round
@@ -297,10 +296,10 @@ class GpuMatmulProbe:
 
 
 def _growth(device: Device, dtype: str) -> Growth:
-    """Sizes worth timing on a GPU; an integrated one begins small, because it may be slower than its processor."""
+    """Sizes worth timing on a GPU."""
     free_bytes = device.memory_free_bytes or device.memory_total_bytes or _BUFFER_BYTES
     return Growth(
-        first_dim=_FIRST_DIM_INTEGRATED if device.unified else _FIRST_DIM,
+        first_dim=_FIRST_DIM,
         last_dim=largest_dim(dtype, int(free_bytes * _MEMORY_SHARE), _LAST_DIM),
         long_enough_s=_LONG_ENOUGH_S,
     )

@@ -84,7 +84,7 @@ def _slower_tasks(device: Device) -> Iterator[Task]:
 
     for curve in CURVE_PROBES:
         turn = _PROCESSOR if curve.probe_id == "cpu.thread_sweep" else _INFORMS
-        yield Task(probe=curve, device=device, weight=1.5, quick=False, turn=turn)
+        yield Task(probe=curve, device=device, weight=2.0, quick=False, turn=turn)
     yield Task(probe=DiskReadProbe(), device=DISK, weight=2.0, quick=False, turn=_PROCESSOR)
     yield Task(probe=CpuEnergyProbe(), device=device, weight=0.5, quick=False)
 

@@ -29,7 +29,7 @@ _LOADING_TORCH_WEIGHT = 3.0  # a turn of its own between the probes that do with
 _LEAST_LOADING_S = 0.4
 _READ_TWICE = ("cpu.read_bandwidth", "cpu.thread_sweep")
 _DRIFT_FRAC = 0.2
-_LEAST_WEIGHT_S = 0.35  # what starting a GPU leaves at least for a task of weight 1 ...
+_LEAST_WEIGHT_S = 0.35  # what is left at least for a task of weight 1 once a GPU is started ...
 _LEAST_WEIGHT_QUICK_S = 0.22  # ... and in a quick scan
 _FURTHER_GPU_S = 4.0  # what each GPU but the first adds to a scan ...
 _FURTHER_GPU_QUICK_S = 1.0  # ... and to a quick one
@@ -168,7 +168,7 @@ def measure(
         tasks: what to run.
         host: tells how much memory and how many cores there are.
         deadline_s: when to be done, on the clock.
-        extend: let the deadline give way where starting a GPU left too little time to measure anything.
+        extend: let the deadline give way where GPUs, and starting them, left the rest too little time.
         quick: fewer repeats.
         clock: what is timed by.
         on_progress: called with what runs, how many are done, and how many there are.
@@ -234,9 +234,9 @@ class _State:
         if starts_gpu and not self.loading:
             report(f"starting {task.device.device_id}")
             self._start_gpu(queue)
-            if self.extend:
-                least_s = _LEAST_WEIGHT_QUICK_S if self.quick else _LEAST_WEIGHT_S
-                self.deadline_s += max(0.0, least_s * sum(other.weight for other in queue) - self.left_s)
+        if self.extend and self.started:
+            least_s = _LEAST_WEIGHT_QUICK_S if self.quick else _LEAST_WEIGHT_S
+            self.deadline_s += max(0.0, least_s * sum(other.weight for other in queue) - self.left_s)
 
     def _start_gpu(self, queue: Sequence[Task]) -> None:
         device = queue[0].device

@@ -222,12 +222,10 @@ def test_a_product_far_below_the_chips_rate_carries_the_warning(stand_in: StandI
     assert ScanWarning.BELOW_DATASHEET in outcome.measurement.warnings
 
 
-@pytest.mark.parametrize(("unified", "first_dim"), [(False, 1024), (True, 256)])
-def test_products_of_an_integrated_gpu_begin_small(unified: bool, first_dim: int) -> None:
-    roomy = replace(GPU, unified=unified, memory_free_bytes=80 << 30)
-    growth = accelerator._growth(roomy, "bf16")
-    assert (growth.first_dim, growth.last_dim) == (first_dim, 8192)
-    assert accelerator._growth(replace(roomy, memory_free_bytes=16 << 20), "bf16").last_dim < first_dim * 4
+def test_products_grow_from_small_to_what_fills_a_chip_or_its_memory() -> None:
+    roomy = accelerator._growth(replace(GPU, memory_free_bytes=80 << 30), "bf16")
+    assert (roomy.first_dim, roomy.last_dim) == (256, 8192)
+    assert accelerator._growth(replace(GPU, memory_free_bytes=64 << 20), "bf16").last_dim < 2048
 
 
 def test_buffers_stay_within_a_quarter_of_the_free_memory() -> None:

@@ -50,6 +50,22 @@ def test_a_blackwell_card_whose_driver_deprecates_half_its_fields() -> None:
     assert card.power_limit_w == 300.0
 
 
+def test_a_data_center_card_in_a_virtual_machine() -> None:
+    driver, card = smi("h100_sxm_vm")
+    assert (driver, card.name, card.architecture) == ("580.159.04", "NVIDIA H100 80GB HBM3", "Hopper")
+    assert card.pci_address == "0000:00:06.0"
+    assert card.memory_total_bytes == 81559 * MIB
+    assert (card.power_limit_w, card.ecc, card.mig) == (700.0, True, False)
+    assert card.core_clock_hz == 1980e6
+
+
+def test_the_plain_fp32_rate_is_two_flop_per_core_and_clock() -> None:
+    h100 = nvidia.Card(index=0, cores_count=16896, core_clock_hz=1980e6)
+    assert nvidia.fp32_peak_flop_per_s(h100) == pytest.approx(66.9e12, rel=1e-3)  # its data sheet says 67
+    assert nvidia.device(h100, None).properties["datasheet_fp32_flop_per_s"] == "66908160000000"
+    assert nvidia.fp32_peak_flop_per_s(nvidia.Card(index=0, core_clock_hz=1980e6)) is None
+
+
 def test_a_card_its_driver_does_not_know_keeps_its_own_figures() -> None:
     _, card = smi("gtx_1660_ti_2019")
     device = nvidia.device(card, "418.43")

@@ -145,6 +145,17 @@ def test_a_gpu_that_starts_slowly_still_leaves_time_to_measure_it(monkeypatch, q
     assert stubs[1].budgets_s[0] == pytest.approx(min(2.0 / 6, least_s))
 
 
+def test_a_slow_probe_on_a_gpu_takes_nothing_from_those_after_it(monkeypatch) -> None:
+    clock = FakeClock()
+    monkeypatch.setattr(scan, "_load_torch", lambda: None)
+    monkeypatch.setattr(scan, "_warm_up", lambda device, dtypes: None)
+    slow, late = Stub("cuda.read", takes_s=5.0), Stub("cpu.matmul")
+    tasks = [Task(probe=slow, device=GPU, needs_torch=True), Task(probe=late, device=CPU, needs_torch=True, weight=1.5)]
+    roomy = replace(HOST, memory_available_bytes=16 << 30)
+    scan.measure(tasks, roomy, deadline_s=clock.now() + 4.0, clock=clock, extend=True)
+    assert late.budgets_s == [pytest.approx(1.5 * 0.35)]
+
+
 def test_a_budget_that_was_asked_for_is_kept_however_long_a_gpu_takes_to_start(monkeypatch) -> None:
     found, _, _ = gpu_scan(monkeypatch, starting_s=9.0)
     assert [outcome.status.value for outcome in found] == ["ok", "waived", "waived"]
