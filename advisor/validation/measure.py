@@ -166,9 +166,8 @@ def _take_round(
     """A window of every kind there is time for; ``costs_s`` is what each kind took last, getting to its depth too."""
     kinds = _KINDS if all(tally.subject.decodes for tally in tallies) else ("prefill",)
     for kind in kinds:
-        if kind == "late" and not _settle_late(tallies, course, chunk_tokens, deadline.left_s):
-            continue
-        if costs_s.get(kind, 0.0) > deadline.left_s:
+        spare_s = deadline.left_s - costs_s.get(kind, 0.0)
+        if spare_s < 0 or (kind == "late" and not _settle_late(tallies, course, chunk_tokens, spare_s)):
             continue
         started_s = deadline.clock.now()
         for tally in tallies:
@@ -234,11 +233,11 @@ def _beginning_tokens(prompt_tokens: int, chunk_tokens: int, s_per_token: float,
     return chunks_count * chunk_tokens or min(chunk_tokens, once)
 
 
-def _settle_late(tallies: Sequence[_Tally], course: _Course, chunk_tokens: int, left_s: float) -> bool:
+def _settle_late(tallies: Sequence[_Tally], course: _Course, chunk_tokens: int, spare_s: float) -> bool:
     """Decide how many tokens of the prompt's end are run, and whether any.
 
     A few at first, taken to cost as much as at the beginning and what a decoded token's attention adds at that depth;
-    then as many as they show there is time for.
+    then as many as they show there is time for, beyond what a window costs already.
     """
     if course.late_depth_tokens is None:
         return False
@@ -247,11 +246,11 @@ def _settle_late(tallies: Sequence[_Tally], course: _Course, chunk_tokens: int, 
             tally.s_per_token("prefill") + max(0.0, tally.s_per_token("deep") - tally.s_per_token("shallow"))
             for tally in tallies
         )
-        course.late_tokens = min(_LATE_TRIAL_TOKENS, chunk_tokens, int(left_s * _LATE_TRIAL_SHARE / token_s))
+        course.late_tokens = min(_LATE_TRIAL_TOKENS, chunk_tokens, int(spare_s * _LATE_TRIAL_SHARE / token_s))
         if course.late_tokens < min(_LEAST_LATE_TOKENS, chunk_tokens):
             course.late_depth_tokens = None
         return course.late_depth_tokens is not None
-    affordable = min(chunk_tokens, int(left_s * _LATE_SHARE / sum(tally.s_per_token("late") for tally in tallies)))
+    affordable = min(chunk_tokens, int(spare_s * _LATE_SHARE / sum(tally.s_per_token("late") for tally in tallies)))
     if affordable >= 2 * course.late_tokens:
         course.late_tokens = affordable
         for tally in tallies:
