@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from advisor.recommendation.score import ScoredEstimate
+from advisor.recommendation.score import ScoredEstimate, spills_to_cpu
 from advisor.settings import NOTHING_FIXED, LoadSettings
-from advisor.types import EstimateWarning, Limits, Workload
+from advisor.types import Limits, Workload
 from catalog.types import ArtifactSpec, ModelSpec
 
 
@@ -46,9 +46,8 @@ class Candidate:
 Preference = tuple[bool, float]
 
 
-#: Shares of its score that a model gives up to stay off the CPU, where prompts crawl and other work suffers …
-WORTH_STAYING_WHOLE_FRAC = 0.03
-#: … and, where part of it is there in any case, for speed: finer weights than these differ by less than tests resolve.
+#: Share of its score that a model partly on the CPU gives up for speed: finer weights than these differ by less than
+#: tests resolve.
 WORTH_SPEED_FRAC = 0.01
 
 
@@ -59,11 +58,11 @@ def preference(option: ScoredEstimate) -> Preference:
 
 def spills(option: ScoredEstimate) -> bool:
     """Whether part of the model stays on the CPU beside an accelerator."""
-    return EstimateWarning.SPILLS_TO_CPU in option.estimate.warnings
+    return spills_to_cpu(option.estimate)
 
 
 def settled(options: Sequence[ScoredEstimate]) -> ScoredEstimate:
-    """The setting of a model to run: its best, or one about as good that stays off the CPU or is quicker there.
+    """The setting of a model to run: its best, or where that shares it with the CPU, one about as good and quicker.
 
     Scores saturate at an ample speed, so the finest weights that are fast enough always score best; an expert
     who has to share a model with the CPU rather takes a size smaller.
@@ -72,8 +71,5 @@ def settled(options: Sequence[ScoredEstimate]) -> ScoredEstimate:
     if not spills(best):
         return best
     alike = [option for option in options if option.usable == best.usable]
-    whole = [o for o in alike if not spills(o) and o.score >= (1.0 - WORTH_STAYING_WHOLE_FRAC) * best.score]
-    if whole:
-        return max(whole, key=preference)
     close = [option for option in alike if option.score >= (1.0 - WORTH_SPEED_FRAC) * best.score]
     return max(close, key=lambda option: option.estimate.decode_tokens_per_s.mid)

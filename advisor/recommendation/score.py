@@ -9,6 +9,9 @@
   `SLOWEST_USABILITY` at the slowest usable decode rate and the longest tolerable wait; beyond them it
   falls with the square root of speed, so that a model that takes hours never beats one that takes minutes.
 
+A model that is shared with the CPU beside an accelerator gives up `WORTH_STAYING_WHOLE_FRAC` of its score: prompts are
+uneven there, other work suffers, and less certain parts of the machine decide its speed.
+
 What a quantisation costs is itself uncertain: the lower end of the quality counts its loss
 `LOSS_DOUBT` times, so that a coarse quantisation is taken only where it buys something.
 """
@@ -16,7 +19,7 @@ What a quantisation costs is itself uncertain: the lower end of the quality coun
 import math
 from dataclasses import dataclass
 
-from advisor.types import Estimate, Quality
+from advisor.types import Estimate, EstimateWarning, Quality
 from advisor.workloads import TASKS, TaskProfile
 from catalog.types import Score
 
@@ -27,6 +30,8 @@ ABOUT_EQUAL_CHANCE = 0.65
 #: The first doublings of speed above the slowest usable one earn the most.
 SATURATION = 1.5
 CAUTION = 0.5
+#: Share of its score that staying off the CPU is worth to a model.
+WORTH_STAYING_WHOLE_FRAC = 0.03
 #: Divergence turns into lost answers by a factor that differs this much between tasks and models.
 LOSS_DOUBT = 3.0
 _Z_80 = 1.2816
@@ -86,13 +91,23 @@ def _wait_usability(wait_s: float, profile: TaskProfile) -> float:
     return (SLOWEST_USABILITY + (1.0 - SLOWEST_USABILITY) * share) * math.sqrt(too_long)
 
 
+def spills_to_cpu(estimate: Estimate) -> bool:
+    """Whether part of the model stays on the CPU beside an accelerator."""
+    return EstimateWarning.SPILLS_TO_CPU in estimate.warnings
+
+
+def _place_usability(estimate: Estimate) -> float:
+    return 1.0 - WORTH_STAYING_WHOLE_FRAC if spills_to_cpu(estimate) else 1.0
+
+
 def parts(option: "ScoredEstimate") -> dict[str, float]:
-    """The factors of a score: "quality", "decode" and "wait"."""
+    """The factors of a score: "quality", "decode", "wait" and "place"."""
     profile = TASKS[option.estimate.workload.task]
     return {
         "quality": conservative(option.quality),
         "decode": _decode_usability(option.estimate.decode_tokens_per_s.mid, profile),
         "wait": _wait_usability(option.turn_wait_s, profile),
+        "place": _place_usability(option.estimate),
     }
 
 
@@ -106,7 +121,7 @@ def score_estimate(estimate: Estimate, quality: Quality, profile: TaskProfile | 
     profile = profile or TASKS[estimate.workload.task]
     wait_s = turn_wait_s(estimate, profile)
     decode = estimate.decode_tokens_per_s.mid
-    factor = usability(decode, wait_s, profile)
+    factor = usability(decode, wait_s, profile) * _place_usability(estimate)
     return ScoredEstimate(
         estimate=estimate,
         quality=quality,

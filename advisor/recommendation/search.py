@@ -16,7 +16,6 @@ from advisor.recommendation.folding import leader
 from advisor.recommendation.limits import passes
 from advisor.recommendation.obtain import LAST_RESORT_QUANT_IDS, quant_ids
 from advisor.recommendation.request import (
-    WORTH_STAYING_WHOLE_FRAC,
     Candidate,
     Preference,
     Request,
@@ -345,8 +344,7 @@ def _cannot_beat(
     loss = catalog.weight_loss_frac(quant_id, model, task)
     bound = conservative(quality_after_loss(catalog.quality(model.model_id, task), loss, 0.0))
     best = max((option for option, _ in scored), key=preference)
-    worth_frac = 1.0 - WORTH_STAYING_WHOLE_FRAC if spills(best) else 1.0
-    return (True, bound) < (best.usable, worth_frac * best.score)
+    return (True, bound) < (best.usable, best.score)
 
 
 def limited_memory(machine: Machine, limits: Limits) -> dict[str, int]:

@@ -1,5 +1,6 @@
 """What an expert would laugh at must never come first: near copies, junk sizes, files nobody has."""
 
+import math
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -11,9 +12,17 @@ from advisor.recommendation.eligibility import reject
 from advisor.recommendation.folding import fold, leader
 from advisor.recommendation.limits import check_limits, relaxed
 from advisor.recommendation.obtain import QUANT_IDS, quant_ids, repo_for
-from advisor.recommendation.recommend import recommend
+from advisor.recommendation.recommend import rank, recommend
 from advisor.recommendation.request import Request, settled
-from advisor.recommendation.score import LOSS_DOUBT, conservative, quality_after_loss, usability
+from advisor.recommendation.score import (
+    LOSS_DOUBT,
+    WORTH_STAYING_WHOLE_FRAC,
+    conservative,
+    parts,
+    quality_after_loss,
+    score_estimate,
+    usability,
+)
 from advisor.recommendation.search import search_all, search_model
 from advisor.recommendation.why import explain
 from advisor.types import EstimateWarning, Limits, Task
@@ -113,12 +122,23 @@ def _option(score, speed, *, spilled=False, usable=True):
     return SimpleNamespace(score=score, usable=usable, estimate=made)
 
 
-def test_weights_that_stay_off_the_cpu_are_worth_a_little_quality():
-    finest, whole, coarse = _option(70.0, 40.0, spilled=True), _option(69.0, 150.0), _option(66.0, 180.0)
-    assert settled([finest, whole, coarse]) is whole
-    assert settled([finest, coarse]) is finest
-    assert settled([finest, _option(69.0, 150.0, usable=False)]) is finest
-    assert settled([_option(70.0, 40.0), whole]).score == 70.0  # nothing spills: the best score
+def test_staying_off_the_cpu_is_worth_a_little_quality(catalog):
+    here = from_hardware(catalog.hardware("rtx 4090+64GiB"), catalog)
+    request = Request(workload=make_workload(Task.CHAT))
+    whole = search_model(catalog, here, catalog.model("qwen3-8b"), request).best
+    beside = replace(whole.estimate, warnings=(*whole.estimate.warnings, EstimateWarning.SPILLS_TO_CPU))
+    shared = score_estimate(beside, whole.quality)
+    assert shared.score == pytest.approx((1.0 - WORTH_STAYING_WHOLE_FRAC) * whole.score)
+    assert shared.score == pytest.approx(math.prod(parts(shared).values()))
+
+
+@pytest.mark.parametrize("hardware", ["NVIDIA H100 SXM", "NVIDIA H100 PCIe", "NVIDIA A100 SXM 80GB"])
+@pytest.mark.parametrize("task", [Task.MULTILINGUAL, Task.CHAT, Task.GENERAL])
+def test_an_80_gb_card_is_not_asked_to_share_a_two_bit_model_with_the_cpu(catalog, hardware, task):
+    here = from_hardware(catalog.hardware(hardware), catalog)
+    request = Request(workload=make_workload(task), top_count=1)
+    ranked, _ = rank(search_all(catalog, here, request).candidates, request, catalog.models)
+    assert EstimateWarning.SPILLS_TO_CPU not in ranked[0].best.estimate.warnings
 
 
 def test_of_weights_that_are_shared_with_the_cpu_the_quicker_of_equals_runs():
