@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from advisor.datasheets.accuracy import rival_speeds
 from advisor.datasheets.coefficients import Coefficients, to_document
-from advisor.datasheets.datasheet_fit import PHASES, PhaseFit, Sample, spread_of_residuals
+from advisor.datasheets.datasheet_fit import PHASES, PhaseFit, Sample, error_of_median, spread_of_residuals
 from advisor.datasheets.posynomial import Floats
 from advisor.datasheets.published import RowError, parse_row, price_row
 from advisor.datasheets.traits import traits_of
@@ -33,6 +33,7 @@ from catalog.units import GIB
 Marks = NDArray[np.bool_]
 ROOT = Path(__file__).resolve().parents[1]
 PUBLISHED = ROOT / "catalog" / "sources" / "published"
+OWN_RUNS = ROOT / "catalog" / "sources" / "measured" / "llama_bench.csv"
 OUTPUT = ROOT / "advisor" / "data" / "datasheet.json"
 Z_WITHIN = 1.2816
 FOLDS_COUNT = 5
@@ -56,6 +57,12 @@ def read_rows(name: str) -> list[dict[str, str]]:
     """Rows of a packed published table."""
     with gzip.open(PUBLISHED / name, "rb") as file:
         return list(csv.DictReader(io.TextIOWrapper(file, encoding="utf-8", newline="")))
+
+
+def own_rows(path: Path = OWN_RUNS) -> list[dict[str, str]]:
+    """Rows that were measured for this project: fitted on, but no part of the tables."""
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
 
 
 def single_user_rows() -> Iterable[dict[str, str]]:
@@ -106,8 +113,14 @@ def samples_of(rows: Iterable[dict[str, str]], catalog: Catalog) -> list[Sample]
             continue
         traits = traits_of(priced.chip, priced.row.backend)
         if traits is not None:
-            samples.append(Sample(priced=priced, traits=traits))
+            samples.append(Sample(priced=priced, traits=traits, error_log=error_of_row(fields)))
     return samples
+
+
+def error_of_row(fields: dict[str, str]) -> float:
+    """Log standard error of a row's figure, where the row tells how many runs it is the middle of and their range."""
+    runs_count = int(fields.get("n") or 1)
+    return error_of_median(float(fields["low"]), float(fields["high"]), runs_count) if runs_count > 1 else 0.0
 
 
 def generation_key(sample: Sample) -> str:
@@ -201,6 +214,7 @@ def coverage(fit: PhaseFit, left_out: LeftOut, residuals: Floats, key: Callable[
             design=fit.design,
             log_times=fit.log_times[rest],
             weights=fit.weights[rest],
+            scales=fit.scales[rest],
             spreads=fit.spreads,
         )
         widths = sigmas_of(part, left_out.rows(rest))
@@ -239,9 +253,15 @@ def report(fit: PhaseFit, left_out: LeftOut, main_count: int) -> list[str]:
     rows += [("generation published elsewhere", by_chip[main & ~alone], held[main & ~alone])]
     rows += [("only chip of its generation", by_chip[main & alone], held[main & alone])]
     rows += _groups(fit, main, by_chip, held)
-    own = [np.median(np.abs(np.exp(-by_chip[main & (chips == chip)]) - 1.0)) for chip in sorted(set(chips[main]))]
+    each = [main & (chips == chip) for chip in sorted(set(chips[main]))]
+    own = [np.median(np.abs(np.exp(-by_chip[rows_of_chip]) - 1.0)) for rows_of_chip in each]
+    share_held = np.mean([held[rows_of_chip].mean() for rows_of_chip in each])
     lines = table(f"{fit.phase}: each chip left out of the fit, on every backend", rows)
-    lines += [f"Median over {len(own)} chips and backends of each one's median error: {np.median(own):.1%}.", ""]
+    lines += [
+        f"Median over {len(own)} chips and backends of each one's median error: {np.median(own):.1%}; "
+        f"coverage with each counting alike: {share_held:.0%}.",
+        "",
+    ]
     lines += _generations_left_out(fit, left_out, main)
     known = main & with_other_models(samples)
     others = [("all rows", by_model[main], None), ("chips with runs of other models", by_model[known], None)]
@@ -277,10 +297,11 @@ def fold_residuals(fit: PhaseFit, seed: int) -> Floats:
 
 
 def _groups(fit: PhaseFit, main: Marks, by_chip: Floats, held: Marks) -> list[tuple[str, Floats, Marks | None]]:
-    """Rows by stack, quantisation and file size."""
+    """Rows by stack, experts, quantisation and file size."""
     rows: list[tuple[str, Floats, Marks | None]] = []
     labels = {
         "": [sample.traits.stack for sample in fit.samples],
+        "stack ": [f"{sample.traits.stack}, {kind_label(sample)}" for sample in fit.samples],
         "quant ": [sample.priced.row.quant for sample in fit.samples],
         "file ": [size_label(sample.priced.artifact.file_bytes / GIB) for sample in fit.samples],
     }
@@ -291,6 +312,11 @@ def _groups(fit: PhaseFit, main: Marks, by_chip: Floats, held: Marks) -> list[tu
     return rows
 
 
+def kind_label(sample: Sample) -> str:
+    """Whether a sample's model has routed experts."""
+    return "mixture" if sample.priced.work.moe_layers_count else "dense"
+
+
 def size_label(size_gib: float) -> str:
     """A file's size class."""
     return next((f"under {edge} GiB" for edge in (2, 8, 24) if size_gib < edge), "24 GiB and more")
@@ -299,7 +325,8 @@ def size_label(size_gib: float) -> str:
 def fit_all(catalog: Catalog) -> tuple[Coefficients, list[str]]:
     """Coefficients of both phases, and their tables."""
     main_samples = samples_of(read_rows("llama_bench.csv.gz"), catalog)
-    samples = main_samples + samples_of(single_user_rows(), catalog) + samples_of(whole_on_card_rows(), catalog)
+    further = (single_user_rows(), whole_on_card_rows(), own_rows())
+    samples = main_samples + [sample for rows in further for sample in samples_of(rows, catalog)]
     effects: dict[str, float] = {}
     sigmas: dict[str, dict[str, dict[str, float]]] = {}
     lines: list[str] = []

@@ -5,6 +5,7 @@ spreads were chosen by errors on chips and models left out, never by the fit its
 were tried for each.
 """
 
+import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -18,6 +19,9 @@ from advisor.datasheets.traits import ChipTraits
 PHASES = ("decode", "prefill")
 #: Scale of the t distribution of residuals: what the same chip, model and build differ by between tables.
 _NOISE = {"decode": 0.05, "prefill": 0.08}
+#: Phases in which what a cell's runs differed by adds to that. In prompts they differ by drivers and libraries, which
+#: are what is asked about: counted there, chips left out were predicted worse.
+_CELL_NOISE_COUNTS = frozenset({"decode"})
 #: Standard deviation of effects, by longest matching start of the name; a pair gives the stack's effect and
 #: the generation's within it (or a type's and the type's on one stack).
 _SPREADS: Mapping[str, float | tuple[float, float]] = {
@@ -29,12 +33,14 @@ _SPREADS: Mapping[str, float | tuple[float, float]] = {
     "decode.flop:": 1.0,
     "decode.flop:Q4_0": 1e-3,
     "decode.operation/": (0.5, 0.8),
-    "decode.operation_age/": 0.5,
+    "decode.operation_age": 0.4,
+    "decode.operation_age/": 0.3,
     "decode.moe_layer/": 0.8,
     "decode.expert/": 0.08,
     "decode.expert:": 0.8,
     "decode.kv/": 0.5,
-    "decode.kv_plain/": 1.0,
+    "decode.kv_plain": 0.8,
+    "decode.kv_plain/": 0.6,
     "decode.attention/": 0.7,
     "decode.age/": 0.02,
     "decode.joined_dies": 0.15,
@@ -68,10 +74,11 @@ _SPREADS: Mapping[str, float | tuple[float, float]] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:
-    """A priced row and the traits of its chip."""
+    """A priced row, the traits of its chip, and the log standard error of the row's figure (zero: unknown)."""
 
     priced: PricedRow
     traits: ChipTraits
+    error_log: float = 0.0
 
     @property
     def chip(self) -> str:
@@ -102,6 +109,23 @@ def spread_of(name: str) -> float:
     return narrow if coefficient.count("/") > 1 else broad
 
 
+def _scale(phase: str, sample: Sample) -> float:
+    """Scale of the t distribution of a sample's residual."""
+    return math.hypot(_NOISE[phase], sample.error_log if phase in _CELL_NOISE_COUNTS else 0.0)
+
+
+#: Expected range of 2 to 16 draws from a normal distribution, in standard deviations (d2 of control charts).
+_RANGE_PER_SIGMA = (1.13, 1.69, 2.06, 2.33, 2.53, 2.70, 2.85, 2.97, 3.08, 3.17, 3.26, 3.34, 3.41, 3.47, 3.53)
+
+
+def error_of_median(low: float, high: float, runs_count: int) -> float:
+    """Log standard error of the middle of some runs that lie between two speeds; zero for a single one."""
+    if runs_count < 2:
+        return 0.0
+    sigma = math.log(high / low) / _RANGE_PER_SIGMA[min(runs_count, len(_RANGE_PER_SIGMA) + 1) - 2]
+    return sigma / math.sqrt(runs_count)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PhaseFit:
     """One phase's measurements, laid out for fitting any subset of them."""
@@ -111,6 +135,7 @@ class PhaseFit:
     design: Design
     log_times: Floats
     weights: Floats
+    scales: Floats
     spreads: Floats
 
     @classmethod
@@ -127,13 +152,14 @@ class PhaseFit:
             design=design,
             log_times=np.log([sample.priced.measured_s for sample in own]),
             weights=np.array([counts[sample.cell] ** -0.5 for sample in own]),
+            scales=np.array([_scale(phase, sample) for sample in own]),
             spreads=np.array([spread_of(name) for name in design.names]),
         )
 
     def fit(self, used: Floats | None = None, start: Floats | None = None) -> Floats:
         """Effects fitted on the samples that ``used`` marks with one."""
         weights = self.weights if used is None else self.weights * used
-        return fit(self.design, self.log_times, self.spreads, weights=weights, scale=_NOISE[self.phase], start=start)
+        return fit(self.design, self.log_times, self.spreads, weights=weights, scales=self.scales, start=start)
 
     def effects(self, fitted: Floats) -> dict[str, float]:
         """Effects by name."""

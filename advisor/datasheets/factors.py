@@ -4,7 +4,8 @@ Every coefficient of `Rates` is a physical base (one over the bandwidth, one ove
 time) times ``exp(sum of fitted effects)``. Effects form a tree that shrinks to nothing where nothing was
 published: the stack (backend, and whose hardware), the generation within it, the chip itself; beside them
 the storage type, the age of the build and what the chip may draw. An unseen generation gets its stack's
-figure, an unseen chip its generation's. ``advisor.datasheets.datasheet`` turns the products into rates,
+figure, an unseen chip its generation's; what plain attention costs and how fast launches got cheaper is shared by all
+stacks first. ``advisor.datasheets.datasheet`` turns the products into rates,
 ``advisor.datasheets.design`` into what ``benchmarks/fit_datasheet.py`` fits.
 """
 
@@ -21,6 +22,9 @@ NEWEST_BUILD = 2026.0
 _FIRST_BUILDS = {"M5": 2025.9, "Blackwell": 2025.2, "RDNA 4": 2025.3}
 #: Before these, a generation ran on kernels that were not made for it, and its matrix units stood idle.
 _TUNED_BUILDS = {"RDNA 3.5": 2025.7}
+#: What multiplies meanwhile, in vector rates: Vulkan's shaders packed FP16, as on chips without matrix units; ROCm's
+#: libraries had no kernels for the chip.
+_PER_VECTOR_UNTUNED = {"vulkan-amd": 2.0}
 
 #: CUDA graphs took over launching in 2024, on Ampere and later.
 _WITHOUT_GRAPHS = frozenset({"Kepler", "Kepler 2.0", "Maxwell", "Pascal", "Volta", "Turing"})
@@ -160,12 +164,13 @@ def decode_factors(traits: ChipTraits, setting: Setting = Setting()) -> DecodeFa
     flop = Factor(unpacking, (*names.tree("decode.flop"), *aged)).times(("decode.power", -traits.power_log))
     plain = 0.0 if setting.flash_attention else 1.0
     launch_age = names.age if stack != "cuda" or replays_graphs(traits) else 0.0
-    overhead = (*aged, (f"decode.operation_age/{stack}", launch_age))
+    overhead = (*aged, ("decode.operation_age", launch_age), (f"decode.operation_age/{stack}", launch_age))
+    kv = ((f"decode.kv/{stack}", 1.0), ("decode.kv_plain", plain), (f"decode.kv_plain/{stack}", plain), *aged)
     return DecodeFactors(
         weight_byte={name: _typed(byte, "decode.byte", stack, name, _LOOKUP_DECODE) for name in TYPES},
         weight_flop={name: flop.times((f"decode.flop:{name}", 1.0), base=_UNPACKING.get(name, 1.0)) for name in TYPES},
         expert=_experts("decode.expert", stack),
-        kv_byte=Factor(_BASE_KV / bandwidth, ((f"decode.kv/{stack}", 1.0), (f"decode.kv_plain/{stack}", plain), *aged)),
+        kv_byte=Factor(_BASE_KV / bandwidth, kv),
         attention_flop=Factor(
             _BASE_DECODE_ATTENTION_FLOP / traits.vector_flop_per_s, ((f"decode.attention/{stack}", 1.0), *aged)
         ),
@@ -185,7 +190,8 @@ def prefill_factors(traits: ChipTraits, setting: Setting = Setting()) -> Prefill
         (f"prefill.age/{stack}/{traits.generation}", names.age),
         (f"prefill.early/{stack}", names.early),
     )
-    rate = traits.vector_flop_per_s if names.early else traits.matrix_flop_per_s
+    untuned = traits.vector_flop_per_s * _PER_VECTOR_UNTUNED.get(stack, 1.0)
+    rate = untuned if names.early else traits.matrix_flop_per_s
     flop = Factor(_BASE_PREFILL_FLOP / rate, (*names.tree("prefill.flop"), *whole, *aged, power))
     promoted = {"BF16": rate / min(rate, traits.bf16_flop_per_s)}
     flash = setting.flash_attention

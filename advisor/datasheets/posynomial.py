@@ -78,7 +78,7 @@ def fit(
     spreads: Floats,
     *,
     weights: Floats,
-    scale: float,
+    scales: Floats,
     start: Floats | None = None,
 ) -> Floats:
     """The most probable effects.
@@ -88,22 +88,22 @@ def fit(
         log_times: measured logarithms.
         spreads: prior standard deviation of every effect, in the order of ``design.names``.
         weights: how much each measurement counts; zero leaves it out.
-        scale: scale of the residuals' t distribution.
+        scales: scale of every residual's t distribution.
         start: effects to start from, e.g. those of a fit on slightly other rows.
     """
     effects = np.zeros(len(design.names)) if start is None else start.copy()
     damping = 1e-3
-    loss = _loss(design, effects, log_times, spreads, weights, scale)
+    loss = _loss(design, effects, log_times, spreads, weights, scales)
     for _ in range(_STEPS_COUNT):
         residuals = design.log_times(effects) - log_times
         jacobian = design.jacobian(effects)
-        pull = weights * (_DEGREES_OF_FREEDOM + 1) / (_DEGREES_OF_FREEDOM * scale**2 + residuals**2)
+        pull = weights * (_DEGREES_OF_FREEDOM + 1) / (_DEGREES_OF_FREEDOM * scales**2 + residuals**2)
         curvature = (jacobian * pull[:, None]).T @ jacobian + np.diag(spreads**-2.0)
         gradient = jacobian.T @ (pull * residuals) + effects / spreads**2
         for _ in range(_TRIALS_COUNT):
             damped = curvature + damping * np.diag(np.diag(curvature))
             trial = effects - np.linalg.solve(damped, gradient)
-            trial_loss = _loss(design, trial, log_times, spreads, weights, scale)
+            trial_loss = _loss(design, trial, log_times, spreads, weights, scales)
             if trial_loss < loss:
                 break
             damping *= 5.0
@@ -116,7 +116,9 @@ def fit(
     return effects
 
 
-def _loss(design: Design, effects: Floats, log_times: Floats, spreads: Floats, weights: Floats, scale: float) -> float:
-    residuals = (design.log_times(effects) - log_times) / scale
+def _loss(
+    design: Design, effects: Floats, log_times: Floats, spreads: Floats, weights: Floats, scales: Floats
+) -> float:
+    residuals = (design.log_times(effects) - log_times) / scales
     misfit = (_DEGREES_OF_FREEDOM + 1) / 2.0 * np.log1p(residuals**2 / _DEGREES_OF_FREEDOM)
     return float(weights @ misfit + 0.5 * np.sum((effects / spreads) ** 2))

@@ -92,6 +92,16 @@ def test_without_tensor_cores_products_are_packed(generation, fp16, backend, sha
     assert traits.matrix_flop_per_s == share * traits.vector_flop_per_s
 
 
+@pytest.mark.parametrize(("backend", "rate"), [("vulkan", 80e12), ("rocm", 40e12)])
+def test_before_kernels_were_made_for_a_generation_its_matrix_units_stand_idle(backend, rate):
+    """Vulkan's shaders then multiply packed FP16, as on chips without such units."""
+    traits = traits_of(chip(architecture="RDNA 3.5", vendor="AMD", kind="apu", fp16_flop_per_s=160e12), backend)
+    early, later = (
+        prefill_factors(traits, Setting(built=built)).weight_flop["Q4_0"].base for built in (2025.6, 2025.8)
+    )
+    assert early / later == pytest.approx(160e12 / rate)
+
+
 def test_matrix_units_in_every_core_of_an_m5(catalog):
     m5, m4 = (catalog.chip(name) for name in ("Apple M5 Pro (20-core GPU)", "Apple M4 Pro (20-core GPU)"))
     assert traits_of(m5, "metal").matrix_flop_per_s == 4.0 * traits_of(m5, "metal").vector_flop_per_s

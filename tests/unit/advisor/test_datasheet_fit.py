@@ -1,11 +1,14 @@
 """The fit: posynomials recovered from noisy data, shrinkage, outliers, and honest leave-one-out."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from advisor.datasheets.datasheet_fit import (
     PhaseFit,
     Sample,
+    error_of_median,
     held_share,
     spread_of,
     spread_of_residuals,
@@ -28,7 +31,11 @@ def two_term_rows(count, *, slope, overhead, seed=3):
 def test_recovers_what_times_are_a_sum_of():
     design, log_times = two_term_rows(200, slope=0.3, overhead=-0.4)
     effects = dict(
-        zip(design.names, fit(design, log_times, np.full(2, 1.0), weights=np.ones(200), scale=0.05), strict=True)
+        zip(
+            design.names,
+            fit(design, log_times, np.full(2, 1.0), weights=np.ones(200), scales=np.full(200, 0.05)),
+            strict=True,
+        )
     )
     assert effects["slope"] == pytest.approx(0.3, abs=0.01)
     assert effects["overhead"] == pytest.approx(-0.4, abs=0.1)
@@ -47,8 +54,8 @@ def test_jacobian_is_the_derivative():
 
 def test_tight_spreads_keep_an_effect_at_nothing():
     design, log_times = two_term_rows(5, slope=1.0, overhead=0.0)
-    free = fit(design, log_times, np.array([1.0, 1.0]), weights=np.ones(5), scale=0.05)
-    shrunk = fit(design, log_times, np.array([1.0, 1e-4]), weights=np.ones(5), scale=0.05)
+    free = fit(design, log_times, np.array([1.0, 1.0]), weights=np.ones(5), scales=np.full(5, 0.05))
+    shrunk = fit(design, log_times, np.array([1.0, 1e-4]), weights=np.ones(5), scales=np.full(5, 0.05))
     slope = design.names.index("slope")
     assert abs(shrunk[slope]) < 1e-2
     assert free[slope] > 0.8
@@ -58,8 +65,8 @@ def test_a_misprint_pulls_little():
     design, log_times = two_term_rows(60, slope=0.3, overhead=0.0)
     spoilt = log_times.copy()
     spoilt[:4] -= np.log(20.0)
-    clean = fit(design, log_times, np.full(2, 1.0), weights=np.ones(60), scale=0.05)
-    robust = fit(design, spoilt, np.full(2, 1.0), weights=np.ones(60), scale=0.05)
+    clean = fit(design, log_times, np.full(2, 1.0), weights=np.ones(60), scales=np.full(60, 0.05))
+    robust = fit(design, spoilt, np.full(2, 1.0), weights=np.ones(60), scales=np.full(60, 0.05))
     assert np.allclose(clean, robust, atol=0.05)
 
 
@@ -69,8 +76,28 @@ def test_rows_of_weight_zero_do_not_count():
     weights[:30] = 0.0
     spoilt = log_times.copy()
     spoilt[:30] += 1.0
-    kept = fit(design, log_times, np.full(2, 1.0), weights=weights, scale=0.05)
-    assert np.allclose(fit(design, spoilt, np.full(2, 1.0), weights=weights, scale=0.05), kept)
+    kept = fit(design, log_times, np.full(2, 1.0), weights=weights, scales=np.full(60, 0.05))
+    assert np.allclose(fit(design, spoilt, np.full(2, 1.0), weights=weights, scales=np.full(60, 0.05)), kept)
+
+
+def test_an_uncertain_row_pulls_less():
+    design, log_times = two_term_rows(60, slope=0.3, overhead=0.0)
+    spoilt, scales = log_times.copy(), np.full(60, 0.05)
+    spoilt[:20] += 0.1
+    told = scales.copy()
+    told[:20] = 1.0
+    slope = design.names.index("slope")
+    trusted, doubted = (
+        fit(design, spoilt, np.full(2, 1.0), weights=np.ones(60), scales=s)[slope] for s in (scales, told)
+    )
+    assert abs(doubted - 0.3) < 0.5 * abs(trusted - 0.3)
+
+
+def test_the_middle_of_many_runs_is_known_better():
+    assert error_of_median(50.0, 50.0, 1) == 0.0
+    assert error_of_median(40.0, 60.0, 2) == pytest.approx(np.log(1.5) / 1.13 / 2**0.5)
+    assert error_of_median(40.0, 60.0, 16) < 0.2 * error_of_median(40.0, 60.0, 2)
+    assert error_of_median(40.0, 60.0, 40) < error_of_median(40.0, 60.0, 16)
 
 
 @pytest.mark.parametrize(
@@ -86,6 +113,10 @@ def test_rows_of_weight_zero_do_not_count():
         ("prefill.flop/metal/M4", 0.12),
         ("prefill.flop:F16/cuda", 0.12),
         ("decode.chip/cuda/NVIDIA GeForce RTX 4080", 0.06),
+        ("decode.kv/metal", 0.5),
+        ("decode.kv_plain", 0.8),
+        ("decode.kv_plain/metal", 0.6),
+        ("decode.operation_age", 0.4),
     ],
 )
 def test_spreads_by_longest_name(name, spread):
@@ -131,6 +162,16 @@ def test_a_chip_left_out_is_not_fitted_on(samples):
     expected = (fit_once.design.log_times(fitted) - fit_once.log_times)[4:]
     assert np.allclose(residuals[4:], expected, atol=2e-3)
     assert abs(residuals[4]) > abs((fit_once.design.log_times(fit_once.fit()) - fit_once.log_times)[4])
+
+
+def test_what_runs_of_a_cell_differ_by_is_noise_of_decoding_alone(samples):
+    doubted = [replace(sample, error_log=0.12) for sample in samples]
+    assert PhaseFit.of("decode", samples).scales == pytest.approx(0.05)
+    assert PhaseFit.of("decode", doubted).scales == pytest.approx(0.13)
+    prompts = [
+        replace(one, priced=replace(one.priced, row=replace(one.priced.row, phase="prefill"))) for one in doubted
+    ]
+    assert PhaseFit.of("prefill", prompts).scales == pytest.approx(0.08)
 
 
 def test_rows_of_a_sweep_share_their_weight(samples):
