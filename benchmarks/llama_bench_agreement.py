@@ -1,6 +1,6 @@
 """Compare this project's stopwatch with llama.cpp's own llama-bench, interleaved on the same file.
 
-    python benchmarks/llama_bench_agreement.py --llama-bench PATH/llama-bench FILE.gguf [--rounds 12]
+    python benchmarks/llama_bench_agreement.py --llama-bench PATH/llama-bench FILE.gguf [--rounds 24]
 
 llama-bench is built from the source distribution of the llama-cpp-python that is installed, so that both are of one
 version, and is made to load the same shared libraries, so that both run the same kernels:
@@ -10,7 +10,8 @@ version, and is made to load the same shared libraries, so that both run the sam
     cmake --build build --target llama-bench
 
 Both get the same threads, cores and priority (the highest the system grants). Each round runs llama-bench once and
-our windows once, and the order changes from round to round. Printed per phase: best and median of both; our figure
+our windows once, and the order changes from round to round. Rounds in which others took the processor are left out,
+unless few remain. Printed per phase: best and median of both; our figure
 relative to theirs, of the bests, of the medians and of neighbours, which is the middle of the rounds' own ratios of
 medians with the range that holds it with 95 % confidence. Exit code 3 if in a phase the neighbours' middle ratio is
 beyond the tolerance.
@@ -24,14 +25,16 @@ import os
 import statistics
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from advisor.engines.base import LoadOptions, Session
 from advisor.engines.llamacpp import open_worker, usable_threads_count
+from probes.guard import watch
 
 PREFILL_TOKENS, DECODE_TOKENS = 256, 32
 HIGHEST_PRIORITY = -20
+LEAST_CLEAN_COUNT = 6
 PHASES = ("prefill", "decode")
 Rates = dict[str, list[float]]
 
@@ -78,8 +81,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("file")
     parser.add_argument("--llama-bench", required=True)
-    parser.add_argument("--rounds", type=int, default=12)
-    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=24)
+    parser.add_argument("--repeats", type=int, default=2)
     parser.add_argument("--tolerance", type=float, default=0.03)
     parser.add_argument("--threads", type=int, default=usable_threads_count())
     arguments = parser.parse_args()
@@ -90,11 +93,23 @@ def main() -> None:
             "ours": lambda: ours(session, arguments.repeats),
             "llama-bench": lambda: theirs(arguments.llama_bench, arguments.file, arguments.threads, arguments.repeats),
         }
-        rounds = [
-            {name: runs[name]() for name in sorted(runs, reverse=bool(index % 2))} for index in range(arguments.rounds)
-        ]
-    agree = [report(phase, rounds, arguments.tolerance) for phase in PHASES]
+        rounds = [take_round(runs, worker.pid, swapped=bool(index % 2)) for index in range(arguments.rounds)]
+    clean = [rates for rates, polluted in rounds if not polluted]
+    enough = len(clean) >= min(LEAST_CLEAN_COUNT, arguments.rounds)
+    print(f"{len(clean)} of {len(rounds)} rounds undisturbed{'' if enough else ': too few, all are counted'}")
+    compared = clean if enough else [rates for rates, _ in rounds]
+    agree = [report(phase, compared, arguments.tolerance) for phase in PHASES]
     sys.exit(0 if all(agree) else 3)
+
+
+def take_round(
+    runs: Mapping[str, Callable[[], Rates]], worker_pid: int, *, swapped: bool
+) -> tuple[dict[str, Rates], bool]:
+    """Both, one after the other, and whether others disturbed them."""
+    with watch(pids=(worker_pid,)) as watched:
+        rates = {name: runs[name]() for name in sorted(runs, reverse=swapped)}
+    conditions = watched.conditions
+    return rates, conditions is None or conditions.polluted
 
 
 def report(phase: str, rounds: Sequence[dict[str, Rates]], tolerance: float) -> bool:

@@ -231,11 +231,12 @@ def settle_ranking(
             return record
 
         with _remembered_if_interrupted(records, machine, profile):
-            settled, _ = settle(recommendation, run, setting.clock, request.budget_s)
-    document = make_document(records, machine, profile)
-    if records:
-        remember(document)
-    return replace(settled, validation=document if records else None)
+            settled, kept = settle(recommendation, run, setting.clock, request.budget_s)
+    if not kept:
+        return replace(settled, validation=None)
+    document = make_document(kept, machine, profile)
+    remember(document)
+    return replace(settled, validation=document)
 
 
 #: How long a server may say nothing: a long prompt takes it a while, more than the time asked for is too long.

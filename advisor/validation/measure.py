@@ -22,9 +22,8 @@ _KINDS = ("prefill", "deep", "shallow", "late")  # the order of a round: depth's
 _TRIAL_SHARE = 0.1  # of a whole first chunk, the tokens before it being few
 _DECODE_SHARE = 0.5  # of all windows of decoding
 _PREFILL_SHARE = 0.6  # of so many passes over the prompt; half of it over the beginning, where its end is run too
-_ONCE_SHARE = 0.25  # of a piece of a prompt that there is no time to run several times
 _LATE_TRIAL_SHARE = 0.5  # of the first tokens of a prompt's end, the last thing to be tried
-_LATE_SHARE = 0.4  # of as many of them as there is time for: few tokens at once cost more each
+_LATE_SHARE = 0.3  # of as many of them as there is time for: few tokens at once cost more each
 _TRIAL_TOKENS, _LATE_TRIAL_TOKENS, _TRIAL_DECODE_TOKENS = 64, 16, 4
 _LEAST_TOKENS, _LEAST_LATE_TOKENS = 8, 4
 
@@ -228,9 +227,9 @@ def _beginning_tokens(prompt_tokens: int, chunk_tokens: int, s_per_token: float,
     affordable = int(left_s * _PREFILL_SHARE / _MIN_ROUNDS / s_per_token)
     if affordable >= prompt_tokens:
         return prompt_tokens
-    chunks_count = (affordable // 2 if jumps else affordable) // chunk_tokens
-    once = max(_LEAST_TOKENS, int(left_s * _ONCE_SHARE / s_per_token))
-    return chunks_count * chunk_tokens or min(chunk_tokens, once)
+    if jumps:  # the rest of the time is for its end
+        affordable //= 2
+    return affordable // chunk_tokens * chunk_tokens or max(_LEAST_TOKENS, min(chunk_tokens, affordable))
 
 
 def _settle_late(tallies: Sequence[_Tally], course: _Course, chunk_tokens: int, spare_s: float) -> bool:

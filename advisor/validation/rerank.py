@@ -39,6 +39,7 @@ _LEAST_RUN_S, _MOST_RUN_S = 5.0, 30.0
 
 #: Failures that are the model's own here; others, such as a time-out or no room for a twin, say nothing about it.
 CANNOT_RUN = frozenset({"ModelRefusedError", "OutOfMemoryError", "EngineCrashedError", GARBAGE})
+NO_ROOM = "NoRoomError"
 #: Makes one run within so many seconds.
 Run = Callable[[Choice, float], ValidationRecord]
 
@@ -102,11 +103,14 @@ class _Campaign:
 
     choices: dict[str, Choice]
     contenders: tuple[Contender, ...]
+    allowed_s: dict[str, float]
+    postponed: dict[str, tuple[ValidationRecord, Trial]] = field(default_factory=dict)
     records: list[ValidationRecord] = field(default_factory=list)
     trials: list[Trial] = field(default_factory=list)
 
     def take(self, key: str, record: ValidationRecord, trial: Trial) -> None:
         """Believe what a run found."""
+        self.postponed.pop(key, None)
         self.records.append(record)
         self.trials.append(trial)
         found = with_measurement(self.choices[key], record)
@@ -114,6 +118,20 @@ class _Campaign:
             self.choices[key] = found
         score = None if found is None else score_estimate(found.estimate, found.quality).score
         self.contenders = settled(self.contenders, key, score)
+
+    def postpone(self, key: str, record: ValidationRecord, trial: Trial) -> None:
+        """Think of a run that was not begun, for its weights could not be written in time, as one that takes longer."""
+        self.postponed[key] = record, trial
+        self.allowed_s[key] *= 2.0
+        self.contenders = tuple(
+            replace(contender, cost_s=self.allowed_s[key]) if contender.key == key else contender
+            for contender in self.contenders
+        )
+
+    def give_up_postponed(self) -> None:
+        """Take what could never be begun for what it is."""
+        for key, (record, trial) in list(self.postponed.items()):
+            self.take(key, record, trial)
 
 
 def settle(
@@ -135,6 +153,7 @@ def settle(
     campaign = _Campaign(
         choices={key_of(pick.estimate): pick for pick in picks},
         contenders=tuple(contender_of(pick, run_s) for pick in picks),
+        allowed_s={key_of(pick.estimate): run_s for pick in picks},
     )
     before = doubt(campaign.contenders)
     while True:
@@ -143,7 +162,7 @@ def settle(
         if chosen is None:
             break
         run_started_s = clock.now()
-        record = run(campaign.choices[chosen.key], min(run_s, left_s))
+        record = run(campaign.choices[chosen.key], min(campaign.allowed_s[chosen.key], left_s))
         made = campaign.choices[chosen.key].estimate
         trial = Trial(
             model_id=made.model_id,
@@ -154,14 +173,19 @@ def settle(
             status=record.status,
             polluted=record.polluted,
         )
-        campaign.take(chosen.key, record, trial)
+        if record.failure_kind == NO_ROOM:
+            campaign.postpone(chosen.key, record, trial)
+        else:
+            campaign.take(chosen.key, record, trial)
+    stopped = _why_stopped(campaign.contenders, budget_s - (clock.now() - started_s))
+    campaign.give_up_postponed()
     reranking = Reranking(
         budget_s=budget_s,
         spent_s=clock.now() - started_s,
         doubt_before=before,
         doubt_after=doubt(campaign.contenders),
         trials=tuple(campaign.trials),
-        stopped=_why_stopped(campaign.contenders, budget_s - (clock.now() - started_s)),
+        stopped=stopped,
     )
     return _ranked_again(recommendation, campaign, reranking), tuple(campaign.records)
 

@@ -88,8 +88,20 @@ class Engine:
         assert run_s > 0
         self.allowed_s.append(run_s)
         self.ran.append(choice.estimate.model_id)
+        wanted = self.found.get(choice.estimate.model_id)
+        if wanted == "never room" or (wanted == "no room" and self.ran.count(choice.estimate.model_id) == 1):
+            return ValidationRecord(
+                estimate=choice.estimate,
+                engine=EngineBuild(id="llama.cpp"),
+                weights="twin",
+                status=ValidationStatus.WAIVED,
+                observed=Observed(),
+                reason="a twin takes more time than is allowed",
+                failure_kind="NoRoomError",
+            )
         self.clock.sleep(self.cost_s)
         speed = self.found.get(choice.estimate.model_id, choice.estimate.decode_tokens_per_s.mid)
+        speed = 9.0 if speed == "no room" else speed
         failed = speed == "fails"
         observed = Observed() if failed else Observed(
             decode_tokens_per_s=30.0 if speed == "polluted" else speed, prefill_tokens_per_s=300.0, first_token_s=3.0
@@ -110,7 +122,8 @@ def settle(found, *, budget_s=200.0, picks=CLOSE, limits=None, cost_s=10.0):
     clock = ManualClock()
     engine = Engine(clock, found, cost_s)
     result, records = rerank.settle(ranking(*picks, limits=limits), engine, clock, budget_s)
-    assert len(records) == len(engine.ran)
+    assert {record.estimate.model_id for record in records} == set(engine.ran)
+    assert len(records) == len(set(engine.ran))
     return result, engine
 
 
@@ -153,6 +166,23 @@ def test_no_run_is_allowed_more_than_is_left():
     _, engine = settle({}, budget_s=100.0, cost_s=79.0)
     assert engine.allowed_s[0] == 25.0
     assert all(allowed <= 21.0 for allowed in engine.allowed_s[1:])
+
+
+def test_one_whose_weights_take_longer_to_write_gets_more_time():
+    result, engine = settle({"a": "no room", "b": 15.0}, budget_s=200.0)
+    first, second = (allowed for name, allowed in zip(engine.ran, engine.allowed_s, strict=True) if name == "a")
+    assert second == 2 * first
+    assert [trial.model_id for trial in result.reranking.trials].count("a") == 1
+    assert {choice.estimate.model_id: choice.estimate.basis for choice in result.ranked}["a"] is Basis.MEASURED
+
+
+def test_one_that_never_has_room_is_said_once_and_keeps_its_place():
+    result, engine = settle({"a": "never room"}, budget_s=200.0)
+    assert engine.ran.count("a") > 1
+    (trial,) = [trial for trial in result.reranking.trials if trial.model_id == "a"]
+    assert trial.status is ValidationStatus.WAIVED
+    assert result.ranked[0].estimate.model_id == "a"
+    assert "no further run fits" in result.reranking.stopped
 
 
 def test_one_that_cannot_be_run_drops_out_and_the_next_goes_on():
