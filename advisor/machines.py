@@ -132,7 +132,7 @@ def _accelerator(
     """A device a model can run on, or None where its memory is unknown; an unknown speed is assumed."""
     own_backend = backend or _BACKEND_BY_KIND[device.kind]
     rates = calibrated.get(device.device_id)
-    if rates is None:
+    if rates is None or rates.backend != own_backend:
         chip = _measured_chip(profile, device, catalog)
         rates = _datasheet_rates(chip, own_backend, device_id=device.device_id)
     free = device.memory_free_bytes if device.memory_free_bytes is not None else device.memory_total_bytes

@@ -11,7 +11,10 @@ on this machine, the data-sheet fit on published runs)::
     prefill = Σ_type [flop·s_per_flop·(1 + half/rows) + passes·bytes·s_per_byte + expert dots·s_per_dot]
               + attention flop·s_per_flop + scores·s_per_score
               + state flop·s_per_flop + activations·s_per_activation + values·s_per_value
-              + passes·(layers·s_per_layer + MoE layers·s_per_moe_layer)
+              + passes·(layers·s_per_layer + MoE layers·s_per_moe_layer) + what an accelerator waits for the host
+
+A processor prepares each micro-batch and launches its operations one by one. An accelerator waits for the first to
+be prepared; after that it hides the host's work behind its own, or waits for it where there is more of it.
 
 Where attention was timed, its flop are priced by the shape of heads most like the model's, near and far
 back apart. No term may beat the roof: its bytes over the memory bandwidth, its flop over the peak rate
@@ -21,12 +24,19 @@ back apart. No term may beat the roof: its bytes over the memory bandwidth, its 
 import math
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import TYPE_CHECKING, TypeVar
 
 from advisor.attention import USUAL_ATTENTION, AttentionKernel, HeadShape
 from advisor.types import AttentionRates, Bound, Rates, Term
 from advisor.work import WeightWork, Work
 from catalog.types import Role
 
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+#: A number, or many of them at once.
+Number = TypeVar("Number", float, "npt.NDArray[np.float64]")
 ANY_TYPE = "*"
 EXPERTS = "experts:"
 OUTPUT = "output:"
@@ -237,6 +247,9 @@ def price_decode(work: Work, rates: Rates) -> tuple[Term, ...]:
         terms.append(_term(rates, "decode.state", time_s, Bound.MEMORY, moved=work.state_bytes, flop=work.state_flop))
     overhead_s = work.layers_count * rates.decode_s_per_layer + rates.decode_s_per_token
     overhead_s += work.moe_layers_count * rates.decode_s_per_moe_layer
+    overhead_s += work.activations_count * rates.decode_s_per_activation
+    overhead_s += work.logits_count * rates.decode_s_per_logit
+    overhead_s += work.mask_cells_count * rates.decode_s_per_cached_token
     per_operation = rates.decode_s_per_operation + (rates.batch_s_per_operation if work.tokens_count > 1 else 0.0)
     overhead_s += work.operations_count * per_operation
     if overhead_s:
@@ -274,6 +287,17 @@ def _prefill_weights(work: Work, rates: Rates, weight: WeightWork) -> Term:
 
 def price_prefill(work: Work, rates: Rates) -> tuple[Term, ...]:
     """Terms of working through a whole prompt."""
+    terms = price_prefill_alone(work, rates)
+    prepare_s, launch_s = price_host(work, rates)
+    if prepare_s or launch_s:
+        alone_s, passes = total_s(terms), work.passes_count
+        waited_s = overlapped_s(prepare_s, launch_s, alone_s / passes, passes) - alone_s
+        terms = (*terms, _term(rates, "prefill.host", waited_s, Bound.OVERHEAD))
+    return terms
+
+
+def price_prefill_alone(work: Work, rates: Rates) -> tuple[Term, ...]:
+    """Terms of a prompt on a device that never waits for another."""
     terms = [_prefill_weights(work, rates, weight) for weight in work.weights]
     if work.attention_flop:
         time_s = max(_prefill_attention_s(work, rates), _compute_floor_s(rates, work.attention_flop))
@@ -286,9 +310,37 @@ def price_prefill(work: Work, rates: Rates) -> tuple[Term, ...]:
     overhead_s += work.activations_count * rates.prefill_s_per_activation
     overhead_s += work.values_count * rates.prefill_s_per_value
     overhead_s += work.routed_activations_count * rates.prefill_s_per_routed_activation
+    overhead_s += work.operations_count * rates.prefill_s_per_operation
+    overhead_s += work.embedded_values_count * rates.prefill_s_per_embedded_value
     if overhead_s:
         terms.append(_term(rates, "prefill.overhead", overhead_s, Bound.OVERHEAD))
     return tuple(terms)
+
+
+def price_host(work: Work, rates: Rates) -> tuple[float, float]:
+    """Seconds per micro-batch of a prompt that the processor takes to prepare it, and to launch its operations."""
+    passes = work.passes_count
+    by_type = rates.host_s_per_embedded_value
+    per_value = by_type.get(work.embedding_type or "", by_type.get(ANY_TYPE, 0.0))
+    prepare_s = rates.host_s_per_pass if work.prepared_tokens_count else 0.0
+    prepare_s += work.prepared_tokens_count / passes * rates.host_s_per_token
+    prepare_s += work.mask_cells_count / passes * rates.host_s_per_mask_cell
+    prepare_s += work.embedded_values_count / passes * per_value
+    return prepare_s, work.operations_count / passes * rates.host_s_per_launch
+
+
+def overlapped_s(prepare_s: Number, launch_s: Number, device_s: Number, passes: Number) -> Number:
+    """Seconds of a prompt whose micro-batches are prepared and launched by the host and worked on by a device.
+
+    The device waits for the first to be prepared; the host goes on to the next while the device works, so each later
+    one takes as long as the slower of the two. All but ``passes`` are of one micro-batch, numbers or arrays of them.
+    """
+    later_s = _larger(prepare_s + launch_s, device_s)
+    return prepare_s + _larger(launch_s, device_s) + (passes - 1) * later_s
+
+
+def _larger(one: Number, other: Number) -> Number:
+    return (one + other + abs(one - other)) / 2
 
 
 def total_s(terms: tuple[Term, ...]) -> float:

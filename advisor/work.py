@@ -91,6 +91,12 @@ class Work:
     deep_attention_flop: float = 0.0  # the part of attention_flop spent on tokens far back (`NEAR_TOKENS`)
     head_shape: HeadShape | None = None
     attention_kernel: AttentionKernel = USUAL_ATTENTION
+    # once for the whole model, on the device that holds its output:
+    embedding_type: str | None = None  # the type its token embeddings are stored in
+    embedded_values_count: float = 0.0  # looked up: tokens x hidden dimension
+    mask_cells_count: float = 0.0  # tokens x cached tokens they may look back on
+    logits_count: float = 0.0
+    prepared_tokens_count: float = 0.0  # tokens laid out for the engine
 
     @property
     def weight_bytes(self) -> float:
@@ -259,6 +265,24 @@ def _weight_work(
     return tuple(works)
 
 
+def _embedding_type(artifact: ArtifactSpec) -> str | None:
+    """The type of the token embeddings; tied ones are stored once, as the output layer."""
+    roles = (Role.EMBEDDING, Role.OUTPUT)
+    return next((group.tensor_type for role in roles for group in artifact.groups if group.role == role), None)
+
+
+def _once(step: Work, artifact: ArtifactSpec, geometry: Geometry, tokens: float, reach_tokens: float) -> Work:
+    """A step with what is done once for the whole model."""
+    return replace(
+        step,
+        embedding_type=_embedding_type(artifact),
+        embedded_values_count=tokens * geometry.hidden_dim,
+        mask_cells_count=tokens * reach_tokens,
+        logits_count=geometry.vocab_count,
+        prepared_tokens_count=tokens,
+    )
+
+
 def decode_work(
     artifact: ArtifactSpec,
     geometry: Geometry | None,
@@ -299,6 +323,8 @@ def decode_work(
     reach = min(depth_tokens, shape.window_tokens)
     held = share.layers_frac * batch_count
     state = geometry.recurrent_state_elements_count * held
+    if share.output:
+        step = _once(step, artifact, geometry, batch_count, depth_tokens)
     return replace(
         step,
         kv_bytes=kv_read_bytes(geometry, depth_tokens, kv_bytes_per_element) * held,
@@ -407,6 +433,8 @@ def prefill_work(
     full_pairs = prompt_tokens * (depth_tokens + prompt_tokens / 2.0)
     near_pairs = pairs_in_window(prompt_tokens, depth_tokens, shape.window_tokens)
     state = geometry.recurrent_state_elements_count * share.layers_frac
+    if share.output:
+        step = _once(step, artifact, geometry, prompt_tokens, depth_tokens + prompt_tokens / 2.0)
     return replace(
         step,
         attention_flop=(shape.full_flop * full_pairs + shape.sliding_flop * near_pairs) * share.layers_frac,

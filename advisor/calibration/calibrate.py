@@ -93,15 +93,18 @@ def observe(
 Price = Callable[[Work, Rates], float]
 
 
-def _decode_s(work: Work, rates: Rates) -> float:
+def decode_s(work: Work, rates: Rates) -> float:
+    """Seconds of one decoded token."""
     return roofline.total_s(roofline.price_decode(work, rates))
 
 
-def _prefill_s(work: Work, rates: Rates) -> float:
+def prefill_s(work: Work, rates: Rates) -> float:
+    """Seconds of a whole prompt."""
     return roofline.total_s(roofline.price_prefill(work, rates))
 
 
-def _zero_rates(device_id: str, backend: str) -> Rates:
+def zero_rates(device_id: str, backend: str) -> Rates:
+    """Rates of which nothing is known yet."""
     return Rates(
         device_id=device_id,
         backend=backend,
@@ -116,7 +119,7 @@ def _zero_rates(device_id: str, backend: str) -> Rates:
 
 
 @dataclass(frozen=True, slots=True)
-class _Coefficient:
+class Coefficient:
     """One unknown: a field of `Rates`, or one type's entry of a mapping field."""
 
     field: str
@@ -131,15 +134,20 @@ class _Coefficient:
         return replace(rates, **{self.field: changed})
 
     def least(self, rates: Rates) -> float:
-        """What it cannot be below: an expert's arithmetic is no faster than that of other weights of its type."""
+        """What it cannot be below.
+
+        No byte comes faster than from a memory that was probed, no expert's flop than others of its type.
+        """
+        if self.field == "decode_s_per_byte" and rates.memory_bytes_per_s is not None:
+            return 1.0 / rates.memory_bytes_per_s
         kind = self.tensor_type or ""
         if self.field != "prefill_s_per_flop" or not kind.startswith(roofline.EXPERTS):
             return 0.0
         return rates.prefill_s_per_flop.get(kind.removeprefix(roofline.EXPERTS), 0.0)
 
 
-def _solve(
-    price: Price, rates: Rates, coefficients: Sequence[_Coefficient], observations: Sequence[Observation]
+def solve(
+    price: Price, rates: Rates, coefficients: Sequence[Coefficient], observations: Sequence[Observation]
 ) -> Rates:
     """Least squares on relative errors, the rates' other coefficients held as they are; none below its least.
 
@@ -168,11 +176,13 @@ def _solve(
     return rates
 
 
-def _select(observations: Iterable[Observation], phase: str, *names: str) -> list[Observation]:
+def select(observations: Iterable[Observation], phase: str, *names: str) -> list[Observation]:
+    """One phase of the twins of some kinds."""
     return [item for item in observations if item.phase == phase and item.experiment_id.partition(".")[0] in names]
 
 
-def _types_in(observations: Iterable[Observation], role: Role = Role.FFN) -> list[str]:
+def types_in(observations: Iterable[Observation], role: Role = Role.FFN) -> list[str]:
+    """Types that a role's weights were timed in."""
     found = {weight.tensor_type for item in observations for weight in item.work.weights if weight.role == role}
     return sorted(found)
 
@@ -249,26 +259,26 @@ def fit(
     twins may partly stay in cache.
     """
     rates = replace(
-        _zero_rates(device_id, backend),
+        zero_rates(device_id, backend),
         repacked_types=tuple(sorted(repacked_types)),
         attention=_attention_rates(observations),
     )
     rates = _fit_decode(rates, observations)
     rates = _fit_prefill(rates, observations)
-    rates = _with_any_type(rates)
-    decode_residual = _residual_sigma(_decode_s, rates, _select(observations, "decode", *_LIKE_REAL))
-    prefill_residual = _residual_sigma(_prefill_s, rates, _select(observations, "prefill", *_LIKE_REAL))
+    rates = with_any_type(rates)
+    decode_residual = residual_sigma(decode_s, rates, select(observations, "decode", *_LIKE_REAL))
+    prefill_residual = residual_sigma(prefill_s, rates, select(observations, "prefill", *_LIKE_REAL))
     return replace(
         rates,
         decode_sigma=math.hypot(decode_residual, _DECODE_MODEL_SIGMA),
         prefill_sigma=math.hypot(prefill_residual, _PREFILL_MODEL_SIGMA),
         threads_count=threads_count,
-        memory_bytes_per_s=_roof_bytes_per_s(memory_bytes_per_s, rates),
+        memory_bytes_per_s=roof_bytes_per_s(memory_bytes_per_s, rates),
         source="timed through the engine on this machine",
     )
 
 
-def _roof_bytes_per_s(probed_bytes_per_s: float | None, rates: Rates) -> float | None:
+def roof_bytes_per_s(probed_bytes_per_s: float | None, rates: Rates) -> float | None:
     """The read bandwidth, raised to what the fastest type was seen to reach.
 
     The probe ran at another, perhaps busier moment: what the engine did is possible, and a lower roof would
@@ -280,55 +290,55 @@ def _roof_bytes_per_s(probed_bytes_per_s: float | None, rates: Rates) -> float |
     return max([probed_bytes_per_s, *seen])
 
 
-def _keys(observations: Iterable[Observation], role: Role) -> list[str]:
+def keys(observations: Iterable[Observation], role: Role) -> list[str]:
     """The names under which the rates of a role's weights are kept."""
     weights = (weight for item in observations for weight in item.work.weights if weight.role == role)
     return sorted({roofline.rate_key(weight) for weight in weights})
 
 
 def _fit_decode(rates: Rates, observations: Sequence[Observation]) -> Rates:
-    rates = _fit_decode_weights(rates, _select(observations, "decode", *_DENSE))
-    outputs = _select(observations, "decode", "vocabulary")
+    rates = _fit_decode_weights(rates, select(observations, "decode", *_DENSE))
+    outputs = select(observations, "decode", "vocabulary")
     if outputs:
-        own = [_Coefficient("decode_s_per_byte", name) for name in _keys(outputs, Role.OUTPUT)]
-        rates = _solve(_decode_s, _without(rates, "decode_s_per_byte", own), own, outputs)
-        rates = replace(rates, output_factor=_role_factor(rates.decode_s_per_byte, roofline.OUTPUT))
-    mixtures = _select(observations, "decode", *_MIXTURES)
+        own = [Coefficient("decode_s_per_byte", name) for name in keys(outputs, Role.OUTPUT)]
+        rates = solve(decode_s, without(rates, "decode_s_per_byte", own), own, outputs)
+        rates = replace(rates, output_factor=role_factor(rates.decode_s_per_byte, roofline.OUTPUT))
+    mixtures = select(observations, "decode", *_MIXTURES)
     if mixtures:
-        experts = [_Coefficient("decode_s_per_byte", name) for name in _keys(mixtures, Role.EXPERT)]
-        bare = _without(rates, "decode_s_per_byte", experts)
-        rates = _solve(_decode_s, bare, [*experts, _Coefficient("decode_s_per_moe_layer")], mixtures)
-    recurrent = _select(observations, "decode", "recurrent")
+        experts = [Coefficient("decode_s_per_byte", name) for name in keys(mixtures, Role.EXPERT)]
+        bare = without(rates, "decode_s_per_byte", experts)
+        rates = solve(decode_s, bare, [*experts, Coefficient("decode_s_per_moe_layer")], mixtures)
+    recurrent = select(observations, "decode", "recurrent")
     if recurrent:
-        rates = _solve(_decode_s, rates, [_Coefficient("state_s_per_byte")], recurrent)
-    return replace(rates, decode_expert_factor=_role_factor(rates.decode_s_per_byte, roofline.EXPERTS))
+        rates = solve(decode_s, rates, [Coefficient("state_s_per_byte")], recurrent)
+    return replace(rates, decode_expert_factor=role_factor(rates.decode_s_per_byte, roofline.EXPERTS))
 
 
 def _fit_decode_weights(rates: Rates, dense: Sequence[Observation]) -> Rates:
     """Rates of types and operations, for the amount of cached weights that explains short and long twins best."""
-    wanted = [_Coefficient("decode_s_per_byte", name) for name in _types_in(dense)]
-    wanted += [_Coefficient("decode_s_per_operation"), *_dot_coefficients(rates)]
-    options = [_solve(_decode_s, replace(rates, cached_bytes=size), wanted, dense) for size in _CACHED_BYTES_OPTIONS]
-    return min(options, key=lambda option: _residual_sigma(_decode_s, option, dense))
+    wanted = [Coefficient("decode_s_per_byte", name) for name in types_in(dense)]
+    wanted += [Coefficient("decode_s_per_operation"), *_dot_coefficients(rates)]
+    options = [solve(decode_s, replace(rates, cached_bytes=size), wanted, dense) for size in _CACHED_BYTES_OPTIONS]
+    return min(options, key=lambda option: residual_sigma(decode_s, option, dense))
 
 
-def _dot_coefficients(rates: Rates) -> list[_Coefficient]:
+def _dot_coefficients(rates: Rates) -> list[Coefficient]:
     kinds = (ANY_TYPE, roofline.REPACKED) if rates.repacked_types else (ANY_TYPE,)
-    return [_Coefficient("decode_s_per_dot", kind) for kind in kinds]
+    return [Coefficient("decode_s_per_dot", kind) for kind in kinds]
 
 
 def _fit_prefill(rates: Rates, observations: Sequence[Observation]) -> Rates:
-    dense = _select(observations, "prefill", *_DENSE)
+    dense = select(observations, "prefill", *_DENSE)
     rates = _fit_prefill_weights(rates, dense)
-    mixtures = _select(observations, "prefill", *_MIXTURES)
+    mixtures = select(observations, "prefill", *_MIXTURES)
     if mixtures:
-        experts = [_Coefficient("prefill_s_per_flop", name) for name in _keys(mixtures, Role.EXPERT)]
-        bare = _without(rates, "prefill_s_per_flop", experts)
-        rates = _solve(_prefill_s, bare, [*experts, *_expert_coefficients(rates)], mixtures)
-    recurrent = _select(observations, "prefill", "recurrent")
+        experts = [Coefficient("prefill_s_per_flop", name) for name in keys(mixtures, Role.EXPERT)]
+        bare = without(rates, "prefill_s_per_flop", experts)
+        rates = solve(prefill_s, bare, [*experts, *_expert_coefficients(rates)], mixtures)
+    recurrent = select(observations, "prefill", "recurrent")
     if recurrent:
-        rates = _solve(_prefill_s, rates, [_Coefficient("state_s_per_flop")], recurrent)
-    return replace(rates, prefill_moe_factor=_role_factor(rates.prefill_s_per_flop, roofline.EXPERTS))
+        rates = solve(prefill_s, rates, [Coefficient("state_s_per_flop")], recurrent)
+    return replace(rates, prefill_moe_factor=role_factor(rates.prefill_s_per_flop, roofline.EXPERTS))
 
 
 def _fit_prefill_weights(rates: Rates, dense: Sequence[Observation]) -> Rates:
@@ -337,34 +347,34 @@ def _fit_prefill_weights(rates: Rates, dense: Sequence[Observation]) -> Rates:
     Two lengths of prompts tell fetching from arithmetic through little noise: without that bound it came out at one to
     four times as much, and the number of rows at which products run at half speed anywhere from 0 to 24.
     """
-    wanted = [_Coefficient("prefill_s_per_flop", name) for name in _types_in(dense)]
-    wanted.append(_Coefficient("prefill_s_per_value"))
-    fetch = _Coefficient("prefill_s_per_byte")
-    free = _solve(_prefill_s, rates, [*wanted, fetch], dense)
-    decoding = [rates.decode_s_per_byte[name] for name in _types_in(dense) if rates.decode_s_per_byte.get(name)]
+    wanted = [Coefficient("prefill_s_per_flop", name) for name in types_in(dense)]
+    wanted.append(Coefficient("prefill_s_per_value"))
+    fetch = Coefficient("prefill_s_per_byte")
+    free = solve(prefill_s, rates, [*wanted, fetch], dense)
+    decoding = [rates.decode_s_per_byte[name] for name in types_in(dense) if rates.decode_s_per_byte.get(name)]
     most = min(decoding, default=math.inf)
     if free.prefill_s_per_byte <= most:
         return free
-    return _solve(_prefill_s, fetch.put(rates, most), wanted, dense)
+    return solve(prefill_s, fetch.put(rates, most), wanted, dense)
 
 
-def _expert_coefficients(rates: Rates) -> list[_Coefficient]:
+def _expert_coefficients(rates: Rates) -> list[Coefficient]:
     """What experts of all types share: two prompts of a type cannot tell fetching from multiplying through noise.
 
     Kernels that take several rows at once go through an expert token by token, and fetch it as they multiply.
     """
-    fetch = _Coefficient("expert_s_per_byte", ANY_TYPE)
+    fetch = Coefficient("expert_s_per_byte", ANY_TYPE)
     return [fetch, *(replace(dot, field="expert_s_per_dot") for dot in _dot_coefficients(rates))]
 
 
-def _without(rates: Rates, field: str, coefficients: Sequence[_Coefficient]) -> Rates:
+def without(rates: Rates, field: str, coefficients: Sequence[Coefficient]) -> Rates:
     """The rates with the coefficients that are about to be fitted at zero."""
     for coefficient in coefficients:
-        rates = _Coefficient(field, coefficient.tensor_type).put(rates, 0.0)
+        rates = Coefficient(field, coefficient.tensor_type).put(rates, 0.0)
     return rates
 
 
-def _role_factor(by_type: Mapping[str, float], prefix: str) -> float:
+def role_factor(by_type: Mapping[str, float], prefix: str) -> float:
     """How much slower a role's weights are than others of their type: the middle of the types timed as both."""
     factors = [
         value / by_type[name.removeprefix(prefix)]
@@ -374,7 +384,7 @@ def _role_factor(by_type: Mapping[str, float], prefix: str) -> float:
     return median(factors) if factors else 1.0
 
 
-def _with_any_type(rates: Rates) -> Rates:
+def with_any_type(rates: Rates) -> Rates:
     """Types that were not timed take after a timed relative; others get the slowest: never an optimistic guess."""
     decode, prefill = dict(rates.decode_s_per_byte), dict(rates.prefill_s_per_flop)
     related = {name: kin for name, kin in _RELATIVES.items() if name not in decode and kin in decode and kin in prefill}
@@ -400,7 +410,8 @@ def _slowest_dense(by_type: Mapping[str, float]) -> float:
     return max(value for name, value in by_type.items() if not name.startswith((roofline.EXPERTS, roofline.OUTPUT)))
 
 
-def _residual_sigma(price: Price, rates: Rates, observations: Sequence[Observation]) -> float:
+def residual_sigma(price: Price, rates: Rates, observations: Sequence[Observation]) -> float:
+    """By how much prices are off what was timed, root mean square of relative errors."""
     errors = [price(item.work, rates) / item.time_s - 1.0 for item in observations]
     variance = sum(error**2 for error in errors) / len(errors) if errors else 0.0
     return math.sqrt(variance)

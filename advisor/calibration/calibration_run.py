@@ -6,26 +6,33 @@ minute, and kept.
 
 import importlib.metadata
 import importlib.util
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from advisor import store
 from advisor.clock import utc_now
 from advisor.memory.cpu_repack import repacked_types
-from advisor.types import Calibration
+from advisor.types import Calibration, Rates
 from probes.types import HardwareProfile
 
 if TYPE_CHECKING:
+    from advisor.calibration.accelerators import Accelerator
     from advisor.calibration.experiments import Experiment
     from advisor.calibration.rehearse import OnProgress, Rehearsed
+    from advisor.engines.llamacpp import Worker
 
 #: Raised whenever the twins or the cost model change, so that calibrations are made anew.
 CALIBRATION_VERSION = 13
 _MEMORY_SHARE = 0.25
 _ASSUMED_FREE_BYTES = 4 * 1024**3
 _THREAD_TRIAL_S = 6.0
+#: Of the time, where there are accelerators: a processor then mostly holds what they have no room for.
+_PROCESSOR_SHARE = 0.35
+_ACCELERATOR_MEMORY_SHARE = 0.85
+_ACCELERATOR_ROUNDS_COUNT = 3
 
 
 def engine_key() -> str | None:
@@ -52,45 +59,131 @@ def find_calibration(profile_id: str) -> Calibration | None:
     return store.load_calibration(profile_id, key) if key else None
 
 
+@dataclass(frozen=True, slots=True)
+class _Timed:
+    """What timing the twins on one kind of device gave."""
+
+    rates: tuple[Rates, ...]
+    results: tuple["Rehearsed", ...]
+    prefix: str = ""  # of its samples' names
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Bench:
+    """Where twins are timed."""
+
+    worker: "Worker"
+    directory: Path
+    profile: HardwareProfile
+
+    def time(
+        self, planned: Sequence["Experiment"], memory_bytes: int, budget_s: float, **options: Any
+    ) -> tuple["Rehearsed", ...]:
+        """The twins' times, as ``rehearse`` takes them."""
+        from advisor.calibration.rehearse import rehearse
+
+        return rehearse(self.worker, planned, self.directory, memory_bytes=memory_bytes, budget_s=budget_s, **options)
+
+
 def calibrate(
     profile: HardwareProfile, *, budget_s: float = 36.0, on_progress: "OnProgress | None" = None
 ) -> Calibration:
-    """Time the calibration twins through llama.cpp on the CPU, fit the rates, and keep them.
+    """Time the calibration twins through llama.cpp, fit the rates, and keep them.
+
+    They are timed on the processor and on one of every kind of accelerator that the engine can use.
 
     Raises:
         EngineError: if the engine is missing or cannot run.
     """
     # finding a calibration is part of every command; only making one needs the engine and the solver
-    from advisor.calibration.calibrate import fit, observe
-    from advisor.calibration.experiments import experiments
-    from advisor.calibration.rehearse import rehearse
+    from advisor.calibration.accelerators import usable_accelerators
     from advisor.engines.llamacpp import open_worker
     from advisor.twins.scratch import scratch_folder
 
     key = engine_key() or "llama.cpp"
     with scratch_folder(store.cache_dir() / "twins") as directory, open_worker() as worker:
         build = worker.build()
-        memory_bytes = int(_MEMORY_SHARE * (profile.host.memory_available_bytes or _ASSUMED_FREE_BYTES))
-        planned = experiments()
+        bench = _Bench(worker=worker, directory=directory, profile=profile)
+        found = usable_accelerators(profile, worker.info["devices"])
+        kinds = [[one for one in found if one.name == name] for name in dict.fromkeys(one.name for one in found)]
+        processor_share = _PROCESSOR_SHARE if kinds else 1.0
+        share = (1.0 - processor_share) / max(1, len(kinds))
+        timed = [
+            _time_accelerator(bench, alike, share * budget_s, _stage(on_progress, number * share, share))
+            for number, alike in enumerate(kinds)
+        ]
+        on_rest = _stage(on_progress, 1.0 - processor_share, processor_share)
+        timed.append(_time_processor(bench, processor_share * budget_s, on_rest))
+    calibration = Calibration(
+        calibration_id=f"{profile.profile_id}-{key}",
+        profile_id=profile.profile_id,
+        engine=build,
+        created_at=utc_now(),
+        rates=tuple(rates for one in timed for rates in one.rates),
+        samples={name: seconds for one in timed for name, seconds in _samples(one)},
+        polluted=any(item.polluted(timing) for one in timed for item in one.results for timing in item.windows),
+    )
+    store.save_calibration(calibration, key)
+    return calibration
 
-        def run(chosen: Sequence["Experiment"], threads: int | None, limit_s: float, rounds: int) -> list["Rehearsed"]:
-            return list(
-                rehearse(
-                    worker,
-                    chosen,
-                    directory,
-                    threads_count=threads,
-                    memory_bytes=memory_bytes,
-                    rounds_count=rounds,
-                    budget_s=limit_s,
-                    on_progress=on_progress,
-                )
-            )
 
-        counts = thread_counts(profile)
-        trials = {count: run(planned[:1], count, _THREAD_TRIAL_S, 4) for count in counts if len(counts) > 1}
-        threads_count = best_threads(trials) or counts[0]
-        results = run(planned, threads_count, budget_s, 5)
+def _stage(on_progress: "OnProgress | None", offset: float, share: float) -> "OnProgress":
+    def report(done_frac: float, note: str) -> None:
+        if on_progress is not None:
+            on_progress(offset + share * done_frac, note)
+
+    return report
+
+
+def _time_accelerator(
+    bench: _Bench, alike: Sequence["Accelerator"], budget_s: float, on_progress: "OnProgress"
+) -> _Timed:
+    """Time one of several accelerators of a kind; the others have its rates."""
+    from advisor.calibration.accelerator_experiments import accelerator_experiments
+    from advisor.calibration.accelerator_fit import fit_accelerator
+    from advisor.calibration.calibrate import observe
+
+    one = alike[0]
+    results = bench.time(
+        accelerator_experiments(),
+        int(_ACCELERATOR_MEMORY_SHARE * one.memory_free_bytes),
+        budget_s,
+        device=one.engine_name,
+        threads_count=bench.profile.host.usable_threads_count,
+        rounds_count=_ACCELERATOR_ROUNDS_COUNT,
+        on_progress=on_progress,
+    )
+    observations = [
+        observe(item.experiment, timing, item.seconds(timing)) for item in results for timing in item.windows
+    ]
+    if not observations:  # nothing fitted in its memory
+        return _Timed((), ())
+    kind = one.device_id.partition(":")[0]
+    read = bench.profile.measured(f"{kind}.read_bandwidth", one.device_id)
+    rates = fit_accelerator(
+        observations,
+        device_id=one.device_id,
+        backend=one.backend,
+        memory_bytes_per_s=read.value if read else None,
+    )
+    return _Timed(tuple(replace(rates, device_id=each.device_id) for each in alike), results, f"{one.device_id} ")
+
+
+def _time_processor(bench: _Bench, budget_s: float, on_progress: "OnProgress") -> _Timed:
+    from advisor.calibration.calibrate import fit, observe
+    from advisor.calibration.experiments import experiments
+
+    profile = bench.profile
+    memory_bytes = int(_MEMORY_SHARE * (profile.host.memory_available_bytes or _ASSUMED_FREE_BYTES))
+    planned = experiments()
+    counts = thread_counts(profile)
+    trials = {
+        count: bench.time(planned[:1], memory_bytes, _THREAD_TRIAL_S, threads_count=count, rounds_count=4)
+        for count in counts
+        if len(counts) > 1
+    }
+    threads_count = best_threads(trials) or counts[0]
+    results = bench.time(planned, memory_bytes, budget_s, threads_count=threads_count, on_progress=on_progress)
     observations = [
         observe(item.experiment, timing, item.seconds(timing), threads_count=threads_count)
         for item in results
@@ -105,17 +198,7 @@ def calibrate(
         memory_bytes_per_s=read.value if read else None,
         repacked_types=repacked_types(profile.host.instruction_sets),
     )
-    calibration = Calibration(
-        calibration_id=f"{profile.profile_id}-{key}",
-        profile_id=profile.profile_id,
-        engine=build,
-        created_at=utc_now(),
-        rates=(rates,),
-        samples=_samples(results),
-        polluted=any(item.polluted(timing) for item in results for timing in item.windows),
-    )
-    store.save_calibration(calibration, key)
-    return calibration
+    return _Timed((rates,), results)
 
 
 def thread_counts(profile: HardwareProfile) -> tuple[int, ...]:
@@ -127,7 +210,7 @@ def thread_counts(profile: HardwareProfile) -> tuple[int, ...]:
     return tuple(counts) if usable > 2 else (usable,)
 
 
-def best_threads(trials: dict[int, list["Rehearsed"]]) -> int | None:
+def best_threads(trials: Mapping[int, Sequence["Rehearsed"]]) -> int | None:
     """The thread count that decodes fastest; the larger of two within 2 %, which helps prefill."""
     times: dict[int, float] = {}
     for count, results in trials.items():
@@ -142,11 +225,8 @@ def best_threads(trials: dict[int, list["Rehearsed"]]) -> int | None:
     return max(count for count, time_s in times.items() if time_s <= 1.02 * fastest_s)
 
 
-def _samples(results: Sequence["Rehearsed"]) -> dict[str, tuple[float, ...]]:
-    return {
-        f"{item.experiment.experiment_id}.{timing.phase}{timing.tokens_count}@{timing.depth_tokens}": tuple(
-            item.seconds(timing)
-        )
-        for item in results
-        for timing in item.windows
-    }
+def _samples(timed: _Timed) -> Iterator[tuple[str, tuple[float, ...]]]:
+    for item in timed.results:
+        for timing in item.windows:
+            what = f"{timing.phase}{timing.tokens_count}@{timing.depth_tokens}"
+            yield f"{timed.prefix}{item.experiment.experiment_id}.{what}", tuple(item.seconds(timing))

@@ -33,13 +33,13 @@ TYPES = (
     "Q2_K",
 )
 #: The type of the twins that measure everything but a type's own rates.
-_REFERENCE_TYPE = "Q4_K"
+REFERENCE_TYPE = "Q4_K"
 #: Types whose prompt kernels are so slow that unpacking the weights does not count beside the arithmetic.
 _SLOW_PROMPT_TYPES = ("Q4_1", "Q5_0")
 #: Types that output layers are mostly stored in: many short rows, slower per byte than the layers' matrices.
 _OUTPUT_TYPES = ("Q6_K", "Q8_0")
 #: Types that mixtures of experts are mostly published in; experts are multiplied by kernels of their own.
-_EXPERT_TYPES = TYPES[:5]
+EXPERT_TYPES = TYPES[:5]
 #: Small experts show what each of their rows costs, by a kernel that takes several at once and by one that does not.
 _SMALL_EXPERT_TYPES = ("Q4_K", "Q6_K")
 _PROMPT_TOKENS = 128
@@ -146,7 +146,8 @@ def _twin_model(name: str, architecture: str, geometry: Geometry) -> ModelSpec:
     )
 
 
-def _shape(layers: int, hidden: int, ffn: int, heads: int, kv_heads: int, *, head_dim: int = 128) -> Geometry:
+def dense_geometry(layers: int, hidden: int, ffn: int, heads: int, kv_heads: int, *, head_dim: int = 128) -> Geometry:
+    """A plain transformer as Llama's."""
     return Geometry(
         mixers="A" * layers,
         ffns="d" * layers,
@@ -161,9 +162,10 @@ def _shape(layers: int, hidden: int, ffn: int, heads: int, kv_heads: int, *, hea
     )
 
 
-def _mixture(layers: int, hidden: int, expert_ffn: int, experts: int, used: int) -> Geometry:
+def mixture_geometry(layers: int, hidden: int, expert_ffn: int, experts: int, used: int) -> Geometry:
+    """Routed experts in every layer, as in Qwen 3."""
     return replace(
-        _shape(layers, hidden, 0, 16, 4),
+        dense_geometry(layers, hidden, 0, 16, 4),
         ffns="e" * layers,
         ffn_dim=None,
         qk_norm="head",
@@ -173,12 +175,12 @@ def _mixture(layers: int, hidden: int, expert_ffn: int, experts: int, used: int)
     )
 
 
-def _recurrent(layers: int, hidden: int, ffn: int, heads: int) -> Geometry:
+def recurrent_geometry(layers: int, hidden: int, ffn: int, heads: int) -> Geometry:
     """Three gated-delta layers to one of attention, as in Qwen 3.5."""
     attention_layers = layers // 4
     state_elements = heads * 128 * 128 + 3 * 3 * heads * 128
     return replace(
-        _shape(layers, hidden, ffn, 16, 4),
+        dense_geometry(layers, hidden, ffn, 16, 4),
         mixers="GGGA" * attention_layers,
         qk_norm="head",
         attention_output_gate=True,
@@ -215,13 +217,14 @@ _NEAR_SLOWLY = tuple(
 )
 
 
-def _experiment(
+def twin_experiment(
     name: str,
     geometry: Geometry,
     weight_type: str,
     *timings: Timing,
     architecture: str = "llama",
 ) -> Experiment:
+    """A twin in one weight type; without timings it decodes and works through a prompt."""
     model = _twin_model(name, architecture, geometry)
     types = uniform_types(list_tensors(model), weight_type)
     return Experiment(
@@ -236,49 +239,53 @@ def experiments(types: Sequence[str] = TYPES) -> tuple[Experiment, ...]:
     """Everything a calibration times, most informative first."""
     shallow = (_DECODE, _PREFILL)
     both = (*shallow, _LONG_PREFILL)  # few and many tokens to an expert
-    one = _REFERENCE_TYPE
+    one = REFERENCE_TYPE
     shapes = [
-        _experiment("narrow", _shape(16, 1024, 3072, 16, 4, head_dim=64), one),
-        _experiment("narrow", _shape(16, 1024, 3072, 16, 16, head_dim=64), "Q8_0"),
-        _experiment("slim", _shape(40, 512, 1536, 8, 2, head_dim=64), "Q8_0"),
-        _experiment("long", _shape(9, 2048, 6144, 16, 4), one),
-        _experiment("broad", _shape(1, 4096, 14336, 32, 8), one, _DECODE),
+        twin_experiment("narrow", dense_geometry(16, 1024, 3072, 16, 4, head_dim=64), one),
+        twin_experiment("narrow", dense_geometry(16, 1024, 3072, 16, 16, head_dim=64), "Q8_0"),
+        twin_experiment("slim", dense_geometry(40, 512, 1536, 8, 2, head_dim=64), "Q8_0"),
+        twin_experiment("long", dense_geometry(9, 2048, 6144, 16, 4), one),
+        twin_experiment("broad", dense_geometry(1, 4096, 14336, 32, 8), one, _DECODE),
         *(_attention_experiment(*heads) for heads in _HEADS),
         *(replace(_attention_experiment(*heads), timings=_NEAR) for heads in _LONE_HEADS),
         *(
-            _experiment("small-experts", _mixture(3, 1024, 512, 64, 4), name, *both, architecture="qwen3moe")
+            twin_experiment(
+                "small-experts", mixture_geometry(3, 1024, 512, 64, 4), name, *both, architecture="qwen3moe"
+            )
             for name in _SMALL_EXPERT_TYPES
         ),
-        _experiment("recurrent", _recurrent(8, 1024, 3072, 16), one, architecture="qwen35"),
+        twin_experiment("recurrent", recurrent_geometry(8, 1024, 3072, 16), one, architecture="qwen35"),
     ]
     by_type = [
-        _experiment("wide", _shape(_layers(weight_type), 2048, 6144, 16, 4), weight_type, *_phases(weight_type))
+        twin_experiment(
+            "wide", dense_geometry(_layers(weight_type), 2048, 6144, 16, 4), weight_type, *_phases(weight_type)
+        )
         for weight_type in types
     ]
     shapes += [
-        _experiment(
+        twin_experiment(
             "vocabulary",
-            replace(_shape(1, 2048, 1024, 8, 2), vocab_count=65536, tied_embeddings=True),
+            replace(dense_geometry(1, 2048, 1024, 8, 2), vocab_count=65536, tied_embeddings=True),
             weight_type,
             _DECODE,
         )
         for weight_type in _OUTPUT_TYPES
     ]
     mixtures = [
-        _experiment("experts", _mixture(2, 2048, 1280, 16, 4), weight_type, *both, architecture="qwen3moe")
+        twin_experiment("experts", mixture_geometry(2, 2048, 1280, 16, 4), weight_type, *both, architecture="qwen3moe")
         for weight_type in types
-        if weight_type in _EXPERT_TYPES
+        if weight_type in EXPERT_TYPES
     ]
-    first = len(_EXPERT_TYPES)  # a mixture's other weights are of its type, and must have been timed
+    first = len(EXPERT_TYPES)  # a mixture's other weights are of its type, and must have been timed
     return (*by_type[:first], *shapes, *mixtures, *_other_kernels(), *by_type[first:])
 
 
 def _attention_experiment(heads_count: int, kv_heads_count: int, head_dim: int) -> Experiment:
-    geometry = _shape(1, 1024, 1024, heads_count, kv_heads_count, head_dim=head_dim)
-    return _experiment(
+    geometry = dense_geometry(1, 1024, 1024, heads_count, kv_heads_count, head_dim=head_dim)
+    return twin_experiment(
         f"{ATTENTION}{heads_count}-{kv_heads_count}-{head_dim}",
         replace(geometry, vocab_count=_SWEEPING_VOCAB_COUNT, tied_embeddings=True),
-        _REFERENCE_TYPE,
+        REFERENCE_TYPE,
         *_NEAR_AND_DEEP,
     )
 

@@ -12,6 +12,9 @@ from statistics import median
 from typing import Any
 
 from advisor import store
+from advisor.calibration.accelerator_experiments import accelerator_experiments
+from advisor.calibration.accelerator_fit import fit_accelerator
+from advisor.calibration.accelerators import Accelerator
 from advisor.calibration.calibrate import fit, observe
 from advisor.calibration.experiments import Experiment, Timing, experiments
 from advisor.calibration.rehearse import OnProgress, Rehearsed, rehearse
@@ -54,15 +57,35 @@ DEFAULT_SHAPES = (
     ("Qwen/Qwen3.5-0.8B", "Q6_K"),
     ("Qwen/Qwen2.5-1.5B-Instruct", "Q3_K_M"),
 )
+#: The same for an accelerator, which is soon done with small ones.
+ACCELERATOR_SHAPES = (
+    ("Qwen/Qwen2.5-0.5B-Instruct", "Q4_K_M"),
+    ("Qwen/Qwen3-1.7B", "Q8_0"),
+    ("meta-llama/Llama-3.2-3B-Instruct", "Q4_K_M"),
+    ("google/gemma-3-4b-it", "Q4_0"),
+    ("Qwen/Qwen3.5-4B", "Q4_K_M"),
+    ("ibm-granite/granite-3.1-3b-a800m-instruct", "Q6_K"),
+    ("Qwen/Qwen3-8B", "IQ4_XS"),
+    ("meta-llama/Llama-3.1-8B-Instruct", "Q5_K_M"),
+    ("Qwen/Qwen3-14B", "Q3_K_M"),
+    ("openai/gpt-oss-20b", "MXFP4_MOE"),
+    ("Qwen/Qwen3-30B-A3B", "Q4_K_M"),
+)
 PROMPT_TOKENS = 256
+_ACCELERATOR_PROMPT_TOKENS = 2048
 OUTPUT_TOKENS = 16
-_PREFILL = Timing(phase="prefill", tokens_count=PROMPT_TOKENS)
-_DECODE = Timing(phase="decode", tokens_count=OUTPUT_TOKENS, depth_tokens=PROMPT_TOKENS)
+_ACCELERATOR_MEMORY_SHARE = 0.85
 _MEMORY_SHARE = 0.75  # what does not fit with the rest is timed after it, when the machine may have changed
 _ROUNDS_COUNT = 5
 _MOST_SHAPES_COUNT = 64
 _NAME_CHARACTERS = 80
-_SIZES = ((GIB // 2, "under 0.5 GiB"), (GIB, "0.5-1 GiB"), (2 * GIB, "1-2 GiB"), (1 << 62, "over 2 GiB"))
+_SIZES = (
+    (GIB // 2, "under 0.5 GiB"),
+    (GIB, "0.5-1 GiB"),
+    (2 * GIB, "1-2 GiB"),
+    (8 * GIB, "2-8 GiB"),
+    (1 << 62, "over 8 GiB"),
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,11 +97,60 @@ class Shape:
     quant_id: str
 
 
-def default_shapes(catalog: Catalog) -> tuple[Shape, ...]:
-    """The shapes of `DEFAULT_SHAPES` that the catalog has."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bench:
+    """The device that shapes are measured on, and the prompt they are measured with.
+
+    ``engine_name`` is what the engine calls an accelerator, None for the processor.
+    """
+
+    device_id: str = CPU_DEVICE_ID
+    backend: str = "cpu"
+    name: str
+    engine_name: str | None = None
+    memory_bytes: int
+    read_bytes_per_s: float | None = None
+    prompt_tokens: int = PROMPT_TOKENS
+    threads_count: int | None = None
+
+
+def processor_bench(profile: HardwareProfile, *, threads_count: int | None) -> Bench:
+    """The processor of a machine."""
+    return Bench(
+        name=profile.host.cpu_name or "CPU",
+        memory_bytes=int(_MEMORY_SHARE * (profile.host.memory_available_bytes or 0)),
+        read_bytes_per_s=_read_bytes_per_s(profile, "cpu", CPU_DEVICE_ID),
+        threads_count=threads_count,
+    )
+
+
+def accelerator_bench(profile: HardwareProfile, accelerator: Accelerator, *, threads_count: int | None) -> Bench:
+    """An accelerator of a machine."""
+    return Bench(
+        device_id=accelerator.device_id,
+        backend=accelerator.backend,
+        name=accelerator.name,
+        engine_name=accelerator.engine_name,
+        memory_bytes=int(_ACCELERATOR_MEMORY_SHARE * accelerator.memory_free_bytes),
+        read_bytes_per_s=_read_bytes_per_s(profile, accelerator.device_id.partition(":")[0], accelerator.device_id),
+        prompt_tokens=_ACCELERATOR_PROMPT_TOKENS,
+        threads_count=threads_count,
+    )
+
+
+def _timings(prompt_tokens: int) -> tuple[Timing, Timing]:
+    """A prompt, and decoding behind it."""
+    return (
+        Timing(phase="prefill", tokens_count=prompt_tokens),
+        Timing(phase="decode", tokens_count=OUTPUT_TOKENS, depth_tokens=prompt_tokens),
+    )
+
+
+def default_shapes(catalog: Catalog, *, on_accelerator: bool = False) -> tuple[Shape, ...]:
+    """The shapes of `DEFAULT_SHAPES`, or of `ACCELERATOR_SHAPES`, that the catalog has."""
     return tuple(
         Shape(name=f"{model_id.rpartition('/')[2]}", model=catalog.models[model_id], quant_id=quant_id)
-        for model_id, quant_id in DEFAULT_SHAPES
+        for model_id, quant_id in (ACCELERATOR_SHAPES if on_accelerator else DEFAULT_SHAPES)
         if model_id in catalog.models
     )
 
@@ -128,14 +200,14 @@ def _read_shape(entry: object, catalog: Catalog, where: str) -> Shape:
     return shape
 
 
-def shape_experiment(shape: Shape) -> Experiment:
+def shape_experiment(shape: Shape, prompt_tokens: int = PROMPT_TOKENS) -> Experiment:
     """The full twin of a shape, timed on a prompt and on decoding behind it."""
     types = tensor_types(shape.model, list_tensors(shape.model), shape.quant_id)
     return Experiment(
         experiment_id=re.sub(r"[^\w.-]", "-", f"shape.{shape.name}.{shape.quant_id}"),
         model=shape.model,
         tensor_types=types,
-        timings=(_PREFILL, _DECODE),
+        timings=_timings(prompt_tokens),
     )
 
 
@@ -161,8 +233,8 @@ class Measured:
 def measure_accuracy(
     shapes: Sequence[Shape],
     profile: HardwareProfile,
+    bench: Bench,
     *,
-    threads_count: int | None,
     budget_s: float = 140.0,
     on_progress: OnProgress | None = None,
 ) -> Measured:
@@ -173,34 +245,24 @@ def measure_accuracy(
     """
     from advisor.engines.llamacpp import open_worker
 
-    memory_bytes = int(_MEMORY_SHARE * (profile.host.memory_available_bytes or 0))
-    planned, skipped = _that_fit(shapes, memory_bytes)
+    planned, skipped = _that_fit(shapes, bench)
+    twins = accelerator_experiments() if bench.engine_name else experiments()
     with scratch_folder(store.cache_dir() / "twins") as directory, open_worker() as worker:
         results = rehearse(
             worker,
-            [*experiments(), *(shape_experiment(shape) for shape in planned.values())],
+            [*twins, *(shape_experiment(shape, bench.prompt_tokens) for shape in planned.values())],
             directory,
-            threads_count=threads_count,
-            memory_bytes=memory_bytes,
+            threads_count=bench.threads_count,
+            memory_bytes=bench.memory_bytes,
+            device=bench.engine_name,
             rounds_count=_ROUNDS_COUNT,
             budget_s=budget_s,
             required=True,
             on_progress=on_progress,
         )
-    rates = fit(
-        [
-            observe(item.experiment, timing, item.seconds(timing), threads_count=threads_count)
-            for item in results
-            if item.experiment.experiment_id not in planned
-            for timing in item.windows
-        ],
-        device_id=CPU_DEVICE_ID,
-        backend="cpu",
-        threads_count=threads_count,
-        memory_bytes_per_s=_read_bytes_per_s(profile),
-        repacked_types=repacked_types(profile.host.instruction_sets),
+    machine = _machine(
+        bench, _fit([item for item in results if item.experiment.experiment_id not in planned], profile, bench)
     )
-    machine = _machine(profile, rates)
     rows: list[LocalRow] = []
     notes: list[str] = []
     for item in results:
@@ -210,20 +272,46 @@ def measure_accuracy(
         if item.fault is not None:
             skipped.append(_skipped_shape(shape, item.fault))
             continue
-        rows += _rows(shape, item, machine, _read_bytes_per_s(profile))
+        rows += _rows(shape, item, machine, bench)
         if any(item.polluted(timing) for timing in item.windows):
             notes.append(f"{shape.name} {shape.quant_id}: other programs disturbed the measurement")
     return Measured(rows=tuple(rows), skipped=tuple(skipped), notes=tuple(notes))
 
 
-def _that_fit(shapes: Sequence[Shape], memory_bytes: int) -> tuple[dict[str, Shape], list[SkippedRow]]:
-    """Shapes that this machine's memory holds, by the name of their twin, and those it does not."""
+def _fit(twins: Sequence[Rehearsed], profile: HardwareProfile, bench: Bench) -> Rates:
+    threads_count = None if bench.engine_name else bench.threads_count
+    observations = [
+        observe(item.experiment, timing, item.seconds(timing), threads_count=threads_count)
+        for item in twins
+        for timing in item.windows
+    ]
+    if bench.engine_name:
+        return fit_accelerator(
+            observations,
+            device_id=bench.device_id,
+            backend=bench.backend,
+            memory_bytes_per_s=bench.read_bytes_per_s,
+        )
+    return fit(
+        observations,
+        device_id=CPU_DEVICE_ID,
+        backend="cpu",
+        threads_count=threads_count,
+        memory_bytes_per_s=bench.read_bytes_per_s,
+        repacked_types=repacked_types(profile.host.instruction_sets),
+    )
+
+
+def _that_fit(shapes: Sequence[Shape], bench: Bench) -> tuple[dict[str, Shape], list[SkippedRow]]:
+    """Shapes that the device's memory holds, by the name of their twin, and those it does not."""
     planned: dict[str, Shape] = {}
     skipped = []
     for shape in shapes:
-        experiment = shape_experiment(shape)
-        if experiment.weights_bytes > memory_bytes:
-            sizes = f"{experiment.weights_bytes / GIB:.1f} GiB of weights, {memory_bytes / GIB:.1f} GiB may be used"
+        experiment = shape_experiment(shape, bench.prompt_tokens)
+        if experiment.weights_bytes > bench.memory_bytes:
+            sizes = (
+                f"{experiment.weights_bytes / GIB:.1f} GiB of weights, {bench.memory_bytes / GIB:.1f} GiB may be used"
+            )
             skipped.append(_skipped_shape(shape, f"too large to measure here whole: {sizes}"))
         else:
             planned[experiment.experiment_id] = shape
@@ -234,47 +322,50 @@ def _skipped_shape(shape: Shape, reason: str) -> SkippedRow:
     return SkippedRow(row={"name": shape.name, "quant": shape.quant_id}, reason=reason)
 
 
-def _read_bytes_per_s(profile: HardwareProfile) -> float | None:
-    read = profile.measured("cpu.read_bandwidth")
+def _read_bytes_per_s(profile: HardwareProfile, kind: str, device_id: str) -> float | None:
+    read = profile.measured(f"{kind}.read_bandwidth", device_id)
     return read.value if read else None
 
 
-def _machine(profile: HardwareProfile, rates: Rates) -> Machine:
+def _machine(bench: Bench, rates: Rates) -> Machine:
     device = MachineDevice(
-        device_id=CPU_DEVICE_ID,
-        backend="cpu",
-        name=profile.host.cpu_name or "CPU",
-        memory_available_bytes=profile.host.memory_available_bytes or 0,
+        device_id=bench.device_id,
+        backend=bench.backend,
+        name=bench.name,
+        memory_available_bytes=bench.memory_bytes,
         rates=rates,
     )
-    return Machine(name=device.name, profile_id=profile.profile_id, devices=(device,))
+    return Machine(name=device.name, profile_id=bench.name, devices=(device,))
 
 
-def _rows(shape: Shape, item: Rehearsed, machine: Machine, read_bytes_per_s: float | None = None) -> list[LocalRow]:
+def _rows(shape: Shape, item: Rehearsed, machine: Machine, bench: Bench) -> list[LocalRow]:
+    prompt_tokens = bench.prompt_tokens
     workload = Workload(
-        prompt_tokens=PROMPT_TOKENS, output_tokens=OUTPUT_TOKENS, context_tokens=PROMPT_TOKENS + OUTPUT_TOKENS
+        prompt_tokens=prompt_tokens, output_tokens=OUTPUT_TOKENS, context_tokens=prompt_tokens + OUTPUT_TOKENS
     )
     artifact = weigh(shape.model, shape.quant_id)
     layers_count = shape.model.geometry.layers_count if shape.model.geometry else 1
     deployment = Deployment(
         model_id=shape.model.model_id,
         quant_id=shape.quant_id,
-        layers_by_device={CPU_DEVICE_ID: layers_count},
+        backend=bench.backend,
+        layers_by_device={bench.device_id: layers_count},
         threads_count=machine.devices[0].rates.threads_count,
     )
     made = estimate(shape.model, artifact, machine, workload, deployment)
-    prefill_s, decode_s = median(item.seconds(_PREFILL)), median(item.seconds(_DECODE))
+    prefill, decode = _timings(prompt_tokens)
+    prefill_s, decode_s = median(item.seconds(prefill)), median(item.seconds(decode))
     groups = ("all", f"quant: {shape.quant_id}", f"kind: {_kind(shape)}", f"size: {_size(artifact.file_bytes)}")
     tests = (
-        ("prefill", f"pp{PROMPT_TOKENS}", PROMPT_TOKENS / prefill_s, made.prefill_tokens_per_s),
-        ("decode", f"tg{OUTPUT_TOKENS}@d{PROMPT_TOKENS}", 1.0 / decode_s, made.decode_tokens_per_s),
+        ("prefill", f"pp{prompt_tokens}", prompt_tokens / prefill_s, made.prefill_tokens_per_s),
+        ("decode", f"tg{OUTPUT_TOKENS}@d{prompt_tokens}", 1.0 / decode_s, made.decode_tokens_per_s),
     )
     return [
         LocalRow(
             row=_row(shape, machine, test, measured, predicted),
             phase=phase,
             groups=groups,
-            rivals=_rivals(made, phase, read_bytes_per_s),
+            rivals=_rivals(made, phase, bench.read_bytes_per_s),
         )
         for phase, test, measured, predicted in tests
     ]
@@ -308,7 +399,7 @@ def _rivals(made: Estimate, phase: str, bandwidth: float | None) -> dict[str, fl
 def _row(shape: Shape, machine: Machine, test: str, measured: float, predicted: Interval) -> AccuracyRow:
     return AccuracyRow(
         hardware=machine.name,
-        backend="cpu",
+        backend=machine.devices[0].backend,
         model_id=shape.name,
         quant=shape.quant_id,
         test=test,

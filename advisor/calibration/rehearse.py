@@ -36,6 +36,7 @@ _PATIENCE_S = 2.0
 _LOOK_S = 0.1
 _HIGHEST_PRIORITY = -20
 _ALL_LAYERS_COUNT = 999
+_CONTEXT_BYTES = 128 << 20
 
 
 @dataclass(slots=True)
@@ -95,7 +96,7 @@ def write_experiment(experiment: Experiment, path: Path) -> None:
         TwinTensor(name=tensor.name, shape=tensor.shape, type_name=type_name)
         for tensor, type_name in zip(list_tensors(model), experiment.tensor_types, strict=True)
     ]
-    write_gguf(path, metadata, tensors)
+    write_gguf(path, metadata, tensors, durable=False)
 
 
 def rehearse(
@@ -135,7 +136,7 @@ def rehearse(
     prefer(worker.pid)
     started_s = time.monotonic()
     results: list[Rehearsed] = []
-    for batch in batches(experiments, memory_bytes):
+    for batch in batches(experiments, memory_bytes, on_accelerator=device is not None):
         share = len(batch) / len(experiments)
         left_s = budget_s - (time.monotonic() - started_s)
         if results and not required and left_s < 0.2 * budget_s * share:
@@ -166,18 +167,31 @@ class _Plan:
     on_progress: OnProgress
 
 
-def batches(experiments: Sequence[Experiment], memory_bytes: int) -> list[list[Experiment]]:
+def batches(
+    experiments: Sequence[Experiment], memory_bytes: int, *, on_accelerator: bool = False
+) -> list[list[Experiment]]:
     """Consecutive experiments whose twins fit in memory together, at least one each."""
     groups: list[list[Experiment]] = []
     held_bytes = 0
     for experiment in experiments:
         size = round(_RESIDENT_COPIES * experiment.weights_bytes)
+        if on_accelerator:  # which takes a context's buffers whole, touched or not
+            size += _buffers_bytes(experiment)
         if not groups or held_bytes + size > memory_bytes:
             groups.append([])
             held_bytes = 0
         groups[-1].append(experiment)
         held_bytes += size
     return groups
+
+
+def _buffers_bytes(experiment: Experiment) -> int:
+    """About what a context takes on an accelerator beside the weights: caches, logits of a micro-batch, the rest."""
+    geometry = experiment.model.geometry
+    if geometry is None:
+        return _CONTEXT_BYTES
+    caches = 2 * geometry.kv_full_elements_count * experiment.context_tokens
+    return _CONTEXT_BYTES + caches + 4 * LoadOptions().ubatch_tokens * geometry.vocab_count
 
 
 def _stage(on_progress: OnProgress | None, offset: float, share: float) -> OnProgress:
@@ -232,7 +246,10 @@ def _open(worker: Worker, experiment: Experiment, directory: Path, plan: _Plan) 
             path.unlink()
     try:
         session.decode(2)
-        if not kernel.flash:  # the first prompt touches a new buffer of scores, and takes three times as long
+        if plan.device:  # kernels are loaded when they are first needed, some for tens of milliseconds
+            for timing in experiment.timings:
+                _time(session, timing)
+        elif not kernel.flash:  # the first prompt touches a new buffer of scores, and takes three times as long
             _time(session, max(experiment.timings, key=lambda timing: (timing.phase, timing.depth_tokens)))
     except EngineError:
         session.close()

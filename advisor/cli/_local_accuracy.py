@@ -1,10 +1,15 @@
 """The live half of ``advisor accuracy``: shapes from a file or the usual ones, measured here."""
 
 import json
+from typing import TYPE_CHECKING
 
 from advisor.cli import _shared
 from advisor.errors import AdvisorError, BadRequestError
 from advisor.types import Accuracy, SkippedRow
+
+if TYPE_CHECKING:
+    from advisor.calibration.local_accuracy import Bench
+    from probes.types import HardwareProfile
 
 _MAX_BYTES = 8 << 20
 _NONE: tuple[SkippedRow, ...] = ()
@@ -16,7 +21,7 @@ def measure(shapes_path: str | None, *, quiet: bool, created_at: str, tool_versi
     Raises:
         AdvisorError: if the shapes cannot be read or the engine cannot run.
     """
-    from advisor.calibration.calibration_run import engine_key, thread_counts
+    from advisor.calibration.calibration_run import engine_key
     from advisor.calibration.local_accuracy import default_shapes, measure_accuracy, read_shapes, summarise
     from advisor.cli._machine import this_profile
     from advisor.cli._shared import Progress
@@ -29,17 +34,16 @@ def measure(shapes_path: str | None, *, quiet: bool, created_at: str, tool_versi
             " install it with: pip install 'model-fit-advisor[llama-cpp]'"
         )
     catalog = load_catalog()
+    profile = this_profile(quiet=quiet)
+    bench = _bench(profile)
     if shapes_path is None:
-        shapes, unread = default_shapes(catalog), _NONE
+        shapes, unread = default_shapes(catalog, on_accelerator=bench.engine_name is not None), _NONE
     else:
         shapes, unread = read_shapes(entries, catalog, shapes_path)
     if not shapes:
         raise AdvisorError(f"{shapes_path}: no shape can be measured: {_reasons(unread)}")
-    profile = this_profile(quiet=quiet)
-    with Progress("measuring shapes here", quiet=quiet) as progress:
-        measured = measure_accuracy(
-            shapes, profile, threads_count=thread_counts(profile)[0], on_progress=progress.update
-        )
+    with Progress(f"measuring shapes on {bench.name}", quiet=quiet) as progress:
+        measured = measure_accuracy(shapes, profile, bench, on_progress=progress.update)
     skipped = (*unread, *measured.skipped)
     if not measured.rows:
         raise AdvisorError(f"nothing could be measured here: {_reasons(skipped)}")
@@ -51,6 +55,21 @@ def measure(shapes_path: str | None, *, quiet: bool, created_at: str, tool_versi
         created_at=created_at,
         tool_version=tool_version,
     )
+
+
+def _bench(profile: "HardwareProfile") -> "Bench":
+    """The first accelerator that the engine can use, else the processor."""
+    from advisor.calibration.accelerators import usable_accelerators
+    from advisor.calibration.calibration_run import thread_counts
+    from advisor.calibration.local_accuracy import accelerator_bench, processor_bench
+    from advisor.engines.llamacpp import open_worker
+
+    threads_count = thread_counts(profile)[0]
+    with open_worker() as worker:
+        found = usable_accelerators(profile, worker.info["devices"])
+    if found:
+        return accelerator_bench(profile, found[0], threads_count=threads_count)
+    return processor_bench(profile, threads_count=threads_count)
 
 
 def _reasons(skipped: tuple[SkippedRow, ...]) -> str:

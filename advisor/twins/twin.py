@@ -150,11 +150,17 @@ def _experts_count(metadata: Mapping[str, MetadataValue]) -> int:
 
 
 def write_gguf(
-    path: str | Path, metadata: Mapping[str, MetadataValue], tensors: Sequence[TwinTensor], *, seed: int = 0
+    path: str | Path,
+    metadata: Mapping[str, MetadataValue],
+    tensors: Sequence[TwinTensor],
+    *,
+    seed: int = 0,
+    durable: bool = True,
 ) -> int:
     """Write a GGUF file with synthetic weights; returns its size in bytes.
 
-    Memory stays bounded: weights are written from repeated tiles.
+    Memory stays bounded: weights are written from repeated tiles. A file that is not ``durable`` is left to the
+    system's page cache: it is read and removed at once, mostly before any of it reaches the disk.
 
     Raises:
         TwinError: if the disk is too small or cannot be written; nothing is left behind.
@@ -166,8 +172,9 @@ def write_gguf(
     try:
         with target.open("wb") as file:
             written = _write(file, header, tensors, seed, _experts_count(metadata))
-            file.flush()
-            os.fsync(file.fileno())  # else the system writes it out during what is timed next
+            if durable:
+                file.flush()
+                os.fsync(file.fileno())  # else the system writes it out during what is timed next
             return written
     except OSError as error:
         with contextlib.suppress(OSError):

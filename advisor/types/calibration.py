@@ -44,6 +44,9 @@ class Rates:
     decode_s_per_operation: float = 0.0  # graph node: a launch on a GPU, a barrier on a CPU
     decode_s_per_token: float = 0.0
     decode_s_per_flop: float = 0.0
+    decode_s_per_activation: float = 0.0  # per layer and hidden dimension
+    decode_s_per_logit: float = 0.0  # copied back from an accelerator
+    decode_s_per_cached_token: float = 0.0  # once per token, however many layers: cells to look through and to mask
     decode_expert_factor: float = 1.0  # time of a routed-expert byte relative to a dense one
     output_factor: float = 1.0  # time of an output-layer byte relative to one of the layers
     decode_attention_s_per_flop: float = 0.0
@@ -53,6 +56,13 @@ class Rates:
     prefill_s_per_value: float = 0.0  # per value of a token that an operation takes in; instead of activations
     prefill_s_per_routed_activation: float = 0.0  # per token, chosen expert and value it takes in or works on
     prefill_s_per_layer: float = 0.0  # per micro-batch
+    prefill_s_per_operation: float = 0.0  # graph node, per micro-batch
+    prefill_s_per_embedded_value: float = 0.0  # embeddings copied to an accelerator
+    host_s_per_pass: float = 0.0  # what the processor does before an accelerator can begin a micro-batch: once,
+    host_s_per_token: float = 0.0  # per token,
+    host_s_per_mask_cell: float = 0.0  # per token and token it may look back on,
+    host_s_per_embedded_value: Mapping[str, float] = field(default_factory=dict)  # looked up, by type of the embeddings
+    host_s_per_launch: float = 0.0  # graph node of a prompt, launched while the accelerator works on those before
     prefill_moe_factor: float = 1.0  # time of routed-expert flop relative to dense flop
     ubatch_half_tokens: float = 0.0  # micro-batch at which prefill runs at half its full rate
     expert_half_tokens: float = 0.0  # the same for the tokens that reach one expert
