@@ -235,6 +235,11 @@ def _prefill_attention_s(work: Work, rates: Rates) -> float:
     return _near_flop(work) * timed.prefill_s_per_flop + deep_s
 
 
+def _launched_count(work: Work, rates: Rates) -> float:
+    """Graph nodes that are priced one by one."""
+    return work.operations_count - (work.fusible_count if rates.fuses else 0.0)
+
+
 def price_decode(work: Work, rates: Rates) -> tuple[Term, ...]:
     """Terms of one decoded token (for each user of the batch)."""
     terms = [_decode_weights(work, rates, weight) for weight in work.weights]
@@ -251,7 +256,7 @@ def price_decode(work: Work, rates: Rates) -> tuple[Term, ...]:
     overhead_s += work.logits_count * rates.decode_s_per_logit
     overhead_s += work.mask_cells_count * rates.decode_s_per_cached_token
     per_operation = rates.decode_s_per_operation + (rates.batch_s_per_operation if work.tokens_count > 1 else 0.0)
-    overhead_s += work.operations_count * per_operation
+    overhead_s += _launched_count(work, rates) * per_operation
     if overhead_s:
         terms.append(_term(rates, "decode.overhead", overhead_s, Bound.OVERHEAD))
     return tuple(terms)

@@ -91,6 +91,7 @@ class Work:
     deep_attention_flop: float = 0.0  # the part of attention_flop spent on tokens far back (`NEAR_TOKENS`)
     head_shape: HeadShape | None = None
     attention_kernel: AttentionKernel = USUAL_ATTENTION
+    fusible_count: float = 0.0  # the part of operations_count that accelerators' kernels take together
     # once for the whole model, on the device that holds its output:
     embedding_type: str | None = None  # the type its token embeddings are stored in
     embedded_values_count: float = 0.0  # looked up: tokens x hidden dimension
@@ -179,6 +180,17 @@ def _mixer_operations(geometry: Geometry, letter: str) -> int:
     return operations + _RECURRENT_OPERATIONS[Mixer.MAMBA2] * (mixer == Mixer.ATTENTION_MAMBA2)
 
 
+def routing_operations_count(geometry: Geometry) -> int:
+    """Graph nodes of a layer that choose experts and sum up what they say: route 7, weigh, and an addition each."""
+    return 8 + geometry.expert_used_count
+
+
+def fusible_operations_count(geometry: Geometry) -> int:
+    """Graph nodes that accelerators' kernels take as one: choosing among a power of two of experts."""
+    power_of_two = geometry.expert_count & (geometry.expert_count - 1) == 0
+    return moe_layers_count(geometry) * routing_operations_count(geometry) if power_of_two else 0
+
+
 def _ffn_operations(geometry: Geometry, ffn: str) -> int:
     if ffn == Ffn.NONE:
         return 0
@@ -187,8 +199,8 @@ def _ffn_operations(geometry: Geometry, ffn: str) -> int:
     if ffn == Ffn.DENSE:
         return dense
     shared = 5 if geometry.shared_expert_count else 0
-    routed = 13 + geometry.expert_used_count  # route 8, three products, weigh, and one addition per expert
-    return routed + shared + dense * (ffn == Ffn.DENSE_AND_MOE)
+    products = 5  # norm 2, gate, up, down
+    return products + routing_operations_count(geometry) + shared + dense * (ffn == Ffn.DENSE_AND_MOE)
 
 
 def _works_through_last_ffn(geometry: Geometry, architecture: str | None) -> bool:
@@ -342,6 +354,7 @@ def decode_work(
         layers_count=geometry.layers_count * share.launched_frac,
         moe_layers_count=moe_layers_count(geometry) * share.launched_frac,
         operations_count=operations_count(geometry) * share.launched_frac,
+        fusible_count=fusible_operations_count(geometry) * share.launched_frac,
         activations_count=batch_count * geometry.layers_count * share.layers_frac * geometry.hidden_dim,
     )
 
@@ -447,6 +460,7 @@ def prefill_work(
         layers_count=geometry.layers_count * share.launched_frac,
         moe_layers_count=moe_layers_count(geometry) * share.launched_frac,
         operations_count=operations_count(geometry) * share.launched_frac * passes_count,
+        fusible_count=fusible_operations_count(geometry) * share.launched_frac * passes_count,
         activations_count=prompt_tokens * geometry.layers_count * share.layers_frac * geometry.hidden_dim,
         values_count=prompt_tokens * values_count(geometry, uses_gelu(architecture)) * share.layers_frac,
         routed_activations_count=prompt_tokens * _routed_values_count(geometry) * share.experts_frac,

@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 _DECODE_MODEL_SIGMA = 0.06
 _PREFILL_MODEL_SIGMA = 0.07
 _HALF_TOKENS_OPTIONS = (0.0, 16.0, 32.0, 64.0, 128.0)
-_STEPS_COUNT = 6
+_STEPS_COUNT = 8
 _NUDGE = 1e-3
 #: Twins of little but one part, which do not show how well a whole model is explained.
 _PARTIAL_TWINS = (ATTENTION, "embedded")
@@ -65,7 +65,7 @@ def fit_accelerator(
         backend: what the engine drives it through.
         memory_bytes_per_s: the bandwidth of its memory as probed, which no weights pass; None is unknown.
     """
-    rates = replace(zero_rates(device_id, backend), memory_bytes_per_s=memory_bytes_per_s)
+    rates = replace(zero_rates(device_id, backend), fuses=True, memory_bytes_per_s=memory_bytes_per_s)
     rates = _fit_depth(rates, observations)
     usual = [item for item in observations if item.work.attention_kernel == USUAL_ATTENTION]
     decode = [item for item in usual if item.phase == "decode"]

@@ -30,9 +30,9 @@ _MEMORY_SHARE = 0.25
 _ASSUMED_FREE_BYTES = 4 * 1024**3
 _THREAD_TRIAL_S = 6.0
 #: Of the time, where there are accelerators: a processor then mostly holds what they have no room for.
-_PROCESSOR_SHARE = 0.35
+_PROCESSOR_SHARE = 0.3
 _ACCELERATOR_MEMORY_SHARE = 0.85
-_ACCELERATOR_ROUNDS_COUNT = 3
+_ACCELERATOR_ROUNDS_COUNT = 2
 
 
 def engine_key() -> str | None:

@@ -8,11 +8,11 @@ from advisor.errors import AdvisorError, BadRequestError
 from advisor.types import Accuracy, SkippedRow
 
 if TYPE_CHECKING:
-    from advisor.calibration.local_accuracy import Bench
+    from advisor.calibration.local_accuracy import Bench, Shape
     from probes.types import HardwareProfile
 
 _MAX_BYTES = 8 << 20
-_NONE: tuple[SkippedRow, ...] = ()
+_NO_SHAPES: "tuple[tuple[Shape, ...], tuple[SkippedRow, ...]]" = ((), ())
 
 
 def measure(shapes_path: str | None, *, quiet: bool, created_at: str, tool_version: str) -> Accuracy:
@@ -34,14 +34,12 @@ def measure(shapes_path: str | None, *, quiet: bool, created_at: str, tool_versi
             " install it with: pip install 'model-fit-advisor[llama-cpp]'"
         )
     catalog = load_catalog()
+    shapes, unread = _NO_SHAPES if shapes_path is None else read_shapes(entries, catalog, shapes_path)
+    if shapes_path is not None and not shapes:
+        raise AdvisorError(f"{shapes_path}: no shape can be measured: {_reasons(unread)}")
     profile = this_profile(quiet=quiet)
     bench = _bench(profile)
-    if shapes_path is None:
-        shapes, unread = default_shapes(catalog, on_accelerator=bench.engine_name is not None), _NONE
-    else:
-        shapes, unread = read_shapes(entries, catalog, shapes_path)
-    if not shapes:
-        raise AdvisorError(f"{shapes_path}: no shape can be measured: {_reasons(unread)}")
+    shapes = shapes or default_shapes(catalog, on_accelerator=bench.engine_name is not None)
     with Progress(f"measuring shapes on {bench.name}", quiet=quiet) as progress:
         measured = measure_accuracy(shapes, profile, bench, on_progress=progress.update)
     skipped = (*unread, *measured.skipped)

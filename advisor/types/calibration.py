@@ -42,6 +42,7 @@ class Rates:
     decode_s_per_moe_layer: float = 0.0
     cached_bytes: float = 0.0  # weights that stay in the last-level cache from one token to the next
     decode_s_per_operation: float = 0.0  # graph node: a launch on a GPU, a barrier on a CPU
+    fuses: bool = False  # operations that kernels can take together are priced by the layer of a mixture
     decode_s_per_token: float = 0.0
     decode_s_per_flop: float = 0.0
     decode_s_per_activation: float = 0.0  # per layer and hidden dimension

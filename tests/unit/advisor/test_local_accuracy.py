@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from typing import ClassVar
 
 import pytest
 import report_examples
@@ -9,14 +10,23 @@ from click.testing import CliRunner
 
 from advisor import roofline
 from advisor.calibration import local_accuracy
+from advisor.calibration.accelerators import Accelerator
 from advisor.calibration.experiments import work_of
-from advisor.calibration.local_accuracy import Measured, default_shapes, read_shapes, shape_experiment, summarise
+from advisor.calibration.local_accuracy import (
+    Bench,
+    Measured,
+    accelerator_bench,
+    default_shapes,
+    read_shapes,
+    shape_experiment,
+    summarise,
+)
 from advisor.calibration.rehearse import Rehearsed
 from advisor.cli import _local_accuracy
 from advisor.cli.accuracy import command
 from advisor.engines.base import Window
 from advisor.errors import AdvisorError, BadRequestError
-from advisor.types import Basis, Rates
+from advisor.types import AttentionRates, Basis, Rates
 from catalog.load import load_catalog
 
 TRUE_RATES = Rates(
@@ -29,6 +39,35 @@ TRUE_RATES = Rates(
     attention_s_per_flop=8e-12,
     decode_s_per_operation=3e-6,
     prefill_s_per_value=6e-10,
+)
+ACCELERATOR_RATES = Rates(
+    device_id="cuda:0",
+    backend="cuda",
+    basis=Basis.CALIBRATED,
+    decode_s_per_byte={"*": 6e-13, "Q4_K": 4e-13},
+    prefill_s_per_flop={"*": 9e-15, "Q4_K": 6e-15},
+    kv_s_per_byte=0.0,
+    attention_s_per_flop=0.0,
+    attention=(
+        AttentionRates(
+            head_dim=128,
+            kv_heads_count=8,
+            queries_per_kv_head=4.0,
+            prefill_s_per_flop=5e-15,
+            deep_prefill_s_per_flop=5e-15,
+            decode_s_per_flop=1e-13,
+            deep_decode_s_per_flop=1e-13,
+        ),
+    ),
+    decode_s_per_token=1e-4,
+    decode_s_per_operation=1.5e-6,
+    decode_s_per_logit=5e-10,
+    decode_s_per_cached_token=4e-9,
+    prefill_s_per_operation=8e-6,
+    host_s_per_pass=4e-4,
+    host_s_per_token=3e-6,
+    host_s_per_launch=1.2e-5,
+    host_s_per_embedded_value={"*": 1e-9, "F16": 2e-10},
 )
 LLAMA = {
     "model_type": "llama",
@@ -105,8 +144,16 @@ def timed(shape, prefill_s, decode_s):
     return Rehearsed(shape_experiment(shape), windows)
 
 
+BENCH = Bench(name="a processor", memory_bytes=32 << 30, read_bytes_per_s=40e9, threads_count=2)
+
+
+@pytest.fixture(autouse=True)
+def no_engine_is_started(monkeypatch):
+    monkeypatch.setattr("advisor.engines.llamacpp.open_worker", FakeWorker)
+
+
 def rows_of(machine, *shapes):
-    return [row for shape in shapes for row in local_accuracy._rows(shape, timed(shape, 1.0, 0.1), machine, 40e9)]
+    return [row for shape in shapes for row in local_accuracy._rows(shape, timed(shape, 1.0, 0.1), machine, BENCH)]
 
 
 def test_rows_are_summed_up_by_quantisation_kind_and_size_beside_simpler_formulas(machine):
@@ -124,14 +171,14 @@ def test_rows_are_summed_up_by_quantisation_kind_and_size_beside_simpler_formula
 
 def test_measured_rates_are_of_the_window_that_was_timed(machine):
     (shape,), _ = read(GOOD)
-    prefill, decode = local_accuracy._rows(shape, timed(shape, 2.0, 0.05), machine)
+    prefill, decode = local_accuracy._rows(shape, timed(shape, 2.0, 0.05), machine, BENCH)
     assert prefill.row.measured == pytest.approx(local_accuracy.PROMPT_TOKENS / 2.0)
     assert decode.row.measured == pytest.approx(20.0)
 
 
 def test_shapes_too_large_for_memory_are_named_with_their_size():
     (shape,), _ = read(GOOD)
-    planned, (skipped,) = local_accuracy._that_fit([shape], memory_bytes=1 << 20)
+    planned, (skipped,) = local_accuracy._that_fit([shape], replace(BENCH, memory_bytes=1 << 20))
     assert not planned
     assert "GiB of weights" in skipped.reason
 
@@ -187,6 +234,8 @@ def test_reasons_stay_within_a_line():
 
 
 class FakeWorker:
+    info: ClassVar = {"devices": [{"name": "CPU", "description": "a processor", "free_bytes": 1}]}
+
     def __enter__(self):
         return self
 
@@ -194,11 +243,11 @@ class FakeWorker:
         return None
 
 
-def test_calibrating_predicting_and_measuring_in_one_run(monkeypatch, tmp_path):
-    monkeypatch.setenv("ADVISOR_HOME", str(tmp_path))
-    monkeypatch.setattr("advisor.engines.llamacpp.open_worker", FakeWorker)
+def rehearsing(rates, asked):
+    """Twins that take exactly what some rates say, and what was asked of each run."""
 
     def rehearse(worker, planned, directory, **options):
+        asked.append(options)
         made = []
         for experiment in planned:
             if experiment.experiment_id.startswith("shape.refused"):
@@ -206,9 +255,9 @@ def test_calibrating_predicting_and_measuring_in_one_run(monkeypatch, tmp_path):
                 continue
             windows = {}
             for timing in experiment.timings:
-                work = work_of(experiment, timing, threads_count=2)
+                work = work_of(experiment, timing, threads_count=None if options["device"] else 2)
                 price = roofline.price_decode if timing.phase == "decode" else roofline.price_prefill
-                time_s = roofline.total_s(price(work, TRUE_RATES))
+                time_s = roofline.total_s(price(work, rates))
                 windows[timing] = [
                     Window(
                         phase=timing.phase,
@@ -221,13 +270,43 @@ def test_calibrating_predicting_and_measuring_in_one_run(monkeypatch, tmp_path):
             made.append(Rehearsed(experiment, windows))
         return tuple(made)
 
-    monkeypatch.setattr(local_accuracy, "rehearse", rehearse)
+    return rehearse
+
+
+def shapes_here():
     shapes, _ = read(GOOD, {**GOOD, "name": "other", "quant": "Q6_K"}, {**GOOD, "name": "refused"})
-    profile = report_examples.profile()
-    host = replace(profile.host, memory_available_bytes=32 << 30)
-    measured = local_accuracy.measure_accuracy(
-        shapes, replace(profile, host=host, outcomes=()), threads_count=2, on_progress=None
-    )
+    return shapes
+
+
+def bare_profile():
+    return replace(report_examples.profile(), outcomes=())
+
+
+def test_calibrating_predicting_and_measuring_in_one_run(monkeypatch, tmp_path):
+    monkeypatch.setenv("ADVISOR_HOME", str(tmp_path))
+    monkeypatch.setattr(local_accuracy, "rehearse", rehearsing(TRUE_RATES, []))
+    measured = local_accuracy.measure_accuracy(shapes_here(), bare_profile(), BENCH)
     assert [row.row.model_id for row in measured.rows] == ["mine", "mine", "other", "other"]
     assert [(one.row["name"], one.reason) for one in measured.skipped] == [("refused", "llama.cpp cannot load it")]
     assert max(abs(row.row.error_frac) for row in measured.rows) < 0.1
+
+
+def test_an_accelerator_is_calibrated_and_measured_in_one_run(monkeypatch, tmp_path):
+    monkeypatch.setenv("ADVISOR_HOME", str(tmp_path))
+    asked = []
+    monkeypatch.setattr(local_accuracy, "rehearse", rehearsing(ACCELERATOR_RATES, asked))
+    accelerator = Accelerator(
+        device_id="cuda:0", backend="cuda", engine_name="CUDA0", name="a card", memory_free_bytes=32 << 30
+    )
+    bench = accelerator_bench(bare_profile(), accelerator, threads_count=2)
+    measured = local_accuracy.measure_accuracy(shapes_here(), bare_profile(), bench)
+    assert [options["device"] for options in asked] == ["CUDA0"]
+    assert {row.row.backend for row in measured.rows} == {"cuda"}
+    assert [row.row.test for row in measured.rows[:2]] == ["pp2048", "tg16@d2048"]
+    assert max(abs(row.row.error_frac) for row in measured.rows) < 0.05
+
+
+def test_larger_shapes_are_measured_on_accelerators():
+    small, large = (default_shapes(load_catalog(), on_accelerator=on) for on in (False, True))
+    biggest = [max(shape_experiment(shape).weights_bytes for shape in shapes) for shapes in (small, large)]
+    assert biggest[1] > 4 * biggest[0]
