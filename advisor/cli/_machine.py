@@ -73,7 +73,9 @@ def resolve_machine(
 
     if engine_id is not None:
         check_engine(engine_id)
-    machine, os_name = _machine(catalog, profile_file, hardware, backend, no_calibrate=no_calibrate, quiet=quiet)
+    machine, os_name = _machine(
+        catalog, profile_file, hardware, backend, engine_id, no_calibrate=no_calibrate, quiet=quiet
+    )
     if engine_id is not None:
         machine = with_engine(machine, engine_id, platform_of(machine, catalog, os_name=os_name))
     return with_experience(machine)
@@ -102,11 +104,13 @@ def _machine(
     profile_file: str | None,
     hardware: str | None,
     backend: str | None,
+    engine_id: str | None,
     *,
     no_calibrate: bool,
     quiet: bool,
 ) -> tuple[Machine, str | None]:
     """The machine as llama.cpp uses it, and its operating system where it is known."""
+    from advisor.engines.requirements import platform_of, with_engine
     from advisor.machines import from_hardware, from_profile
 
     if profile_file is not None and hardware is not None:
@@ -120,6 +124,9 @@ def _machine(
         calibration = find_calibration(profile.profile_id)
         return from_profile(profile, calibration, catalog, backend=backend), profile.host.os
     profile = this_profile(quiet=quiet)
+    if engine_id is not None:  # an engine that cannot run here is said before anything is timed
+        uncalibrated = from_profile(profile, None, catalog, backend=backend)
+        with_engine(uncalibrated, engine_id, platform_of(uncalibrated, catalog, os_name=profile.host.os))
     calibration = this_calibration(profile, run=not no_calibrate, quiet=quiet)
     has_engine = engine_key() is not None
     machine = from_profile(profile, calibration, catalog, backend=backend, engine_available=has_engine)

@@ -65,8 +65,11 @@ def command(
         engine_id=where.engine_id,
         settings=settings,
     )
-    base = _base(catalog, where, quiet=output.quiet)
+    unsuited = _unsuited(catalog, where)
+    base = None if unsuited else _base(catalog, where, quiet=output.quiet)
     made = _planned(catalog, question, costs, output)
+    if unsuited is not None:
+        made = replace(made, base=unsuited[0], base_reason=unsuited[1])
     result = made if base is None else _with_upgrades(catalog, question, made, base)
     output.deliver(result, partial(print_plan, result))
 
@@ -119,6 +122,23 @@ def make_question(
         workload=workload,
         settings=settings,
     )
+
+
+def _unsuited(catalog: "Catalog", where: "Where") -> tuple[str, str] | None:
+    """This machine and why the engine that is asked for cannot run on it; a plan is about others all the same."""
+    from advisor import store
+    from advisor.engines.requirements import NAMES, check_engine, platform_of, waiver
+    from advisor.machines import from_profile
+
+    if where.engine_id is None or where.elsewhere:
+        return None
+    check_engine(where.engine_id)
+    profile = store.load_profile()
+    if profile is None:
+        return None
+    machine = from_profile(profile, None, catalog, backend=where.backend)
+    reason = waiver(where.engine_id, platform_of(machine, catalog, os_name=profile.host.os))
+    return None if reason is None else (machine.name, f"{NAMES[where.engine_id]} cannot run on it: {reason}")
 
 
 def _base(catalog: "Catalog", where: "Where", *, quiet: bool) -> "Base | None":

@@ -87,3 +87,22 @@ def test_estimate_uses_the_engine_of_the_named_weights(home, capsys):
     code, out, _ = run(capsys, "estimate", "qwen3-8b:AWQ-4bit", "--hardware", "rtx 4090", "--json")
     assert code == 0
     assert json.loads(out)["engine_id"] == "vllm"
+
+
+def test_an_engine_that_cannot_run_here_is_planned_for_where_it_can(home, capsys):
+    codec.save(HERE, home / "profile.json")
+    code, out, _ = run(capsys, "plan", "qwen3-8b", "--engine", "mlx", "--json")
+    made = json.loads(out)
+    assert code == 0
+    assert {row["machine_class"] for row in made["rows"]} == {"Apple silicon"}
+    assert made["base_reason"] == "MLX cannot run on it: it runs on Apple silicon"
+    assert made["here"] is None
+    assert made["upgrades"] == []
+
+
+def test_an_engine_that_cannot_run_here_is_refused_before_anything_is_timed(home, capsys, monkeypatch):
+    codec.save(HERE, home / "profile.json")
+    monkeypatch.setattr("advisor.cli._machine.this_calibration", lambda *_, **__: pytest.fail("it was timed"))
+    code, _, err = run(capsys, "estimate", "qwen3-8b", "--engine", "mlx")
+    assert (code, err.count("\n")) == (2, 1)
+    assert "use --engine llama.cpp or ollama" in err
