@@ -10,6 +10,7 @@ from advisor import codec, history
 from advisor.cli import _machine, _validation
 from advisor.cli.main import main
 from advisor.engines.fake import FakeEngine, Speeds
+from advisor.validation.weights_source import Room
 from probes.types import HardwareProfile, Host
 
 
@@ -25,6 +26,8 @@ def engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeEngine:
     monkeypatch.setattr(_machine, "this_profile", lambda **_: profile)
     monkeypatch.setattr(_validation, "local_engine", lambda *_, **__: pretended)
     monkeypatch.setattr("catalog.local.find_local_models", lambda *_, **__: ())
+    room = Room(disk_bytes=10**12, memory_bytes=10**12, budget_s=1e6)  # whatever this machine can spare just now
+    monkeypatch.setattr("advisor.validation.validate.measure_room", lambda *_: room)
     monkeypatch.setattr(
         "advisor.validation.validate.write_twin", lambda _model, _quant, path, **_: path.write_bytes(b"GGUF")
     )
