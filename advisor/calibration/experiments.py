@@ -34,7 +34,7 @@ TYPES = (
 )
 #: The type of the twins that measure everything but a type's own rates.
 REFERENCE_TYPE = "Q4_K"
-#: Types whose prompt kernels are so slow that unpacking the weights does not count beside the arithmetic.
+#: Types whose prompt kernels are so slow that short prompts take as long as others' long ones.
 _SLOW_PROMPT_TYPES = ("Q4_1", "Q5_0")
 #: Types that output layers are mostly stored in: many short rows, slower per byte than the layers' matrices.
 _OUTPUT_TYPES = ("Q6_K", "Q8_0")
@@ -43,6 +43,7 @@ EXPERT_TYPES = TYPES[:5]
 #: Small experts show what each of their rows costs, by a kernel that takes several at once and by one that does not.
 _SMALL_EXPERT_TYPES = ("Q4_K", "Q6_K")
 _PROMPT_TOKENS = 128
+_MIDDLE_PROMPT_TOKENS = 192
 _LONG_PROMPT_TOKENS = 320
 #: The first tokens after another model had the caches are slow, and must stay few among the others.
 _DECODE_TOKENS = 12
@@ -197,6 +198,7 @@ def recurrent_geometry(layers: int, hidden: int, ffn: int, heads: int) -> Geomet
 _DECODE = Timing(phase="decode", tokens_count=_DECODE_TOKENS)
 _PREFILL = Timing(phase="prefill", tokens_count=_PROMPT_TOKENS)
 _LONG_PREFILL = Timing(phase="prefill", tokens_count=_LONG_PROMPT_TOKENS)
+_MIDDLE_PREFILL = Timing(phase="prefill", tokens_count=_MIDDLE_PROMPT_TOKENS)
 
 
 #: Long windows average over disturbances by themselves.
@@ -238,12 +240,12 @@ def twin_experiment(
 def experiments(types: Sequence[str] = TYPES) -> tuple[Experiment, ...]:
     """Everything a calibration times, most informative first."""
     shallow = (_DECODE, _PREFILL)
-    both = (*shallow, _LONG_PREFILL)  # few and many tokens to an expert
+    both = (*shallow, _LONG_PREFILL)  # few and many tokens to an expert; more of what shows the price of a value
     one = REFERENCE_TYPE
     shapes = [
-        twin_experiment("narrow", dense_geometry(16, 1024, 3072, 16, 4, head_dim=64), one),
-        twin_experiment("narrow", dense_geometry(16, 1024, 3072, 16, 16, head_dim=64), "Q8_0"),
-        twin_experiment("slim", dense_geometry(40, 512, 1536, 8, 2, head_dim=64), "Q8_0"),
+        twin_experiment("narrow", dense_geometry(16, 1024, 3072, 16, 4, head_dim=64), one, *both),
+        twin_experiment("narrow", dense_geometry(16, 1024, 3072, 16, 16, head_dim=64), "Q8_0", *both),
+        twin_experiment("slim", dense_geometry(40, 512, 1536, 8, 2, head_dim=64), "Q8_0", *both),
         twin_experiment("long", dense_geometry(9, 2048, 6144, 16, 4), one),
         twin_experiment("broad", dense_geometry(1, 4096, 14336, 32, 8), one, _DECODE),
         *(_attention_experiment(*heads) for heads in _HEADS),
@@ -313,8 +315,10 @@ def _layers(weight_type: str) -> int:
 
 
 def _phases(weight_type: str) -> tuple[Timing, ...]:
-    """A prompt at two lengths tells the arithmetic from unpacking the weights once per micro-batch."""
-    return (_DECODE, _PREFILL) if weight_type in _SLOW_PROMPT_TYPES else (_DECODE, _PREFILL, _LONG_PREFILL)
+    """A prompt at two lengths tells the arithmetic from fetching the weights, which a few types show for all."""
+    if weight_type in EXPERT_TYPES:
+        return (_DECODE, _PREFILL, _LONG_PREFILL)
+    return (_DECODE, _PREFILL if weight_type in _SLOW_PROMPT_TYPES else _MIDDLE_PREFILL)
 
 
 def work_of(
