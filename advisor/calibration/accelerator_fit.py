@@ -213,9 +213,11 @@ def _fit_prefill(rates: Rates, observations: Sequence[Observation]) -> Rates:
         *_coefficients("host_s_per_embedded_value", sorted(embedded)),
         *map(Coefficient, _PREFILL_FIELDS),
     ]
-    bare = without(rates, "prefill_s_per_flop", experts)
+    # without the roof, for a price that may not pass it would not be linear in the coefficients from zero on
+    bare = replace(without(rates, "prefill_s_per_flop", experts), memory_bytes_per_s=None)
     options = [_settle(replace(bare, ubatch_half_tokens=half), wanted, observations) for half in _HALF_TOKENS_OPTIONS]
-    rates = min(options, key=lambda option: residual_sigma(prefill_s, option, observations))
+    best = min(options, key=lambda option: residual_sigma(prefill_s, option, observations))
+    rates = replace(best, memory_bytes_per_s=rates.memory_bytes_per_s)
     return replace(rates, prefill_moe_factor=role_factor(rates.prefill_s_per_flop, EXPERTS))
 
 

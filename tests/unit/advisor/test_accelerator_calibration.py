@@ -110,8 +110,7 @@ def test_the_rates_that_made_the_times_are_found_again(found, phase):
         for timing in experiment.timings:
             if timing.phase == phase:
                 true_s = price_s(experiment, timing, TRUE_RATES)
-                # where launching takes about as long as the device, which of the two was waited for is told less well
-                assert price_s(experiment, timing, found) == pytest.approx(true_s, rel=0.05), experiment.experiment_id
+                assert price_s(experiment, timing, found) == pytest.approx(true_s, rel=0.02), experiment.experiment_id
 
 
 def test_what_the_host_does_is_told_from_what_the_accelerator_does(found):
