@@ -32,7 +32,7 @@ _THREAD_TRIAL_S = 6.0
 #: Of the time, where there are accelerators: a processor then mostly holds what they have no room for.
 _PROCESSOR_SHARE = 0.3
 _ACCELERATOR_MEMORY_SHARE = 0.85
-_ACCELERATOR_ROUNDS_COUNT = 2
+_ACCELERATOR_ROUNDS_COUNT = 3
 
 
 def engine_key() -> str | None:

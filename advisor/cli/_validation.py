@@ -14,6 +14,7 @@ from advisor.clock import utc_now
 from advisor.engines.base import Engine
 from advisor.errors import AdvisorError, BadRequestError
 from advisor.machine import Machine
+from advisor.machines import accelerators
 from advisor.types import Choice, Estimate, Recommendation, Validation, ValidationRecord
 from advisor.validation.validate import Setting, Text, validations
 from advisor.validation.verdict import Roof
@@ -131,6 +132,12 @@ def roof_of(machine: Machine, profile: HardwareProfile) -> Roof:
         flop_per_s=rates.flop_per_s,
         cache_bytes=profile.host.l3_bytes or 0,
         tolerance_frac=_MEASURED_ROOF_TOLERANCE_FRAC,
+        accelerators={
+            device.device_id: Roof(
+                memory_bytes_per_s=device.rates.memory_bytes_per_s, flop_per_s=device.rates.flop_per_s
+            )
+            for device in accelerators(machine)
+        },
     )
 
 

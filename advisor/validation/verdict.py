@@ -1,9 +1,10 @@
 """Judge a measurement: against the prediction, and against what the machine could do at all."""
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 
-from advisor.types import Estimate, Observed
+from advisor.machine import CPU_DEVICE_ID
+from advisor.types import Deployment, Estimate, Observed
 from advisor.validation.weights_source import Candidate
 from advisor.work import decode_work, prefill_work
 
@@ -14,7 +15,7 @@ _MEMORY_BAND = (-0.01, 0.03)  # predicted / observed - 1: never under by more, r
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Roof:
-    """What no measurement may pass.
+    """What no measurement may pass: the processor's limits, and those of each accelerator by its id.
 
     ``tolerance_frac`` says how sure the roof itself is: a data sheet's figure is, one measured on a busy
     machine may be too low. Weights that fit in ``cache_bytes`` need not come from memory.
@@ -24,6 +25,28 @@ class Roof:
     flop_per_s: float | None = None
     cache_bytes: int = 0
     tolerance_frac: float = 0.05
+    accelerators: Mapping[str, "Roof"] = field(default_factory=dict)
+
+    def over(self, deployment: Deployment) -> "Roof":
+        """The roof over the devices that hold a model: together no slower than all of them at once."""
+        ids = {name for name, layers_count in deployment.layers_by_device.items() if layers_count}
+        held = [self.accelerators[name] for name in sorted(ids) if name in self.accelerators]
+        if not held:
+            return self
+        if CPU_DEVICE_ID in ids or deployment.experts_on_cpu_layers_count:
+            held.append(self)
+        return replace(
+            self,
+            memory_bytes_per_s=_sum(one.memory_bytes_per_s for one in held),
+            flop_per_s=_sum(one.flop_per_s for one in held),
+            cache_bytes=max(one.cache_bytes for one in held),
+        )
+
+
+def _sum(limits: Iterable[float | None]) -> float | None:
+    """All limits together; None if one of them is unknown."""
+    known = list(limits)
+    return None if None in known else sum(limit for limit in known if limit is not None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +68,7 @@ def peak_bytes(memory_bytes: Mapping[str, int]) -> int | None:
 
 def above_physics(candidate: Candidate, observed: Observed, roof: Roof) -> Excess | None:
     """Whether a measured speed is beyond what this machine's memory or arithmetic could do."""
+    roof = roof.over(candidate.estimate.deployment)
     for what, used, limit in _loads(candidate, observed, roof):
         if limit and used > limit * (1.0 + _ROOF_NOISE_FRAC):
             impossible = used > limit * (1.0 + max(_ROOF_NOISE_FRAC, roof.tolerance_frac))

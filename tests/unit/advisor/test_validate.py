@@ -353,6 +353,23 @@ def test_a_speed_above_physics_is_a_failure(model, tmp_path: Path, local_file):
     assert record.status is ValidationStatus.FAILED
 
 
+@pytest.mark.parametrize(
+    ("placed", "experts_on_cpu", "limit"),
+    [
+        ({"cpu": 4}, 0, 10.0),
+        ({"cuda:0": 4}, 0, 3000.0),
+        ({"cuda:0": 2, "cpu": 2}, 0, 3010.0),
+        ({"cuda:0": 4}, 3, 3010.0),
+    ],
+)
+def test_the_roof_is_that_of_the_devices_that_hold_the_model(placed, experts_on_cpu, limit):
+    roof = Roof(memory_bytes_per_s=10.0, accelerators={"cuda:0": Roof(memory_bytes_per_s=3000.0)})
+    deployment = Deployment(
+        model_id="m", quant_id="q", layers_by_device=placed, experts_on_cpu_layers_count=experts_on_cpu
+    )
+    assert roof.over(deployment).memory_bytes_per_s == limit
+
+
 def test_a_speed_a_little_above_an_unsure_roof_is_a_note(model, tmp_path: Path, local_file):
     candidate = candidate_of(model, local_path=local_file)
     moved = sum(group.weight_bytes for group in candidate.artifact.groups if group.used_frac)
