@@ -331,7 +331,8 @@ def price_host(work: Work, rates: Rates) -> tuple[float, float]:
     prepare_s += work.prepared_tokens_count / passes * rates.host_s_per_token
     prepare_s += work.mask_cells_count / passes * rates.host_s_per_mask_cell
     prepare_s += work.embedded_values_count / passes * per_value
-    return prepare_s, work.operations_count / passes * rates.host_s_per_launch
+    launch_s = work.operations_count / passes * rates.host_s_per_launch
+    return prepare_s, launch_s + work.moe_layers_count * rates.host_s_per_moe_layer
 
 
 def overlapped_s(prepare_s: Number, launch_s: Number, device_s: Number, passes: Number) -> Number:

@@ -40,9 +40,10 @@ if TYPE_CHECKING:
 
     Array: TypeAlias = npt.NDArray[np.float64]
 
-#: What the cost model leaves unexplained on shapes that no calibration times, beside the noise of the samples.
-_DECODE_MODEL_SIGMA = 0.06
-_PREFILL_MODEL_SIGMA = 0.07
+#: What the cost model leaves unexplained on shapes that no calibration times, beside the noise of the samples: set so
+#: that 75 to 94 % of 112 speeds of 14 shapes on an H100 lie in their intervals.
+_DECODE_MODEL_SIGMA = 0.07
+_PREFILL_MODEL_SIGMA = 0.09
 _HALF_TOKENS_OPTIONS = (0.0, 16.0, 32.0, 64.0, 128.0)
 _STEPS_COUNT = 12
 _NUDGE = 1e-3
@@ -202,6 +203,7 @@ _PREFILL_FIELDS = (
     "host_s_per_pass",
     "host_s_per_token",
     "host_s_per_launch",
+    "host_s_per_moe_layer",
 )
 
 

@@ -63,6 +63,7 @@ class Rates:
     host_s_per_token: float = 0.0  # per token,
     host_s_per_mask_cell: float = 0.0  # per token and token it may look back on,
     host_s_per_embedded_value: Mapping[str, float] = field(default_factory=dict)  # looked up, by type of the embeddings
+    host_s_per_moe_layer: float = 0.0  # what launching routed experts takes beyond that, per micro-batch
     host_s_per_launch: float = 0.0  # graph node of a prompt, launched while the accelerator works on those before
     prefill_moe_factor: float = 1.0  # time of routed-expert flop relative to dense flop
     ubatch_half_tokens: float = 0.0  # micro-batch at which prefill runs at half its full rate
