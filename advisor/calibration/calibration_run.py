@@ -175,7 +175,7 @@ def _time_processor(bench: _Bench, budget_s: float, on_progress: "OnProgress") -
 
     profile = bench.profile
     memory_bytes = int(_MEMORY_SHARE * (profile.host.memory_available_bytes or _ASSUMED_FREE_BYTES))
-    planned = experiments()
+    planned = experiments(cache_bytes=profile.host.l3_bytes or 0)
     counts = thread_counts(profile)
     trials = {
         count: bench.time(planned[:1], memory_bytes, _THREAD_TRIAL_S, threads_count=count, rounds_count=4)

@@ -246,7 +246,8 @@ def measure_accuracy(
     from advisor.engines.llamacpp import open_worker
 
     planned, skipped = _that_fit(shapes, bench)
-    twins = accelerator_experiments() if bench.engine_name else experiments()
+    cache_bytes = profile.host.l3_bytes or 0
+    twins = accelerator_experiments() if bench.engine_name else experiments(cache_bytes=cache_bytes)
     with scratch_folder(store.cache_dir() / "twins") as directory, open_worker() as worker:
         results = rehearse(
             worker,

@@ -281,3 +281,30 @@ def test_sleeping_experts_leave_no_room_in_the_cache():
     woken = replace(work, weights=tuple(replace(weight, held_bytes=weight.bytes) for weight in work.weights))
     rates = replace(TRUE_RATES, cached_bytes=32.0 * 1024**2)
     assert roofline.total_s(roofline.price_decode(work, rates)) > roofline.total_s(roofline.price_decode(woken, rates))
+
+
+def test_a_usual_cache_leaves_the_twins_as_they_are():
+    assert experiments(cache_bytes=32 << 20) == experiments()
+
+
+def test_a_server_s_cache_holds_no_twin_that_is_decoded():
+    cache_bytes = 300 << 20
+    made = experiments(cache_bytes=cache_bytes)
+    assert len({one.experiment_id for one in made}) == len(made)
+    for one in made:
+        if any(timing.phase == "decode" for timing in one.timings) and not one.experiment_id.startswith("attention"):
+            assert one.weights_bytes > 1.5 * cache_bytes, one.experiment_id
+    timed = {(one.experiment_id.removesuffix(".larger"), timing) for one in made for timing in one.timings}
+    assert timed == {(one.experiment_id, timing) for one in experiments() for timing in one.timings}
+
+
+def test_larger_twins_show_the_same_rates():
+    made = []
+    for experiment in experiments(cache_bytes=300 << 20):
+        for timing in experiment.timings:
+            work = work_of(experiment, timing, threads_count=2)
+            price = roofline.price_decode if timing.phase == "decode" else roofline.price_prefill
+            made.append(observe(experiment, timing, [roofline.total_s(price(work, TRUE_RATES))], threads_count=2))
+    rates = fit(made, device_id="cpu", backend="cpu", threads_count=2)
+    assert rates.decode_s_per_byte["Q4_K"] == pytest.approx(2.5e-11, rel=0.05)
+    assert rates.decode_s_per_byte["experts:Q4_K"] == pytest.approx(3e-11, rel=0.05)
