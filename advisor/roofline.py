@@ -41,6 +41,9 @@ ANY_TYPE = "*"
 EXPERTS = "experts:"
 OUTPUT = "output:"
 REPACKED = "repacked"
+#: Launching one operation on CUDA rather than replaying it from a recorded graph, which llama.cpp does for one token on
+#: one card only ("disabling CUDA graphs due to batch size > 1"): fitted on the one published pair of unlike GPUs.
+UNRECORDED_LAUNCH_S = 2.5e-6
 #: However small a model, it is not taken to run from cache alone: what it shares the cache with is unknown.
 _LEAST_MISSED_FRAC = 0.5
 _VECTOR_STEP = 64  # halves that llama.cpp's dot product takes at once with AVX-512; the most of any instruction set

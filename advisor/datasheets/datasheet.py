@@ -18,7 +18,7 @@ from advisor.datasheets.factors import (
     replays_graphs,
 )
 from advisor.datasheets.traits import ChipTraits, traits_of
-from advisor.roofline import ANY_TYPE, expert_key
+from advisor.roofline import ANY_TYPE, UNRECORDED_LAUNCH_S, expert_key
 from advisor.types import Basis, Rates
 from catalog.ggml_types import TYPES
 from catalog.types import ChipSpec
@@ -33,9 +33,6 @@ _INT8_PER_LANE = 4.0
 #: Small batches cost this many times a prompt token's arithmetic per further user: batches of 2 to 32 on GB10 and
 #: M2 Ultra (``benchmarks/batched_decode.py``).
 _BATCH_MATVEC_FACTOR = 4.0
-#: On CUDA a graph is recorded and replayed for one token only ("disabling CUDA graphs due to batch size > 1"): with
-#: more, every operation is launched by itself, which costs what it does over several GPUs (``advisor.estimate``).
-_UNRECORDED_LAUNCH_S = 2.5e-6
 #: Types read rarely or never published stand behind this one.
 _FALLBACK_TYPE = "Q4_K"
 TODAY = Setting()
@@ -91,7 +88,7 @@ def rates_for_chip(
         expert_half_tokens=prefill.expert_half.value(effects),
         batch_matvec_factor=_BATCH_MATVEC_FACTOR if backend != "cpu" else 1.0,
         batch_half_tokens=prefill.ubatch_half.value(effects) if backend != "cpu" else None,
-        batch_s_per_operation=_UNRECORDED_LAUNCH_S if replays_graphs(traits) else 0.0,
+        batch_s_per_operation=UNRECORDED_LAUNCH_S if replays_graphs(traits) else 0.0,
         experts_reread=backend == "metal",
         prefill_s_per_byte=prefill.weight_byte.value(effects),
         attention_s_per_flop=prefill.attention_flop.value(effects),
