@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from advisor import roofline
 from advisor.attention import AttentionKernel
 from advisor.errors import BadRequestError
+from advisor.estimate_warnings import has_unknown_types, rethreads, unmeasured, warnings_of
 from advisor.experience import Subject, corrected, rethreaded, subject_of
 from advisor.machine import (
     ASSUMED_DISK_BYTES_PER_S,
@@ -25,7 +26,6 @@ from advisor.types import (
     Bound,
     Deployment,
     Estimate,
-    EstimateWarning,
     Interval,
     MemoryPlan,
     Term,
@@ -46,8 +46,6 @@ _DISK_SIGMA = 0.35
 _LINK_LATENCY_S = 20e-6
 _HOST_LATENCY_S = 300e-6
 _ACTIVATION_BYTES = 4
-#: Launching one operation rather than replaying it (fitted on the one published pair of unlike GPUs).
-_UNRECORDED_LAUNCH_S = 2.5e-6
 #: Extra log standard deviation of a step that does not fit in memory.
 _SPILL_SIGMA = 0.5
 _NEGLIGIBLE_FRAC = 1e-9
@@ -140,7 +138,7 @@ def estimate(
         memory=plan,
         basis=weakest(tuple({term.basis for term in terms})),
         terms=terms,
-        warnings=_warnings(model, artifact, machine, shares, plan) + _unmeasured(machine, deployment, terms),
+        warnings=warnings_of(model, artifact, machine, shares, plan) + unmeasured(machine, deployment, terms),
         provenance=_provenance(machine, shares),
     )
 
@@ -151,17 +149,10 @@ def _seen_here(phase: _Phase, name: str, subject: Subject, machine: Machine, dep
     floor_s = sum(roofline.least_s(rates[term.device_id], term) for term in phase.terms)
     terms, sigma = corrected(machine.experience, name, subject, phase.terms, phase.sigma, floor_s)
     usual, asked = machine.usual_threads_count, deployment.threads_count
-    if usual is None or asked is None or not _rethreads(usual, deployment, terms):
+    if usual is None or asked is None or not rethreads(usual, deployment, terms):
         return _Phase(terms, sigma)
     counts = {"usual_count": usual, "count": asked}
     return _Phase(*rethreaded(machine.experience, name, subject, terms, sigma, floor_s, **counts))
-
-
-def _rethreads(usual_count: int | None, deployment: Deployment, terms: tuple[Term, ...]) -> bool:
-    """Whether a processor works with another number of threads than its rates hold for."""
-    if None in (usual_count, deployment.threads_count) or usual_count == deployment.threads_count:
-        return False
-    return any(term.device_id == CPU_DEVICE_ID for term in terms)
 
 
 def _check_context(model: ModelSpec, workload: Workload) -> None:
@@ -377,13 +368,8 @@ def _launches_s(
     on_cuda = [share for device_id, share in shares if machine.device(device_id).backend == "cuda"]
     if len(on_cuda) < 2 or deployment.engine_id not in LLAMA_CPP_ENGINES or model.geometry is None:
         return 0.0
-    return operations_count(model.geometry) * sum(share.launched_frac for share in on_cuda) * _UNRECORDED_LAUNCH_S
-
-
-def _unknown_types(artifact: ArtifactSpec, machine: Machine, shares: tuple[tuple[str, Share], ...]) -> bool:
-    rates = [machine.device(device_id).rates for device_id, _ in shares]
-    groups = [group for group in artifact.groups if group.weight_bytes * group.used_frac > 0.02 * artifact.file_bytes]
-    return any(not roofline.knows_type(rate, group.tensor_type) for rate in rates for group in groups)
+    launched_frac = sum(share.launched_frac for share in on_cuda)
+    return operations_count(model.geometry) * launched_frac * roofline.UNRECORDED_LAUNCH_S
 
 
 def _with_doubt(
@@ -394,7 +380,7 @@ def _with_doubt(
     shares: tuple[tuple[str, Share], ...],
 ) -> _Phase:
     variance = phase.sigma**2
-    if _unknown_types(artifact, machine, shares):
+    if has_unknown_types(artifact, machine, shares):
         variance += _UNKNOWN_TYPE_SIGMA**2
     if model.geometry is None or not artifact.exact:
         variance += _UNKNOWN_SHAPE_SIGMA**2
@@ -435,45 +421,6 @@ def _load(artifact: ArtifactSpec, machine: Machine) -> Interval:
     rate = machine.disk_bytes_per_s
     sigma = _DISK_SIGMA if rate else 2 * _DISK_SIGMA
     return interval(artifact.file_bytes / (rate or ASSUMED_DISK_BYTES_PER_S), sigma)
-
-
-def _warnings(
-    model: ModelSpec,
-    artifact: ArtifactSpec,
-    machine: Machine,
-    shares: tuple[tuple[str, Share], ...],
-    plan: MemoryPlan,
-) -> tuple[EstimateWarning, ...]:
-    accelerated = any(device.device_id != CPU_DEVICE_ID for device in machine.devices)
-    on_cpu = any(device_id == CPU_DEVICE_ID for device_id, _ in shares)
-    checks = (
-        (EstimateWarning.GEOMETRY_APPROXIMATE, model.geometry is None or not artifact.exact),
-        (EstimateWarning.UNCALIBRATED_TYPE, _unknown_types(artifact, machine, shares)),
-        (EstimateWarning.SPILLS_TO_CPU, accelerated and on_cpu),
-        (EstimateWarning.OVERFULL, not plan.fits),
-        (EstimateWarning.CALIBRATION_POLLUTED, machine.polluted),
-        (EstimateWarning.NO_ENGINE, not machine.engine_available),
-        (EstimateWarning.UNKNOWN_CHIP_RATES, _assumed_rates(machine, shares)),
-    )
-    return tuple(warning for warning, holds in checks if holds)
-
-
-def _unmeasured(machine: Machine, deployment: Deployment, terms: tuple[Term, ...]) -> tuple[EstimateWarning, ...]:
-    """Settings whose effect on speed nobody measured here: the speed that is shown is that of the usual ones."""
-    swept = any(term.name == "decode.threads" for term in terms)
-    other = _rethreads(machine.usual_threads_count, deployment, terms)
-    plain = deployment.engine_id in LLAMA_CPP_ENGINES and not deployment.flash_attention
-    timed = any(not attention.flash for device in machine.devices for attention in device.rates.attention)
-    known = timed or (machine.experience is not None and machine.experience.knows_plain_attention)
-    checks = (
-        (EstimateWarning.THREADS_NOT_MEASURED, other and not swept),
-        (EstimateWarning.PLAIN_ATTENTION_NOT_MEASURED, plain and not known),
-    )
-    return tuple(warning for warning, holds in checks if holds)
-
-
-def _assumed_rates(machine: Machine, shares: tuple[tuple[str, Share], ...]) -> bool:
-    return any(machine.device(device_id).rates.basis is Basis.ASSUMED for device_id, _ in shares)
 
 
 def _provenance(machine: Machine, shares: tuple[tuple[str, Share], ...]) -> dict[str, str]:
