@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     Array: TypeAlias = npt.NDArray[np.float64]
 
 #: What the cost model leaves unexplained on shapes that no calibration times, beside the noise of the samples: set so
-#: that 75 to 94 % of 112 speeds of 14 shapes on an H100 lie in their intervals.
+#: that 80 % of 134 speeds of 14 shapes on an H100 lie in their intervals (``benchmarks/accelerator_refit.py``).
 _DECODE_MODEL_SIGMA = 0.07
 _PREFILL_MODEL_SIGMA = 0.09
 _HALF_TOKENS_OPTIONS = (0.0, 16.0, 32.0, 64.0, 128.0)
@@ -197,8 +197,6 @@ def _fit_decode(rates: Rates, observations: Sequence[Observation]) -> Rates:
 _PREFILL_FIELDS = (
     "prefill_s_per_operation",
     "prefill_s_per_embedded_value",
-    "prefill_s_per_activation",
-    "prefill_s_per_moe_layer",
     "state_s_per_flop",
     "host_s_per_pass",
     "host_s_per_token",
