@@ -131,10 +131,11 @@ def _accelerator(
 ) -> MachineDevice | None:
     """A device a model can run on, or None where its memory is unknown; an unknown speed is assumed."""
     own_backend = backend or _BACKEND_BY_KIND[device.kind]
-    rates = calibrated.get(device.device_id)
-    if rates is None or rates.backend != own_backend:
-        chip = _measured_chip(profile, device, catalog)
-        rates = _datasheet_rates(chip, own_backend, device_id=device.device_id)
+    chip = _measured_chip(profile, device, catalog)
+    rates = _datasheet_rates(chip, own_backend, device_id=device.device_id)
+    timed = calibrated.get(device.device_id)
+    if timed is not None and timed.backend == own_backend:
+        rates = _with_batches(timed, rates)
     free = device.memory_free_bytes if device.memory_free_bytes is not None else device.memory_total_bytes
     if free is None:
         return None
@@ -146,6 +147,17 @@ def _accelerator(
         rates=rates,
         unified=device.unified,
         vendor=device.vendor,
+    )
+
+
+def _with_batches(timed: Rates, sheet: Rates) -> Rates:
+    """Rates that were timed for one user, with what only several at once show taken from the data sheet's."""
+    return replace(
+        timed,
+        batch_matvec_factor=sheet.batch_matvec_factor,
+        batch_half_tokens=sheet.batch_half_tokens,
+        batch_s_per_operation=sheet.batch_s_per_operation,
+        experts_reread=sheet.experts_reread,
     )
 
 

@@ -321,6 +321,8 @@ def test_one_calibration_holds_every_card_and_the_processor(tmp_path, monkeypatc
     assert any(name.startswith("wide.Q4_K") for name in made.samples)
     machine = from_profile(profile, made, load_catalog())
     assert [device.rates.basis for device in machine.devices] == [Basis.CALIBRATED] * 3
+    several = from_profile(profile, None, load_catalog()).devices[0].rates
+    assert machine.devices[0].rates.batch_half_tokens == several.batch_half_tokens is not None
     other = from_profile(profile, made, load_catalog(), backend="vulkan")
     assert other.devices[0].rates.basis != Basis.CALIBRATED  # timed through another backend
 
