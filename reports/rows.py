@@ -18,6 +18,7 @@ from advisor.types import (
     Run,
     StackMember,
     StackPlan,
+    UsersSpeed,
     Validation,
 )
 from probes.types import HardwareProfile
@@ -67,7 +68,7 @@ def _rows(document: object) -> Iterable[Row]:
         case StackPlan(members=members):
             return map(_member_row, members)
         case Estimate():
-            return [_estimate_row(document)]
+            return _estimate_rows(document)
         case Validation():
             return _validation_rows(document)
         case Accuracy():
@@ -105,6 +106,27 @@ def _estimate_row(estimate: Estimate) -> dict[str, Cell]:
     row |= _span("load", "_s", estimate.load_s)
     row |= {"memory_bytes": estimate.memory.total_bytes, "fits": estimate.memory.fits, "basis": estimate.basis.value}
     return row | {"warnings": " ".join(warning.value for warning in estimate.warnings)}
+
+
+def _estimate_rows(estimate: Estimate) -> Iterable[Row]:
+    """The prediction; where several users were asked about, one further row for each other number of users."""
+    speeds = {speed.users_count: speed for speed in estimate.concurrency.speeds} if estimate.concurrency else {}
+    own = speeds.pop(estimate.workload.concurrency_count, None)
+    row = _estimate_row(estimate)
+    yield row if own is None else row | _shared_cells(own)
+    named = {name: row[name] for name in ("model_id", "quant_id", "engine_id", "backend", "kv_quant_id", *_WORKLOAD)}
+    for speed in speeds.values():
+        decode = _span("decode", "_tokens_per_s", speed.decode_tokens_per_s)
+        first_token = _span("first_token", "_s", speed.first_token_s)
+        yield named | {"concurrency_count": speed.users_count} | decode | first_token | _shared_cells(speed)
+
+
+def _shared_cells(speed: UsersSpeed) -> dict[str, Cell]:
+    return {
+        "total_tokens_per_s": speed.total_tokens_per_s,
+        "last_first_token_s": speed.last_first_token_s,
+        "cache_layouts": " ".join(speed.layouts),
+    }
 
 
 _WORKLOAD = ("prompt_tokens", "output_tokens", "context_tokens", "concurrency_count")

@@ -65,6 +65,22 @@ def test_csv_has_a_line_per_pick(run):
     assert [row["rank"] for row in rows] == ["1", "2", "3"]
 
 
+def test_csv_has_a_line_per_number_of_users(run):
+    _, out, _ = run("estimate", "qwen3-8b", *HARDWARE, "--users", "8", "--csv")
+    _, document, _ = run("estimate", "qwen3-8b", *HARDWARE, "--users", "8", "--json")
+    first, *others = csv.DictReader(io.StringIO(out))
+    speeds = {each["users_count"]: each for each in json.loads(document)["concurrency"]["speeds"]}
+    assert int(first["concurrency_count"]) == 8  # what was asked comes first, as without further rows
+    assert float(first["memory_bytes"]) > 0
+    assert {int(row["concurrency_count"]) for row in (first, *others)} == set(speeds)
+    for row in (first, *others):
+        speed = speeds[int(row["concurrency_count"])]
+        assert float(row["decode_mid_tokens_per_s"]) == pytest.approx(speed["decode_tokens_per_s"]["mid"])
+        assert float(row["total_tokens_per_s"]) == pytest.approx(speed["total_tokens_per_s"])
+        assert float(row["last_first_token_s"]) == pytest.approx(speed["last_first_token_s"])
+    assert "slots" in first["cache_layouts"].split()
+
+
 def test_extremes_stand_in_the_table_and_the_document(run):
     asked = ("recommend", *HARDWARE, "--task", "chat", "--min-tps", "15", "--max-users", "--max-context", "--top", "2")
     _, shown, _ = run(*asked)
