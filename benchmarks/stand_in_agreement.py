@@ -57,7 +57,7 @@ def compare(model: ModelSpec, quant_id: str, folder: Path, budget_s: float, extr
 def _speeds(made: figures.Figures, model: ModelSpec, artifact: object) -> tuple[float, float]:
     prompt_s = figures.prompt_s(made, WORKLOAD, artifact, model.geometry)  # type: ignore[arg-type]
     token_s = figures.decode_s(made, WORKLOAD, model.geometry)
-    return WORKLOAD.prompt_tokens / prompt_s, 1.0 / (token_s or float("nan"))
+    return WORKLOAD.prompt_tokens / (prompt_s or float("nan")), 1.0 / (token_s or float("nan"))
 
 
 def main() -> None:

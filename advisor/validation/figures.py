@@ -12,7 +12,7 @@ from advisor.attention import kv_read_bytes
 from advisor.engines.base import Window
 from advisor.twins.truncate import StandIns
 from advisor.types import Workload
-from advisor.validation.measure import Runs
+from advisor.validation.measure import LEAST_PIECE_TOKENS, Runs
 from advisor.work import prefill_work
 from catalog.types import ArtifactSpec, Geometry
 
@@ -133,10 +133,16 @@ def _combine_decoding(stand_ins: StandIns, parts: Sequence[Decoding | None]) -> 
     )
 
 
-def prompt_s(timed: Figures, workload: Workload, artifact: ArtifactSpec, geometry: Geometry | None) -> float:
-    """Seconds for the workload's whole prompt: what was run, and the parts in between."""
+def prompt_s(timed: Figures, workload: Workload, artifact: ArtifactSpec, geometry: Geometry | None) -> float | None:
+    """Seconds for the workload's whole prompt: what was run, and the parts in between.
+
+    None where a single part was run, or one of too few tokens: they do not tell what the others cost.
+    """
     if timed.covers(workload.prompt_tokens):
         return sum(chunk.elapsed_s for chunk in timed.chunks)
+    least = min(LEAST_PIECE_TOKENS, timed.chunk_tokens)
+    if len(timed.chunks) == 1 or any(chunk.tokens_count < least for chunk in timed.chunks):
+        return None
 
     def attention(start: int, size: int) -> float:
         return prefill_work(artifact, geometry, prompt_tokens=size, depth_tokens=start).attention_flop

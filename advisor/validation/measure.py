@@ -16,16 +16,19 @@ _DECODE_WINDOW_S = 0.4  # long enough for the operating system's 10 ms accountin
 _MIN_DECODE_TOKENS, _MAX_DECODE_TOKENS = 8, 64
 _MIN_ROUNDS, _MAX_ROUNDS = 3, 12
 _STEADY_GAIN_FRAC = 0.01
-_KINDS = ("prefill", "deep", "shallow", "late")  # the order of a round: depth's price is known before the late chunk
+LEAST_PIECE_TOKENS = 64  # of a prompt, that say what others of it cost: engines work otherwise on few at once
+#: In the order of the first round, so that the price of depth is known before the prompt's end is run.
+_KINDS = ("prefill", "deep", "shallow", "late")
 
 # Shares of the time that is left when each is decided.
 _TRIAL_SHARE = 0.1  # of a whole first chunk, the tokens before it being few
+_LAST_SHARE = 0.4  # of the shortest piece that is of use, and of that at the end of all twice as much
 _DECODE_SHARE = 0.5  # of all windows of decoding
 _PREFILL_SHARE = 0.6  # of so many passes over the prompt; half of it over the beginning, where its end is run too
 _LATE_TRIAL_SHARE = 0.5  # of the first tokens of a prompt's end, the last thing to be tried
 _LATE_SHARE = 0.3  # of as many of them as there is time for: few tokens at once cost more each
-_TRIAL_TOKENS, _LATE_TRIAL_TOKENS, _TRIAL_DECODE_TOKENS = 64, 16, 4
-_LEAST_TOKENS, _LEAST_LATE_TOKENS = 8, 4
+_TRIAL_TOKENS, _TRIAL_DECODE_TOKENS = 16, 4
+_LEAST_LATE_TOKENS = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,12 +147,14 @@ def take_turns(
         for subject in subjects
     ]
     course = _plan_course(tallies, workload, chunk_tokens, sum(map(_s_per_token, trials)), deadline.left_s)
+    costs_s: dict[str, float] = {}
     for tally, trial in zip(tallies, trials, strict=True):
         if trial.tokens_count == course.prefill_tokens:
             tally.windows["prefill"].append(trial)
-    costs_s: dict[str, float] = {}
-    for _ in range(_MAX_ROUNDS):
-        _take_round(tallies, course, chunk_tokens, deadline, costs_s)
+            costs_s["prefill"] = costs_s.get("prefill", 0.0) + trial.total_s
+    kinds = _KINDS if all(subject.decodes for subject in subjects) else ("prefill",)
+    for index in range(_MAX_ROUNDS):
+        _take_round(tallies, kinds[:: -1 if index % 2 else 1], course, chunk_tokens, deadline, costs_s)
         on_progress(1.0 - deadline.left_s / budget_s)
         if all(
             cost_s > deadline.left_s or all(tally.is_steady(kind) for tally in tallies)
@@ -160,10 +165,14 @@ def take_turns(
 
 
 def _take_round(
-    tallies: Sequence[_Tally], course: _Course, chunk_tokens: int, deadline: Deadline, costs_s: dict[str, float]
+    tallies: Sequence[_Tally],
+    kinds: Sequence[str],
+    course: _Course,
+    chunk_tokens: int,
+    deadline: Deadline,
+    costs_s: dict[str, float],
 ) -> None:
     """A window of every kind there is time for; ``costs_s`` is what each kind took last, getting to its depth too."""
-    kinds = _KINDS if all(tally.subject.decodes for tally in tallies) else ("prefill",)
     for kind in kinds:
         spare_s = deadline.left_s - costs_s.get(kind, 0.0)
         if spare_s < 0 or (kind == "late" and not _settle_late(tallies, course, chunk_tokens, spare_s)):
@@ -184,9 +193,8 @@ def _s_per_token(window: Window) -> float:
 def _trial(session: Session, chunk_tokens: int, spare_s: float) -> Window:
     """A first chunk of a prompt; only a few tokens of it where it would take longer than that."""
     few = session.prefill(min(_TRIAL_TOKENS, chunk_tokens))
-    if few.tokens_count == chunk_tokens or _s_per_token(few) * chunk_tokens > spare_s:
-        return few
-    return session.prefill(chunk_tokens)
+    longest = next((size for size in (chunk_tokens, LEAST_PIECE_TOKENS) if _s_per_token(few) * size <= spare_s), 0)
+    return session.prefill(longest) if longest > few.tokens_count else few
 
 
 def _window_tokens(subject: Subject, workload: Workload, spare_s: float) -> int:
@@ -229,7 +237,8 @@ def _beginning_tokens(prompt_tokens: int, chunk_tokens: int, s_per_token: float,
         return prompt_tokens
     if jumps:  # the rest of the time is for its end
         affordable //= 2
-    return affordable // chunk_tokens * chunk_tokens or max(_LEAST_TOKENS, min(chunk_tokens, affordable))
+    least = LEAST_PIECE_TOKENS if LEAST_PIECE_TOKENS * s_per_token <= _LAST_SHARE * left_s else _TRIAL_TOKENS
+    return affordable // chunk_tokens * chunk_tokens or min(chunk_tokens, max(least, affordable))
 
 
 def _settle_late(tallies: Sequence[_Tally], course: _Course, chunk_tokens: int, spare_s: float) -> bool:
@@ -245,13 +254,17 @@ def _settle_late(tallies: Sequence[_Tally], course: _Course, chunk_tokens: int, 
             tally.s_per_token("prefill") + max(0.0, tally.s_per_token("deep") - tally.s_per_token("shallow"))
             for tally in tallies
         )
-        course.late_tokens = min(_LATE_TRIAL_TOKENS, chunk_tokens, int(spare_s * _LATE_TRIAL_SHARE / token_s))
+        course.late_tokens = min(_TRIAL_TOKENS, chunk_tokens, int(spare_s * _LATE_TRIAL_SHARE / token_s))
         if course.late_tokens < min(_LEAST_LATE_TOKENS, chunk_tokens):
             course.late_depth_tokens = None
         return course.late_depth_tokens is not None
-    affordable = min(chunk_tokens, int(spare_s * _LATE_SHARE / sum(tally.s_per_token("late") for tally in tallies)))
+    token_s = sum(tally.s_per_token("late") for tally in tallies)
+    affordable = min(chunk_tokens, int(spare_s * _LATE_SHARE / token_s))
+    least = min(chunk_tokens, LEAST_PIECE_TOKENS)
+    if affordable < least and course.late_tokens < least:
+        affordable = least if least * token_s <= 2.0 * _LAST_SHARE * spare_s else 0
     if affordable >= 2 * course.late_tokens:
         course.late_tokens = affordable
         for tally in tallies:
             tally.windows["late"].clear()
-    return True
+    return course.late_tokens >= least

@@ -84,7 +84,7 @@ def record_of(candidate: Candidate, timed: Timed, context: Context) -> Validatio
         profile_id=context.profile_id,
         created_at=context.created_at,
         answer=timed.answer.text if timed.answer else None,
-        notes=(*timed.source.notes, *timed.notes, *_coverage_note(candidate, whole), *doubt),
+        notes=(*timed.source.notes, *timed.notes, *_coverage_notes(candidate, whole, observed), *doubt),
         stages=_stages(candidate, timed, observed),
         depths=_depths(whole),
         threads=timed.threads,
@@ -143,9 +143,9 @@ def _observed(candidate: Candidate, timed: Timed, whole: Figures) -> Observed:
     prompt_s = figures.prompt_s(whole, workload, candidate.artifact, geometry)
     token_s = figures.decode_s(whole, workload, geometry)
     return Observed(
-        prefill_tokens_per_s=workload.prompt_tokens / prompt_s,
+        prefill_tokens_per_s=None if prompt_s is None else workload.prompt_tokens / prompt_s,
         decode_tokens_per_s=None if token_s is None else 1.0 / token_s,
-        first_token_s=prompt_s + _sampling_s(timed.stream),
+        first_token_s=None if prompt_s is None else prompt_s + _sampling_s(timed.stream),
         load_s=_median(timed.cold_loads_s or timed.warm_loads_s),
         peak_memory_bytes=verdict.peak_bytes(timed.memory_bytes),
     )
@@ -162,9 +162,11 @@ def _median(values: Sequence[float]) -> float | None:
     return statistics.median(values) if values else None
 
 
-def _coverage_note(candidate: Candidate, whole: Figures) -> Iterator[str]:
+def _coverage_notes(candidate: Candidate, whole: Figures, observed: Observed) -> Iterator[str]:
     ran, asked = sum(chunk.tokens_count for chunk in whole.chunks), candidate.estimate.workload.prompt_tokens
-    if ran < asked:
+    if observed.prefill_tokens_per_s is None:
+        yield f"there was time for {ran} of {asked} prompt tokens, which tell nothing of the others; allow more time"
+    elif ran < asked:
         yield f"{ran} of {asked} prompt tokens were run, the others follow from them"
     if whole.deep is not None and whole.deep.depth_tokens < _DEEP_ENOUGH_FRAC * asked:
         depth = round(whole.deep.depth_tokens)

@@ -202,13 +202,13 @@ def _why_stopped(contenders: Sequence[Contender], left_s: float) -> str:
 def with_measurement(choice: Choice, record: ValidationRecord) -> Choice | None:
     """The pick with measured speeds in place of predicted ones; None if the run shows nothing to rely on."""
     observed, made = record.observed, choice.estimate
-    if record.status is not ValidationStatus.OK or record.polluted or observed.first_token_s is None:
+    decode, first = observed.decode_tokens_per_s, observed.first_token_s
+    if record.status is not ValidationStatus.OK or record.polluted or (decode is None and first is None):
         return None
-    decode = observed.decode_tokens_per_s
     measured = replace(
         made,
         decode_tokens_per_s=_measured(decode) if decode else made.decode_tokens_per_s,
-        first_token_s=_measured(observed.first_token_s),
+        first_token_s=_measured(first) if first else made.first_token_s,
         prefill_tokens_per_s=(
             _measured(observed.prefill_tokens_per_s) if observed.prefill_tokens_per_s else made.prefill_tokens_per_s
         ),

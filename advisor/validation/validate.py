@@ -196,8 +196,9 @@ def _run(
 def _kept_s(candidate: Candidate, setting: Setting, session: Session, *, real: bool) -> float:
     """Seconds that what follows the timing is predicted to take: two short answers, and loading again."""
     made = candidate.estimate
-    answers_s = (_STREAM_PROMPT_TOKENS + _ANSWER_PROMPT_TOKENS) / made.prefill_tokens_per_s.mid
-    answers_s += (_STREAM_TOKENS + sanity.ANSWER_TOKENS) / made.decode_tokens_per_s.mid
+    read = _STREAM_PROMPT_TOKENS + (_ANSWER_PROMPT_TOKENS if real else 0)
+    written = _STREAM_TOKENS + (sanity.ANSWER_TOKENS if real else 0)
+    answers_s = read / made.prefill_tokens_per_s.mid + written / made.decode_tokens_per_s.mid
     loads_s = 2.0 * session.loaded.load_s if real else 0.0
     budget_s = setting.budget_s
     return (

@@ -102,8 +102,9 @@ def test_something_of_each_is_run_however_short_the_budget():
     engine = FakeEngine(speeds=lambda _: Speeds(prefill_s_per_token=10.0))
     (runs,) = turns(engine, budget_s=0.001)
     assert len(runs.prefill) == len(runs.deep) == len(runs.shallow) == 1
-    assert runs.prefill[0].tokens_count == 8
+    assert runs.prefill[0].tokens_count == 16
     assert runs.late == ()
+    assert figures.prompt_s(figures.figures(runs, 512), WORKLOAD, ARTIFACT, None) is None
 
 
 SLOW = Speeds(
@@ -158,9 +159,9 @@ def test_where_memory_does_not_allow_the_depth_it_goes_as_deep_as_it_can(catalog
 
 def test_pieces_shorter_than_a_chunk_are_enough_to_go_by(catalog):
     geometry = catalog.model("Llama-3.1-8B-Instruct").geometry
-    (runs,) = turns(FakeEngine(speeds=lambda _: SLOW), LONG, budget_s=20.0)
-    assert runs.prefill[0].tokens_count < 512
-    assert runs.late[0].tokens_count < 512
+    (runs,) = turns(FakeEngine(speeds=lambda _: SLOW), LONG, budget_s=100.0)
+    assert 64 <= runs.prefill[0].tokens_count < 512
+    assert 64 <= runs.late[0].tokens_count < 512
     starts = range(0, LONG.prompt_tokens, 512)
     truth = sum(512 * (0.025 + 1.5e-5 * start) for start in starts)
     found = figures.prompt_s(figures.figures(runs, 512), LONG, ARTIFACT, geometry)
@@ -230,6 +231,15 @@ def test_a_prompt_run_in_part_is_filled_in_by_its_attention(catalog, prompt_toke
     starts = range(0, prompt_tokens, 512)
     truth = sum(min(512, prompt_tokens - start) * (per_token + per_depth * start) for start in starts)
     assert figures.prompt_s(timed, workload, ARTIFACT, geometry) == pytest.approx(truth, rel=0.01)
+
+
+@pytest.mark.parametrize("sizes", [(512,), (512, 16), (16, 512)])
+def test_one_part_or_a_few_tokens_tell_nothing_of_a_prompt(sizes):
+    chunks = tuple(
+        figures.Chunk(start=1024 * index, tokens_count=size, elapsed_s=1.0) for index, size in enumerate(sizes)
+    )
+    timed = figures.Figures(chunks=chunks, chunk_tokens=512)
+    assert figures.prompt_s(timed, WORKLOAD, ARTIFACT, None) is None
 
 
 def test_without_a_geometry_later_parts_cost_as_much_as_the_first():

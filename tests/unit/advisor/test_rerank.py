@@ -160,6 +160,14 @@ def test_the_budget_ends_the_runs():
     assert settle({}, budget_s=1.0)[1].ran == []
 
 
+def test_a_run_that_had_time_for_decoding_only_settles_that():
+    record = Engine(ManualClock(), {"a": 20.0})(CLOSE[0], 9.0)
+    found = rerank.with_measurement(CLOSE[0], replace(record, observed=Observed(decode_tokens_per_s=20.0)))
+    assert found.estimate.decode_tokens_per_s.mid == 20.0
+    assert found.estimate.first_token_s == CLOSE[0].estimate.first_token_s
+    assert rerank.with_measurement(CLOSE[0], replace(record, observed=Observed())) is None
+
+
 def test_no_run_is_allowed_more_than_is_left():
     _, engine = settle({}, budget_s=40.0, cost_s=16.0)
     assert engine.allowed_s == [10.0, 10.0]

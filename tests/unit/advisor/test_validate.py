@@ -224,9 +224,14 @@ def test_a_prompt_run_in_part_is_noted(model, tmp_path: Path, local_file):
     workload = Workload(prompt_tokens=8192, output_tokens=64, context_tokens=16384)
     engine = FakeEngine(speeds=lambda _: Speeds(prefill_s_per_token=0.05))
     candidate = candidate_of(model, local_path=local_file, workload=workload)
-    record = validate_one(candidate, setting_of(tmp_path, engine, budget_s=10.0))
+    record = validate_one(candidate, setting_of(tmp_path, engine, budget_s=60.0))
     assert record.observed.prefill_tokens_per_s == pytest.approx(20.0)
     assert any("of 8192 prompt tokens were run" in note for note in record.notes)
+    hurried = validate_one(candidate, setting_of(tmp_path, engine, budget_s=5.0))
+    assert hurried.observed.prefill_tokens_per_s is hurried.observed.first_token_s is None
+    assert hurried.observed.decode_tokens_per_s == pytest.approx(100.0)
+    assert set(hurried.error_frac) & {"prefill_tokens_per_s", "first_token_s"} == set()
+    assert any("allow more time" in note for note in hurried.notes)
 
 
 def test_a_shallower_depth_is_noted(model, tmp_path: Path, local_file):
