@@ -13,22 +13,20 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from advisor import roofline
 from advisor.attention import USUAL_ATTENTION, AttentionKernel, HeadShape
-from advisor.calibration.calibrate import (
+from advisor.calibration.calibrate import role_factor, roof_bytes_per_s, with_any_type
+from advisor.calibration.experiments import ATTENTION
+from advisor.calibration.least_squares import (
     Coefficient,
     Observation,
     decode_s,
     keys,
     prefill_s,
     residual_sigma,
-    role_factor,
-    roof_bytes_per_s,
     solve,
     types_in,
-    with_any_type,
     without,
     zero_rates,
 )
-from advisor.calibration.experiments import ATTENTION
 from advisor.roofline import ANY_TYPE, EXPERTS
 from advisor.types import AttentionRates, Rates
 from advisor.work import Work

@@ -141,7 +141,7 @@ def _time_accelerator(
     """Time one of several accelerators of a kind; the others have its rates."""
     from advisor.calibration.accelerator_experiments import accelerator_experiments
     from advisor.calibration.accelerator_fit import fit_accelerator
-    from advisor.calibration.calibrate import observe
+    from advisor.calibration.least_squares import observe
 
     one = alike[0]
     results = bench.time(
@@ -170,8 +170,9 @@ def _time_accelerator(
 
 
 def _time_processor(bench: _Bench, budget_s: float, on_progress: "OnProgress") -> _Timed:
-    from advisor.calibration.calibrate import fit, observe
+    from advisor.calibration.calibrate import fit
     from advisor.calibration.experiments import experiments
+    from advisor.calibration.least_squares import observe
 
     profile = bench.profile
     memory_bytes = int(_MEMORY_SHARE * (profile.host.memory_available_bytes or _ASSUMED_FREE_BYTES))

@@ -15,8 +15,9 @@ from advisor import store
 from advisor.calibration.accelerator_experiments import accelerator_experiments
 from advisor.calibration.accelerator_fit import fit_accelerator
 from advisor.calibration.accelerators import Accelerator
-from advisor.calibration.calibrate import fit, observe
+from advisor.calibration.calibrate import fit
 from advisor.calibration.experiments import Experiment, Timing, experiments
+from advisor.calibration.least_squares import observe
 from advisor.calibration.rehearse import OnProgress, Rehearsed, rehearse
 from advisor.datasheets.accuracy import summarise_errors
 from advisor.errors import AdvisorError, BadRequestError

@@ -17,8 +17,8 @@ from advisor.calibration import rehearse as rehearse_module
 from advisor.calibration.accelerator_experiments import accelerator_experiments
 from advisor.calibration.accelerator_fit import fit_accelerator
 from advisor.calibration.accelerators import usable_accelerators
-from advisor.calibration.calibrate import Observation, observe
 from advisor.calibration.experiments import TYPES, Experiment, Timing, work_of
+from advisor.calibration.least_squares import Observation, observe
 from advisor.calibration.rehearse import Rehearsed, batches, rehearse
 from advisor.engines.base import LoadOptions, Window
 from advisor.machines import from_profile

@@ -5,8 +5,9 @@ import pytest
 
 from advisor import roofline
 from advisor.attention import NEAR_TOKENS, USUAL_ATTENTION, AttentionKernel, HeadShape
-from advisor.calibration.calibrate import Observation, fit, observe
+from advisor.calibration.calibrate import fit
 from advisor.calibration.experiments import Timing, experiments, uniform_types, work_of
+from advisor.calibration.least_squares import Observation, observe
 from advisor.types import AttentionRates, Basis, Rates
 from catalog.ggml_types import TYPES
 from catalog.tensors import list_tensors
