@@ -252,6 +252,8 @@ def options_for(deployment: Deployment, context_tokens: int, **changes: object) 
         gpu_layers_count=deployment.gpu_layers_count,
         split_mode=deployment.split_mode,
         experts_on_cpu_layers_count=deployment.experts_on_cpu_layers_count,
+        # without layers of its own an accelerator would still be lent the products of long prompts
+        devices=() if deployment.backend == "cpu" else None,
         **changes,  # type: ignore[arg-type]
     )
 

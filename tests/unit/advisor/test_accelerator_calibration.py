@@ -20,10 +20,10 @@ from advisor.calibration.accelerators import usable_accelerators
 from advisor.calibration.experiments import TYPES, Experiment, Timing, work_of
 from advisor.calibration.least_squares import Observation, observe
 from advisor.calibration.rehearse import Rehearsed, batches, rehearse
-from advisor.engines.base import LoadOptions, Window
+from advisor.engines.base import LoadOptions, Window, options_for
 from advisor.machines import from_profile
 from advisor.roofline import overlapped_s
-from advisor.types import AttentionRates, Basis, EngineBuild, Rates
+from advisor.types import AttentionRates, Basis, Deployment, EngineBuild, Rates
 from catalog.load import load_catalog
 from probes.types import Device
 
@@ -330,3 +330,9 @@ def test_one_calibration_holds_every_card_and_the_processor(tmp_path, monkeypatc
 def test_deep_twins_are_deep_enough_to_show_what_depth_costs():
     deep = [timing.depth_tokens for one in EXPERIMENTS for timing in one.timings if timing.depth_tokens]
     assert min(deep) > NEAR_TOKENS
+
+
+@pytest.mark.parametrize(("backend", "devices"), [("cpu", ()), ("cuda", None)])
+def test_a_run_on_the_processor_is_not_lent_an_accelerator(backend, devices):
+    deployment = Deployment(model_id="m", quant_id="q", backend=backend, layers_by_device={"cpu": 4})
+    assert options_for(deployment, 4096).devices == devices
