@@ -47,7 +47,7 @@ test-engines: $(STAMP)
 	$(PIP) install --quiet --constraint constraints.txt -e ".[serve]"
 	$(BIN)/python tools/test_engines.py
 
-# the programs that exports are for, each installed beside its tests; about 4 GB with n8n
+# the programs that exports are for, each installed beside its tests; 4.7 GB with n8n
 test-clients: $(STAMP)
 	$(PIP) install --quiet --constraint constraints.txt -e ".[serve,mcp]"
 	$(BIN)/python tests/clients/install.py
