@@ -49,13 +49,17 @@ _ACTIVATION_BYTES = 4
 #: Extra log standard deviation of a step that does not fit in memory.
 _SPILL_SIGMA = 0.5
 _NEGLIGIBLE_FRAC = 1e-9
-_STREAMING_BACKENDS = frozenset({"cuda"})
 #: Tokens of a micro-batch from which llama.cpp works on the accelerator with weights that the CPU holds
 #: (``GGML_OP_OFFLOAD_MIN_BATCH``); a product with routed experts counts the tokens, not the experts' rows.
 _STREAMED_FROM_TOKENS = 32
 #: Rate of copies out of a mapped file relative to page-locked memory, which a link's rate is measured with: locking
 #: those pages was worth 21 % of a prompt's speed (llama.cpp issue 25859). Without a mapped file they are locked.
 _MAPPED_COPY_FRAC = 0.8
+#: Backends that work so, and the most they copy a second out of a mapped file. AMD's driver locks its pages copy by
+#: copy: 10.1 GB/s on one RX 7900 (ROCm issue 6523), 8.2 on an RX 6800 XT (llama.cpp pull request 2059), 5.9 on an
+#: RX 9070 XT (``benchmarks/offload.py``), of which this is the geometric mean. Vulkan copies through a staging buffer,
+#: at 5.9 and more (llama.cpp issue 8164); SYCL is taken to do likewise.
+_MAPPED_COPY_BYTES_PER_S = {"cuda": math.inf, "rocm": 7.9e9, "vulkan": 7.9e9, "sycl": 7.9e9}
 #: Log standard deviation of a link nobody measured: cards sit in slots of 4 to 16 lanes.
 _LINK_SIGMA = 0.35
 
@@ -280,19 +284,21 @@ def _streamed_prefill(
     """Weights held by the CPU, copied to the accelerator for each micro-batch of a long prompt; None: they are not.
 
     It holds for whole layers and for experts alike, whether it pays or not: llama.cpp looks at the tokens of a
-    micro-batch only, and copies the experts that those wake. Published runs on ROCm kept the CPU's speed
-    (``benchmarks/offload.py``).
+    micro-batch only, and copies the experts that those wake. An accelerator in the computer's own memory leaves them.
     """
-    if device.device_id != CPU_DEVICE_ID or device.backend == machine.devices[0].backend:
+    if device.device_id != CPU_DEVICE_ID or device.backend == machine.devices[0].backend or not deployment.op_offload:
         return None
     accelerator_id = next((name for name, _ in shares if name != CPU_DEVICE_ID), machine.devices[0].device_id)
-    streams = machine.device(accelerator_id).backend in _STREAMING_BACKENDS
+    accelerator = machine.device(accelerator_id)
+    streams = accelerator.backend in _MAPPED_COPY_BYTES_PER_S and accelerator_id not in machine.shared_device_ids
     if not streams or work.tokens_per_pass < _STREAMED_FROM_TOKENS:
         return None
-    rates = machine.device(accelerator_id).rates
+    rates = accelerator.rates
     moved = work.weight_bytes * work.passes_count
     link = machine.link_bytes_per_s.get(accelerator_id)
-    rate = (link or ASSUMED_LINK_BYTES_PER_S) * (_MAPPED_COPY_FRAC if deployment.mmap else 1.0)
+    rate = link or ASSUMED_LINK_BYTES_PER_S
+    if deployment.mmap:
+        rate = min(rate * _MAPPED_COPY_FRAC, _MAPPED_COPY_BYTES_PER_S[accelerator.backend])
     term = Term(
         name="prefill.link",
         device_id=accelerator_id,

@@ -70,6 +70,8 @@ def _source_args(order: Order) -> tuple[str, ...]:
 def _not_taken(order: Order) -> Iterator[str]:
     if order.deployment.experts_on_cpu_layers_count:
         yield f"experts of {order.deployment.experts_on_cpu_layers_count} layers on the CPU"
+    if not order.deployment.op_offload:
+        yield "prompts worked through on the CPU where it holds the weights"
     if order.workload.concurrency_count > 1:
         yield f"{order.workload.concurrency_count} users at a time: it answers one request after another"
     if order.sampling is not None:

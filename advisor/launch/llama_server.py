@@ -51,6 +51,8 @@ def load_args(order: Order) -> tuple[str, ...]:
         args += ["-t", str(deployment.threads_count), "-tb", str(deployment.threads_count)]
     if not deployment.mmap:
         args += ["--load-mode", "none"]
+    if not deployment.op_offload:
+        args.append("--no-op-offload")
     return (*args, *_job_args(order), *sampling_args(order.sampling))
 
 

@@ -117,6 +117,7 @@ class Deployment:
     flash_attention: bool = True
     mmap: bool = True
     kv_unified: bool = False  # one pool of cells for all users instead of a slot for each
+    op_offload: bool = True  # long prompts are worked through on the accelerator, with copies of what the CPU holds
 
     @property
     def gpu_layers_count(self) -> int:

@@ -132,15 +132,36 @@ def test_what_does_not_fit_in_ram_is_read_from_the_disk(catalog, machine):
     assert made.decode_tokens_per_s.mid < 0.5
 
 
-def test_prompts_stream_weights_on_the_cpu_to_a_cuda_card_but_not_to_others(catalog, gpu_machine):
+def with_card(gpu_machine, backend, **changes):
+    """The machine with a card of another backend."""
     gpu, cpu = gpu_machine.devices
-    alone = replace(gpu_machine, devices=(cpu,))
-    streamed = made_on(gpu_machine, catalog, DENSE, {"cpu": 36})
+    card = replace(gpu, backend=backend, device_id=f"{backend}:0", rates=replace(gpu.rates, device_id=f"{backend}:0"))
+    return replace(gpu_machine, devices=(replace(card, **changes), cpu))
+
+
+@pytest.mark.parametrize("backend", ["cuda", "rocm", "vulkan", "sycl"])
+def test_prompts_stream_weights_on_the_cpu_to_a_card(backend, catalog, gpu_machine):
+    card = with_card(gpu_machine, backend)
+    alone = replace(gpu_machine, devices=gpu_machine.devices[1:])
+    streamed = made_on(card, catalog, DENSE, {"cpu": 36}, backend=backend)
     assert terms(streamed, "prefill.link")
     assert streamed.prefill_tokens_per_s.mid > 2 * made_on(alone, catalog, DENSE, {"cpu": 36}).prefill_tokens_per_s.mid
-    other = replace(gpu, backend="rocm", device_id="rocm:0", rates=replace(gpu.rates, device_id="rocm:0"))
-    rocm = replace(gpu_machine, devices=(other, cpu))
-    assert not terms(made_on(rocm, catalog, DENSE, {"cpu": 36}, backend="rocm"), "prefill.link")
+
+
+def test_prompts_do_not_stream_if_told_not_to_or_to_chips_in_the_same_memory(catalog, gpu_machine):
+    told = made_on(gpu_machine, catalog, DENSE, {"cpu": 36}, op_offload=False)
+    shared = made_on(with_card(gpu_machine, "vulkan", unified=True), catalog, DENSE, {"cpu": 36}, backend="vulkan")
+    assert not terms(told, "prefill.link")
+    assert not terms(shared, "prefill.link")
+
+
+def test_amd_cards_copy_slowly_out_of_a_mapped_file_alone(catalog, gpu_machine):
+    def copy_s(backend, mmap):
+        made = made_on(with_card(gpu_machine, backend), catalog, DENSE, {"cpu": 36}, backend=backend, mmap=mmap)
+        return sum(term.time_s for term in terms(made, "prefill.link"))
+
+    assert copy_s("rocm", mmap=True) > 2 * copy_s("cuda", mmap=True)
+    assert copy_s("rocm", mmap=False) == pytest.approx(copy_s("cuda", mmap=False))
 
 
 def test_experts_on_the_cpu_stream_like_whole_layers(catalog, gpu_machine):
