@@ -46,6 +46,12 @@ def test_every_engine_listens_on_the_loopback_address_only():
         assert "api" not in " ".join(made.argv).replace("llm_api", "")
 
 
+def test_llama_server_is_told_to_leave_the_cpus_weights_where_they_are():
+    usual, told = (deployment(layers_by_device={"cpu": 6, "cuda:0": 30}, op_offload=on) for on in (True, False))
+    assert "--no-op-offload" not in launch.command(MODEL, usual, CHAT).argv
+    assert "--no-op-offload" in launch.command(MODEL, told, CHAT).argv
+
+
 def test_llama_server_is_told_the_whole_plan():
     plan = deployment(
         layers_by_device={"cpu": 6, "cuda:0": 30}, kv_quant_id="q8_0/q4_0", mmap=False, experts_on_cpu_layers_count=3
