@@ -8,6 +8,7 @@ from pathlib import Path
 
 from advisor import codec
 from advisor.types import Calibration, Recommendation
+from catalog.header_cache import HeaderCache
 from probes.types import HardwareProfile
 
 
@@ -29,6 +30,11 @@ def cache_dir() -> Path:
     import platformdirs
 
     return Path(platformdirs.user_cache_dir("model-fit-advisor", appauthor=False))
+
+
+def header_cache() -> HeaderCache:
+    """Where the headers of local model files are kept once they were read."""
+    return HeaderCache(cache_dir() / "headers")
 
 
 def profile_path() -> Path:

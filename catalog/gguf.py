@@ -16,6 +16,7 @@ from catalog.files import open_file
 from catalog.ggml_types import FULL_PRECISION
 from catalog.gguf_header import Header, HeaderError, HeaderTensor, parse_header, printable
 from catalog.gguf_model import Facts, geometry_of, is_known, layers_of, nextn_layers, role_of
+from catalog.header_cache import HeaderCache, stamp_of
 from catalog.types import ArtifactSpec, Citation, FileFormat, ModelSpec, Role, WeightGroup
 from catalog.weights import used_frac
 
@@ -79,13 +80,16 @@ class _Shard:
     header: Header
 
 
-def read_gguf(path_or_url: str | os.PathLike[str]) -> tuple[ModelSpec, ArtifactSpec]:
+def read_gguf(
+    path_or_url: str | os.PathLike[str], headers: HeaderCache | None = None
+) -> tuple[ModelSpec, ArtifactSpec]:
     """What a GGUF holds, read from its header without touching the weights.
 
     The shards of a split model are read together, whichever of them is named.
 
     Args:
         path_or_url: a file, or an ``http(s)://`` address whose server answers range requests.
+        headers: where the headers of local files are kept, if they are.
 
     Returns:
         The model as the file states it, and its weights with the tensors' real types and bytes. The
@@ -97,8 +101,8 @@ def read_gguf(path_or_url: str | os.PathLike[str]) -> tuple[ModelSpec, ArtifactS
     """
     location = os.fspath(path_or_url)
     remote = urlsplit(location).scheme in ("http", "https")
-    read = _read_remote if remote else _read_local
-    shards = [read(part) for part in _shard_locations(location)]
+    parts = _shard_locations(location)
+    shards = [_read_remote(part) if remote else _read_local(part, headers) for part in parts]
     if not any(shard.header.tensors for shard in shards):
         raise HeaderError(f"{_name(location)}: tensors: it holds none, only a vocabulary; give the model's own file")
     return _describe(shards, None if remote else str(Path(shards[0].location).absolute()))
@@ -120,16 +124,23 @@ def _name(location: str) -> str:
     return printable(re.split(r"[/\\]", location.partition("?")[0])[-1] or location, limit=100)
 
 
-def _read_local(location: str) -> _Shard:
+def _read_local(location: str, headers: HeaderCache | None = None) -> _Shard:
     try:
         with open_file(location) as file:
-            size = os.fstat(file.fileno()).st_size
+            status = os.fstat(file.fileno())
+            size, stamp = status.st_size, stamp_of(location, status)
+            known = headers.get(stamp) if headers is not None else None
+            if known is not None:
+                return _Shard(location=location, size_bytes=size, header=known)
 
             def fetch(offset: int, count: int) -> bytes:
                 file.seek(offset)
                 return file.read(count)
 
-            return _Shard(location=location, size_bytes=size, header=parse_header(fetch, size, _name(location)))
+            header = parse_header(fetch, size, _name(location))
+        if headers is not None:
+            headers.put(stamp, header)
+        return _Shard(location=location, size_bytes=size, header=header)
     except OSError as error:
         raise HeaderError(f"{_name(location)}: file: {error.strerror or error}; check the path") from error
 

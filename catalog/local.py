@@ -11,6 +11,7 @@ from typing import Any
 
 from catalog.errors import CatalogError
 from catalog.gguf import read_gguf
+from catalog.header_cache import HeaderCache
 from catalog.hf import read_config
 from catalog.load import Catalog, load_catalog
 from catalog.names import squash
@@ -67,19 +68,24 @@ class LocalScan:
 
 
 def find_local_models(
-    catalog: Catalog | None = None, roots: Sequence[str | os.PathLike[str]] | None = None
+    catalog: Catalog | None = None,
+    roots: Sequence[str | os.PathLike[str]] | None = None,
+    headers: HeaderCache | None = None,
 ) -> tuple[LocalModel, ...]:
     """The models on this machine that can be run now.
 
     Args:
         catalog: whose records they are matched to; the packaged one by default.
         roots: folders to look in instead of the known stores.
+        headers: where headers that were read are kept.
     """
-    return scan_local_models(catalog, roots).models
+    return scan_local_models(catalog, roots, headers).models
 
 
 def scan_local_models(
-    catalog: Catalog | None = None, roots: Sequence[str | os.PathLike[str]] | None = None
+    catalog: Catalog | None = None,
+    roots: Sequence[str | os.PathLike[str]] | None = None,
+    headers: HeaderCache | None = None,
 ) -> LocalScan:
     """Look through the stores of Ollama, LM Studio, Hugging Face, llama.cpp and GPT4All.
 
@@ -90,14 +96,14 @@ def scan_local_models(
         stores = default_stores(os.environ, sys.platform, Path.home()) + package_stores(sys.path)
     else:
         stores = [_store_at(Path(root)) for root in roots]
-    return _scan(stores, catalog or load_catalog())
+    return _scan(stores, catalog or load_catalog(), headers)
 
 
 def _store_at(folder: Path) -> Store:
     return Store(kind="ollama" if (folder / "manifests").is_dir() else "folder", folder=folder)
 
 
-def _scan(stores: Iterable[Store], catalog: Catalog) -> LocalScan:
+def _scan(stores: Iterable[Store], catalog: Catalog, headers: HeaderCache | None) -> LocalScan:
     models: list[LocalModel] = []
     problems: list[str] = []
     seen: set[str] = set()
@@ -110,7 +116,7 @@ def _scan(stores: Iterable[Store], catalog: Catalog) -> LocalScan:
             problems.append(f"{found.path.name!a}: its path is no text, which no engine takes; rename it")
             continue
         try:
-            model, artifact = _read(found)
+            model, artifact = _read(found, headers)
         except CatalogError as error:
             problems.append(str(error))
             continue
@@ -127,8 +133,8 @@ def _is_text(path: str) -> bool:
     return True
 
 
-def _read(found: Found) -> tuple[ModelSpec, ArtifactSpec]:
-    return _read_checkpoint(found) if found.path.is_dir() else read_gguf(found.path)
+def _read(found: Found, headers: HeaderCache | None) -> tuple[ModelSpec, ArtifactSpec]:
+    return _read_checkpoint(found) if found.path.is_dir() else read_gguf(found.path, headers)
 
 
 def _read_checkpoint(found: Found) -> tuple[ModelSpec, ArtifactSpec]:

@@ -129,7 +129,7 @@ def _artifacts_here(catalog: Catalog, subject: Subject) -> tuple[ArtifactSpec, .
 
     found = [
         replace(model.artifact, local_path=str(Path(model.path).resolve()))
-        for model in find_local_models(catalog)
+        for model in find_local_models(catalog, headers=store.header_cache())
         if model.model_id == subject.model.model_id
     ]
     return tuple(sorted(found, key=lambda artifact: artifact.file_bytes, reverse=True))

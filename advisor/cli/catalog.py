@@ -121,9 +121,11 @@ def list_models(
 
 def _local_ids(catalog: "Catalog") -> set[str]:
     """Catalog models that have a file on this machine."""
+    from advisor.store import header_cache
     from catalog.local import find_local_models
 
-    return {found.model_id for found in find_local_models(catalog) if found.model_id is not None}
+    found = find_local_models(catalog, headers=header_cache())
+    return {model.model_id for model in found if model.model_id is not None}
 
 
 @command.command("show")
@@ -264,11 +266,12 @@ def local(folders: tuple[Path, ...], as_json: bool) -> int:
     Looks through the stores of Ollama, LM Studio, Hugging Face, llama.cpp and GPT4All, or through FOLDERS.
     Exits 3 if there is none.
     """
+    from advisor.store import header_cache
     from catalog.load import load_catalog
     from catalog.local import scan_local_models
 
     catalog = load_catalog()
-    found = scan_local_models(catalog, folders or None)
+    found = scan_local_models(catalog, folders or None, header_cache())
     if as_json:
         rows = [_catalog_view.local_row(model) for model in found.models]
         _emit("catalog_local", catalog.version, {"models": rows, "problems": found.problems})

@@ -226,10 +226,11 @@ def _show(result: "Recommendation", console: "Console") -> None:
 
 def _local_files(catalog: "Catalog") -> tuple["LocalFile", ...]:
     from advisor.recommendation.recommend import LocalFile
+    from advisor.store import header_cache
     from catalog.local import find_local_models
 
     return tuple(
         LocalFile(model_id=found.model_id, quant_id=found.quant_id, path=str(found.path))
-        for found in find_local_models(catalog)
+        for found in find_local_models(catalog, headers=header_cache())
         if found.model_id is not None
     )

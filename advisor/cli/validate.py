@@ -308,11 +308,12 @@ def _candidate(
 
 def _local_artifacts(catalog: "Catalog", subject: "Subject") -> "tuple[ArtifactSpec, ...]":
     """The model's GGUF files that are on this machine."""
+    from advisor.store import header_cache
     from catalog.local import find_local_models
 
     return tuple(
         replace(found.artifact, local_path=found.path)
-        for found in find_local_models(catalog)
+        for found in find_local_models(catalog, headers=header_cache())
         if found.model_id == subject.model.model_id and found.path.lower().endswith(".gguf")
     )
 

@@ -102,7 +102,7 @@ def test_a_stack_document_becomes_one_stack(home, tmp_path, capsys):
     ],
 )
 def test_bad_input_is_one_line(home, monkeypatch, capsys, args, code, said):
-    monkeypatch.setattr("catalog.local.find_local_models", lambda *_: ())
+    monkeypatch.setattr("catalog.local.find_local_models", lambda *_, **__: ())
     found, line = failed(capsys, *args)
     assert found == code
     assert said in line
