@@ -1,4 +1,4 @@
-"""Headers of local files that were read once: the same answer, for the same file only, whatever becomes of the cache."""
+"""Headers of local files that were read once: the same answer, for that file only, whatever becomes of the cache."""
 
 import os
 
