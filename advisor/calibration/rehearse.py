@@ -5,6 +5,7 @@ each round times every model once. What the guard marks as disturbed is timed ag
 """
 
 import contextlib
+import math
 import time
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -31,6 +32,7 @@ _ENOUGH_COUNT = 2
 #: Rounds are repeated up to this many times over to replace windows that others disturbed.
 _ROUNDS_LIMIT = 4
 _LEAST_ROUNDS = 2
+_LATE_SHARE = 0.05
 #: Decode windows to one prompt: they are short, and short ones are the more easily disturbed.
 _DECODE_SHARE = 2
 #: How long a disturbance is waited out before the next window, and how long each look at the machine takes.
@@ -169,6 +171,11 @@ class _Plan:
     on_progress: OnProgress
 
     @property
+    def patience_s(self) -> float:
+        """Seconds beyond its time that a disturbed machine is given for the least number of rounds."""
+        return math.inf if self.required else _LATE_SHARE * self.budget_s
+
+    @property
     def writing_s(self) -> float:
         """Seconds that writing and loading twins may take."""
         return (_ACCELERATOR_WRITING_SHARE if self.device else _WRITING_SHARE) * self.budget_s
@@ -290,7 +297,8 @@ def _rounds(held: Sequence[_Held], plan: _Plan, deadline_s: float) -> None:
             return
         for index, (session, result, timing) in enumerate(wanted):
             now_s = time.monotonic()
-            if number >= _LEAST_ROUNDS and now_s > deadline_s:
+            late_s = now_s - deadline_s
+            if late_s > 0.0 and (number >= _LEAST_ROUNDS or late_s > plan.patience_s):
                 return
             spent = min(1.0, max(0.0, 1.0 - (deadline_s - now_s) / plan.budget_s))
             plan.on_progress(0.3 + 0.7 * spent, f"round {number + 1}, {index + 1} of {len(wanted)}")

@@ -147,3 +147,13 @@ def test_every_token_of_a_decode_window_counts_and_a_prompt_as_a_whole():
     item = Rehearsed(FEW[0], {timings[0]: [decode], timings[1]: [prompt]})
     assert item.seconds(timings[0]) == [0.9, 0.1, 0.2]
     assert item.seconds(timings[1]) == [1.0]
+
+
+def test_a_slow_machine_does_not_keep_a_calibration_waiting(tmp_path, monkeypatch):
+    clock = iter(range(0, 100_000, 30))  # every look at it is half a minute later
+    monkeypatch.setattr(module.time, "monotonic", lambda: float(next(clock)))
+    hurried = sum(len(windows) for item in run(FakeWorker(), tmp_path) for windows in item.windows.values())
+    asked = sum(
+        len(windows) for item in run(FakeWorker(), tmp_path, required=True) for windows in item.windows.values()
+    )
+    assert hurried < asked
