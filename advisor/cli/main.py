@@ -5,6 +5,7 @@ module is imported only when it is run; its one-line help stands here.
 """
 
 import atexit
+import codecs
 import gc
 import importlib
 import io
@@ -88,11 +89,23 @@ def _one_line(error: object) -> str:
     return text or type(error).__name__
 
 
+#: What stands for a character that a locale does not know, one for one, so that tables stay in line.
+_PLAIN = dict(zip("–—−…•·×≈◆─│µ≤≥→’“”✓✗▁▂▃▄▅▆▇█", '---.*-x~^-|u<>>\'""+x_.,-=+*#', strict=True))
+
+
+def _plainly(error: UnicodeError) -> tuple[str, int]:
+    """The plain characters for those that cannot be printed; ``?`` where there is none."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    return "".join(_PLAIN.get(char, "?") for char in error.object[error.start : error.end]), error.end
+
+
 def _print_what_the_locale_can() -> None:
-    """Under a locale that knows few characters, a dash or a bar is printed as ``?`` instead of ending the command."""
+    """Under a locale that knows few characters, a dash or a bar is printed plainly instead of ending the command."""
+    codecs.register_error("advisor.plainly", _plainly)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper) and stream.errors in ("strict", "surrogateescape"):
-            stream.reconfigure(errors="replace")
+            stream.reconfigure(errors="advisor.plainly")
 
 
 def _drop_what_is_left_to_print() -> None:

@@ -31,7 +31,7 @@ def command(documents: tuple[str, ...], outputs: tuple[str, ...], chart: str | N
     """Render saved documents; several of one kind are compared.
 
     \b
-    advisor report recommendation.json profile.json validation.json -o report.html -o report.png
+    advisor report recommendation.json profile.json -o report.html -o report.png
     advisor report before.json after.json -o comparison.md
     advisor recommend --json | advisor report - -o report.html
     """  # noqa: D301 - \b is click's mark for lines to be left as they are

@@ -147,3 +147,10 @@ def test_ctrl_c_says_that_nothing_was_half_written(monkeypatch, capsys):
         cli.main([])
     assert caught.value.code == 130
     assert "nothing half-written" in capsys.readouterr().err
+
+
+def test_a_locale_of_few_characters_gets_plain_ones():
+    result = run("plan", "qwen3-8b", "--hardware", "rtx 4090", PYTHONIOENCODING="ascii")
+    assert result.returncode == 0
+    assert "1k - answer 512 - context" in result.stdout
+    assert "?" not in result.stdout
