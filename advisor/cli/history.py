@@ -2,9 +2,10 @@
 
 import contextlib
 import json
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -114,7 +115,7 @@ def _export(past: "History", target: str, kind: str | None, machine_id: str | No
     from advisor.bundle import make_bundle
     from advisor.clock import utc_now
 
-    documents = [codec.to_mapping(past.document(entry.digest)) for entry in past.entries(kind, machine_id)]
+    documents = [codec.to_mapping(found) for found in _readable(past, kind, machine_id)]
     bundle = make_bundle(documents, created_at=utc_now(), names=_own_names())
     text = json.dumps(bundle, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
     if target == "-":
@@ -122,6 +123,18 @@ def _export(past: "History", target: str, kind: str | None, machine_id: str | No
         return
     codec.write_atomically(target, text.encode())
     _shared.say(f"wrote {len(documents)} documents to {target}")
+
+
+def _readable(past: "History", kind: str | None, machine_id: str | None) -> Iterator[Any]:
+    """The documents that this version reads; those of another are named and left out."""
+    from advisor.history import HistoryError
+
+    for entry in past.entries(kind, machine_id):
+        try:
+            yield past.document(entry.digest)
+        except HistoryError as error:
+            digest = entry.digest[:12]
+            _shared.say(f"advisor: {digest} is left out ({error}); delete it with: advisor history --forget {digest}")
 
 
 def _import(past: "History", source: str) -> None:

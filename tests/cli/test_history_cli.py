@@ -100,3 +100,19 @@ def test_a_bad_bundle_changes_nothing(capsys: pytest.CaptureFixture[str]) -> Non
     assert advisor("history", "--import", "none.json") == 1
     with history.open_history() as past:
         assert past.entries() == ()
+
+
+def test_a_document_of_another_version_does_not_keep_the_others_from_being_shared(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with history.open_history() as past:
+        past.record(make_run(1, 100.0))
+        past.record(make_run(2, 100.0))
+        damaged = past.entries()[0].digest
+        past._connection.execute("UPDATE documents SET body = '{}' WHERE digest = ?", (damaged,))
+        past._connection.commit()
+    assert advisor("history", "--export", "bundle.json") == 0
+    said = capsys.readouterr().err
+    assert f"{damaged[:12]} is left out" in said
+    assert f"advisor history --forget {damaged[:12]}" in said
+    assert "wrote 1 documents" in said
