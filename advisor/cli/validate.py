@@ -183,14 +183,15 @@ def command(
     workload = demand.workload(task)
     for name in names:
         resolve_subject(catalog, name)  # a name that is wrong is found before anything is measured
+    ranking = _ranking(target.recommendation_file) if target.recommendation_file else None  # and so is a wrong file
     machine = where.machine(catalog, quiet=output.quiet)
     profile = this_profile(quiet=output.quiet)
-    if target.recommendation_file and how.budget_s and target.top_count is None:
-        proven = _settle(catalog, machine, profile, target.recommendation_file, request)
+    if ranking and how.budget_s and target.top_count is None:
+        proven = _settle(catalog, machine, profile, ranking, request)
         _deliver_settled(proven, output)
         raise SystemExit(exit_code(proven.validation))
-    if target.recommendation_file:
-        candidates = _picks(catalog, target.recommendation_file, target.top_count or 1)
+    if ranking:
+        candidates = _picks(catalog, ranking, target.top_count or 1)
     else:
         candidates = [
             _candidate(catalog, machine, workload, name, target, demand.kv_quant_id, settings)
@@ -247,11 +248,11 @@ def _timed(
 
 
 def _settle(
-    catalog: "Catalog", machine: "Machine", profile: "HardwareProfile", path: str, request: "Request"
+    catalog: "Catalog", machine: "Machine", profile: "HardwareProfile", ranking: "Recommendation", request: "Request"
 ) -> "Recommendation":
     from advisor.cli._validation import settle_ranking
 
-    return settle_ranking(catalog, _ranking(path), machine=machine, profile=profile, request=request)
+    return settle_ranking(catalog, ranking, machine=machine, profile=profile, request=request)
 
 
 def _deliver_settled(proven: "Recommendation", output: "Output") -> None:
@@ -269,10 +270,10 @@ def _ranking(path: str) -> "Recommendation":
     return recommendation
 
 
-def _picks(catalog: "Catalog", path: str, count: int) -> "list[Candidate]":
+def _picks(catalog: "Catalog", ranking: "Recommendation", count: int) -> "list[Candidate]":
     from advisor.cli._validation import candidate_of_choice
 
-    return [candidate_of_choice(catalog, choice) for choice in _ranking(path).ranked[:count]]
+    return [candidate_of_choice(catalog, choice) for choice in ranking.ranked[:count]]
 
 
 def _candidate(
