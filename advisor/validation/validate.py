@@ -27,6 +27,7 @@ from advisor.validation.thread_sweep import DECODE_TOKENS, round_s, sweep_thread
 from advisor.validation.verdict import Roof
 from advisor.validation.weights_source import REAL, TWIN, Candidate, NoRoomError, Source, choose_source, measure_room
 from catalog.errors import CatalogError
+from catalog.units import GIB
 from probes.base import Clock, SystemClock
 
 _STREAM_PROMPT_TOKENS, _STREAM_TOKENS = 32, 16
@@ -100,7 +101,7 @@ def validate_one(candidate: Candidate, setting: Setting) -> ValidationRecord:
         return failure(candidate, setting, ValidationStatus.WAIVED, source.weights, str(error), kind="NoRoomError")
     except (AdvisorError, CatalogError) as error:
         needed = candidate.estimate.memory.total_bytes
-        reason = f"{error} (predicted to need {needed} bytes of memory)"
+        reason = f"{error} (predicted to need {needed / GIB:.1f} GiB of memory)"
         kind = type(error).__name__
         return failure(candidate, setting, ValidationStatus.FAILED, source.weights, reason, kind=kind)
     context = Context(

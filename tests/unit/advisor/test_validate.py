@@ -295,11 +295,11 @@ def test_pollution_is_labelled(model, tmp_path: Path, local_file):
 )
 def test_a_failure_is_a_record_with_what_it_needed(model, tmp_path: Path, local_file, fault):
     record = validate_one(
-        candidate_of(model, local_path=local_file, total_bytes=1234), setting_of(tmp_path, FakeEngine(fault=fault))
+        candidate_of(model, local_path=local_file, total_bytes=3 << 30), setting_of(tmp_path, FakeEngine(fault=fault))
     )
     assert record.status is ValidationStatus.FAILED
     assert str(fault) in record.reason
-    assert "1234 bytes" in record.reason
+    assert "need 3.0 GiB" in record.reason
     assert record.observed == Observed()
     assert record.engine.version == "0"
     assert record.failure_kind == type(fault).__name__
