@@ -172,7 +172,7 @@ class _Plan:
 
     @property
     def patience_s(self) -> float:
-        """Seconds beyond its time that a disturbed machine is given for the least number of rounds."""
+        """Seconds beyond its time that a disturbed machine is given for the least number of rounds; one is always had."""
         return math.inf if self.required else _LATE_SHARE * self.budget_s
 
     @property
@@ -298,7 +298,7 @@ def _rounds(held: Sequence[_Held], plan: _Plan, deadline_s: float) -> None:
         for index, (session, result, timing) in enumerate(wanted):
             now_s = time.monotonic()
             late_s = now_s - deadline_s
-            if late_s > 0.0 and (number >= _LEAST_ROUNDS or late_s > plan.patience_s):
+            if number and late_s > 0.0 and (number >= _LEAST_ROUNDS or late_s > plan.patience_s):
                 return
             spent = min(1.0, max(0.0, 1.0 - (deadline_s - now_s) / plan.budget_s))
             plan.on_progress(0.3 + 0.7 * spent, f"round {number + 1}, {index + 1} of {len(wanted)}")
