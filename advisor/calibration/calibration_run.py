@@ -86,7 +86,7 @@ class _Bench:
 
 
 def calibrate(
-    profile: HardwareProfile, *, budget_s: float = 36.0, on_progress: "OnProgress | None" = None
+    profile: HardwareProfile, *, budget_s: float = 38.0, on_progress: "OnProgress | None" = None
 ) -> Calibration:
     """Time the calibration twins through llama.cpp, fit the rates, and keep them.
 

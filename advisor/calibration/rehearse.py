@@ -69,8 +69,10 @@ class Rehearsed:
         ]
 
     def polluted(self, timing: Timing) -> bool:
-        """Whether fewer than two undisturbed repeats were had."""
-        return sum(not window.polluted for window in self.windows.get(timing, [])) < _ENOUGH_COUNT
+        """Whether others disturbed it so often that fewer than two undisturbed repeats were had."""
+        windows = self.windows.get(timing, [])
+        clean_count = sum(not window.polluted for window in windows)
+        return clean_count < min(_ENOUGH_COUNT, len(windows))
 
 
 def _wanted_count(timing: Timing, count: int) -> int:
@@ -172,7 +174,7 @@ class _Plan:
 
     @property
     def patience_s(self) -> float:
-        """Seconds beyond its time that a disturbed machine is given for the least number of rounds; one is always had."""
+        """Seconds beyond its time that a disturbed machine is given for its second round; the first is always had."""
         return math.inf if self.required else _LATE_SHARE * self.budget_s
 
     @property
