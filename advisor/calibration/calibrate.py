@@ -263,8 +263,17 @@ def with_any_type(rates: Rates) -> Rates:
         rates,
         decode_s_per_byte={**decode, ANY_TYPE: _slowest_dense(decode)},
         prefill_s_per_flop={**prefill, ANY_TYPE: _slowest_dense(prefill)},
+        host_s_per_embedded_value=_with_any_embedding(rates.host_s_per_embedded_value),
         related_types=tuple(sorted(related)),
     )
+
+
+def _with_any_embedding(timed: Mapping[str, float]) -> dict[str, float]:
+    """Embeddings of types that were not timed are looked up like a timed relative's, others like the slowest."""
+    if not timed:
+        return {}
+    related = {name: timed[kin] for name, kin in _RELATIVES.items() if kin in timed}
+    return {ANY_TYPE: max(timed.values()), **related, **timed}
 
 
 def _bytes_per_weight(tensor_type: str) -> float:

@@ -123,6 +123,12 @@ def test_what_the_host_does_is_told_from_what_the_accelerator_does(found):
     assert found.prefill_s_per_flop["Q4_K"] == pytest.approx(5e-15, rel=0.1)
 
 
+def test_embeddings_never_timed_are_looked_up_like_a_relative_or_like_the_slowest(found):
+    by_type = found.host_s_per_embedded_value
+    assert by_type["BF16"] == by_type["F16"]
+    assert by_type["*"] == max(by_type.values())
+
+
 def test_no_byte_is_found_faster_than_the_memory_probed():
     slow_memory = fit_accelerator(observations(), device_id="cuda:0", backend="cuda", memory_bytes_per_s=2e12)
     assert min(value for name, value in slow_memory.decode_s_per_byte.items() if name in TYPES) >= 1.0 / 2e12
