@@ -117,6 +117,7 @@ PARTS = {
     "experience": "Seen in validations here",
     "threads": "Another number of threads",
     "overhead": "Engine overhead",
+    "host": "Waiting for the processor",
     "link": "Transfers between devices",
     "spill": "Fetching what does not fit",
 }

@@ -26,6 +26,7 @@ from advisor.roofline import overlapped_s
 from advisor.types import AttentionRates, Basis, Deployment, EngineBuild, Rates
 from catalog.load import load_catalog
 from probes.types import Device
+from reports.wording import term_part
 
 EXPERIMENTS = accelerator_experiments()
 HEADS = ((32, 8, 128), (32, 4, 128), (16, 2, 128), (32, 8, 64), (8, 4, 256), (32, 32, 128), (16, 16, 96))
@@ -149,6 +150,15 @@ def test_a_mixture_of_a_power_of_two_of_experts_launches_fewer_operations():
     powers, other = (work_of(one, one.timings[0]) for one in (names["many-experts.Q4_K"], names["small-experts.Q6_K"]))
     assert powers.fusible_count > 0.0
     assert other.fusible_count == 0.0
+
+
+def test_waiting_for_the_host_is_a_term_of_its_own_and_the_terms_make_up_the_prompt():
+    names = {experiment.experiment_id: experiment for experiment in EXPERIMENTS}
+    work = work_of(names["embedded1024.F16"], Timing(phase="prefill", tokens_count=512))
+    terms = roofline.price_prefill(work, TRUE_RATES)
+    (waited,) = [term for term in terms if term.name == "prefill.host"]
+    assert waited.time_s > 0.5 * roofline.total_s(terms)  # a small layer is mostly waiting
+    assert term_part(waited.name) == "Waiting for the processor"
 
 
 seconds = st.floats(0.0, 1.0)
