@@ -32,7 +32,7 @@ def main() -> None:
     else:
         _advisor("scan", "-o", profile)
     _advisor("recommend", "--task", options.task, "-o", recommendation)
-    _advisor("validate", "--from", recommendation, "--top", "1", "--budget", "40s", "-o", validation)
+    _advisor("validate", "--from", recommendation, "--top", "1", "--budget", "60s", "-o", validation)
     report, picture = str(options.output / "report.html"), str(options.output / "report.png")
     _advisor("report", profile, recommendation, validation, "-o", report, "-o", picture)
 

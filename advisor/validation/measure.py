@@ -25,6 +25,8 @@ _TRIAL_SHARE = 0.1  # of a whole first chunk, the tokens before it being few
 _LAST_SHARE = 0.4  # of the shortest piece that is of use, and of that at the end of all twice as much
 _DECODE_SHARE = 0.5  # of all windows of decoding
 _PREFILL_SHARE = 0.6  # of so many passes over the prompt; half of it over the beginning, where its end is run too
+_ONCE_SHARE = 0.3  # of one whole micro-batch, where more passes over it are too many
+_LATE_ONCE_SHARE = 0.8  # of one at the prompt's end
 _LATE_TRIAL_SHARE = 0.5  # of the first tokens of a prompt's end, the last thing to be tried
 _LATE_SHARE = 0.3  # of as many of them as there is time for: few tokens at once cost more each
 _TRIAL_TOKENS, _TRIAL_DECODE_TOKENS = 16, 4
@@ -237,6 +239,8 @@ def _beginning_tokens(prompt_tokens: int, chunk_tokens: int, s_per_token: float,
         return prompt_tokens
     if jumps:  # the rest of the time is for its end
         affordable //= 2
+    if affordable < chunk_tokens and chunk_tokens * s_per_token <= _ONCE_SHARE * left_s:
+        return chunk_tokens  # once rather than a part of it more often: engines take longer per token of few
     least = LEAST_PIECE_TOKENS if LEAST_PIECE_TOKENS * s_per_token <= _LAST_SHARE * left_s else _TRIAL_TOKENS
     return affordable // chunk_tokens * chunk_tokens or min(chunk_tokens, max(least, affordable))
 
@@ -260,6 +264,8 @@ def _settle_late(tallies: Sequence[_Tally], course: _Course, chunk_tokens: int, 
         return course.late_depth_tokens is not None
     token_s = sum(tally.s_per_token("late") for tally in tallies)
     affordable = min(chunk_tokens, int(spare_s * _LATE_SHARE / token_s))
+    if chunk_tokens * token_s <= _LATE_ONCE_SHARE * spare_s:
+        affordable = chunk_tokens
     least = min(chunk_tokens, LEAST_PIECE_TOKENS)
     if affordable < least and course.late_tokens < least:
         affordable = least if least * token_s <= 2.0 * _LAST_SHARE * spare_s else 0

@@ -159,13 +159,20 @@ def test_where_memory_does_not_allow_the_depth_it_goes_as_deep_as_it_can(catalog
 
 def test_pieces_shorter_than_a_chunk_are_enough_to_go_by(catalog):
     geometry = catalog.model("Llama-3.1-8B-Instruct").geometry
-    (runs,) = turns(FakeEngine(speeds=lambda _: SLOW), LONG, budget_s=100.0)
+    hurried = replace(SLOW, prefill_s_per_token=0.06)
+    (runs,) = turns(FakeEngine(speeds=lambda _: hurried), LONG, budget_s=100.0)
     assert 64 <= runs.prefill[0].tokens_count < 512
     assert 64 <= runs.late[0].tokens_count < 512
     starts = range(0, LONG.prompt_tokens, 512)
-    truth = sum(512 * (0.025 + 1.5e-5 * start) for start in starts)
+    truth = sum(512 * (0.06 + 1.5e-5 * start) for start in starts)
     found = figures.prompt_s(figures.figures(runs, 512), LONG, ARTIFACT, geometry)
     assert found == pytest.approx(truth, rel=0.02)
+
+
+def test_a_whole_micro_batch_is_run_once_before_parts_of_it_are_run_often():
+    quick = replace(SLOW, prefill_s_per_token=0.007, prefill_s_per_token_per_depth=6e-7)
+    (runs,) = turns(FakeEngine(speeds=lambda _: quick), LONG, budget_s=40.0)
+    assert runs.prefill[0].tokens_count == runs.late[0].tokens_count == 512
 
 
 def test_models_are_timed_in_turn():
