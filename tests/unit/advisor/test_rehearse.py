@@ -107,7 +107,7 @@ def test_a_machine_that_never_goes_quiet_ends_anyway_and_is_marked(tmp_path):
     for item in run(worker, tmp_path):
         for timing in item.experiment.timings:
             assert item.polluted(timing)
-            assert len(item.windows[timing]) == (32 if timing.phase == "decode" else 16)
+            assert len(item.windows[timing]) == 32
     assert all(session.closed for session in worker.sessions)
 
 
@@ -157,3 +157,18 @@ def test_a_slow_machine_does_not_keep_a_calibration_waiting(tmp_path, monkeypatc
         len(windows) for item in run(FakeWorker(), tmp_path, required=True) for windows in item.windows.values()
     )
     assert hurried < asked
+
+
+def test_a_first_prompt_counts_only_where_it_is_the_only_one():
+    (experiment,) = FEW[:1]
+    prompt = next(timing for timing in experiment.timings if timing.phase == "prefill")
+
+    def taken(*seconds: float) -> Rehearsed:
+        windows = [
+            Window(phase="prefill", tokens_count=128, depth_tokens=0, started_s=0.0, elapsed_s=(time_s,))
+            for time_s in seconds
+        ]
+        return Rehearsed(experiment, {prompt: windows})
+
+    assert taken(3.0).seconds(prompt) == [3.0]
+    assert taken(3.0, 2.0, 2.1).seconds(prompt) == [2.0, 2.1]
