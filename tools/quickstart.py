@@ -9,10 +9,10 @@ from pathlib import Path
 from advisor import store
 
 
-def _advisor(*arguments: str) -> None:
+def _advisor(*arguments: str, may_fail: bool = False) -> None:
     print(f"\n$ advisor {' '.join(arguments)}", flush=True)
     result = subprocess.run([sys.executable, "-m", "advisor", *arguments], check=False)
-    if result.returncode not in (0, 3):
+    if result.returncode not in (0, 3) and not may_fail:
         sys.exit(result.returncode)
 
 
@@ -32,9 +32,12 @@ def main() -> None:
     else:
         _advisor("scan", "-o", profile)
     _advisor("recommend", "--task", options.task, "-o", recommendation)
-    _advisor("validate", "--from", recommendation, "--top", "1", "--budget", "60s", "-o", validation)
+    Path(validation).unlink(missing_ok=True)
+    # what a busy machine kept from being timed is told in the report, too
+    _advisor("validate", "--from", recommendation, "--top", "1", "--budget", "60s", "-o", validation, may_fail=True)
+    documents = [profile, recommendation, *([validation] if Path(validation).exists() else [])]
     report, picture = str(options.output / "report.html"), str(options.output / "report.png")
-    _advisor("report", profile, recommendation, validation, "-o", report, "-o", picture)
+    _advisor("report", *documents, "-o", report, "-o", picture)
 
 
 if __name__ == "__main__":
