@@ -33,7 +33,7 @@ _ENOUGH_COUNT = 2
 _ROUNDS_LIMIT = 4
 _LEAST_ROUNDS = 2
 _LATE_SHARE = 0.05
-#: Decode windows wanted to one prompt: they are short, and short ones are the more easily disturbed.
+#: Decode windows to one prompt: they are short, and short ones are the more easily disturbed.
 _DECODE_SHARE = 2
 #: How long a disturbance is waited out before the next window, and how long each look at the machine takes.
 _PATIENCE_S = 2.0
@@ -296,8 +296,8 @@ def _open(worker: Worker, experiment: Experiment, path: Path, plan: _Plan) -> Ll
 
 def _rounds(held: Sequence[_Held], plan: _Plan, deadline_s: float) -> None:
     """Every timing in turn, until each was had often enough undisturbed or time is up."""
-    for number in range(_ROUNDS_LIMIT * _DECODE_SHARE * plan.rounds_count):
-        wanted = _round(held, plan.rounds_count, prompts_first=number > 0)
+    for number in range(_ROUNDS_LIMIT * plan.rounds_count):
+        wanted = _round(held, plan.rounds_count)
         if not wanted:
             return
         for index, (session, result, timing) in enumerate(wanted):
@@ -313,17 +313,14 @@ def _rounds(held: Sequence[_Held], plan: _Plan, deadline_s: float) -> None:
                 wait_for_quiet(min(deadline_s, time.monotonic() + _PATIENCE_S))
 
 
-def _round(
-    held: Sequence[_Held], count: int, *, prompts_first: bool
-) -> list[tuple[LlamaCppSession, Rehearsed, Timing]]:
-    """What a round times: decoding on every model and prompts, in turn which of them first.
+def _round(held: Sequence[_Held], count: int) -> list[tuple[LlamaCppSession, Rehearsed, Timing]]:
+    """What a round times: decoding on every model, then prompts, then decoding again.
 
     Each pass over the models is short, so that what the machine does meanwhile hurts all of them alike.
     """
     wanted = [(session, result, timing) for session, result in held for timing in result.wanting(count)]
     decode = [visit for visit in wanted if visit[2].phase == "decode"]
-    prompts = [visit for visit in wanted if visit[2].phase != "decode"]
-    return [*prompts, *decode] if prompts_first else [*decode, *prompts]
+    return [*decode, *(visit for visit in wanted if visit[2].phase != "decode"), *decode * (_DECODE_SHARE - 1)]
 
 
 def prefer(pid: int) -> None:
