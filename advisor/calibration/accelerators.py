@@ -9,6 +9,7 @@ from probes.types import Device, HardwareProfile
 #: Kind of device in a profile -> how llama.cpp's names for such devices begin.
 _ENGINE_NAMES = {"cuda": "CUDA", "rocm": "ROCm", "metal": "MTL", "xpu": "SYCL", "vulkan": "Vulkan"}
 _BACKENDS = {"xpu": "sycl"}
+_USABLE_SHARE = 0.85
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,6 +21,17 @@ class Accelerator:
     engine_name: str
     name: str
     memory_free_bytes: int
+
+    @property
+    def usable_bytes(self) -> int:
+        """What twins held at once may take of its memory."""
+        return int(_USABLE_SHARE * self.memory_free_bytes)
+
+
+def read_bytes_per_s(profile: HardwareProfile, device_id: str) -> float | None:
+    """The probed read bandwidth of a processor (``cpu``) or an accelerator (``cuda:0``); None if it was not probed."""
+    read = profile.measured(f"{device_id.partition(':')[0]}.read_bandwidth", device_id)
+    return read.value if read else None
 
 
 def usable_accelerators(profile: HardwareProfile, listed: Sequence[Mapping[str, Any]]) -> tuple[Accelerator, ...]:

@@ -31,7 +31,6 @@ _ASSUMED_FREE_BYTES = 4 * 1024**3
 _THREAD_TRIAL_S = 6.0
 #: Of the time, where there are accelerators: a processor then mostly holds what they have no room for.
 _PROCESSOR_SHARE = 0.3
-_ACCELERATOR_MEMORY_SHARE = 0.85
 _ACCELERATOR_ROUNDS_COUNT = 3
 
 
@@ -97,6 +96,7 @@ def calibrate(
     """
     # finding a calibration is part of every command; only making one needs the engine and the solver
     from advisor.calibration.accelerators import usable_accelerators
+    from advisor.calibration.rehearse import stage
     from advisor.engines.llamacpp import open_worker
     from advisor.twins.scratch import scratch_folder
 
@@ -109,10 +109,10 @@ def calibrate(
         processor_share = _PROCESSOR_SHARE if kinds else 1.0
         share = (1.0 - processor_share) / max(1, len(kinds))
         timed = [
-            _time_accelerator(bench, alike, share * budget_s, _stage(on_progress, number * share, share))
+            _time_accelerator(bench, alike, share * budget_s, stage(on_progress, number * share, share))
             for number, alike in enumerate(kinds)
         ]
-        on_rest = _stage(on_progress, 1.0 - processor_share, processor_share)
+        on_rest = stage(on_progress, 1.0 - processor_share, processor_share)
         timed.append(_time_processor(bench, processor_share * budget_s, on_rest))
     calibration = Calibration(
         calibration_id=f"{profile.profile_id}-{key}",
@@ -127,52 +127,42 @@ def calibrate(
     return calibration
 
 
-def _stage(on_progress: "OnProgress | None", offset: float, share: float) -> "OnProgress":
-    def report(done_frac: float, note: str) -> None:
-        if on_progress is not None:
-            on_progress(offset + share * done_frac, note)
-
-    return report
-
-
 def _time_accelerator(
     bench: _Bench, alike: Sequence["Accelerator"], budget_s: float, on_progress: "OnProgress"
 ) -> _Timed:
     """Time one of several accelerators of a kind; the others have its rates."""
     from advisor.calibration.accelerator_experiments import accelerator_experiments
     from advisor.calibration.accelerator_fit import fit_accelerator
-    from advisor.calibration.least_squares import observe
+    from advisor.calibration.accelerators import read_bytes_per_s
+    from advisor.calibration.least_squares import observe_all
 
     one = alike[0]
     results = bench.time(
         accelerator_experiments(),
-        int(_ACCELERATOR_MEMORY_SHARE * one.memory_free_bytes),
+        one.usable_bytes,
         budget_s,
         device=one.engine_name,
         threads_count=bench.profile.host.usable_threads_count,
         rounds_count=_ACCELERATOR_ROUNDS_COUNT,
         on_progress=on_progress,
     )
-    observations = [
-        observe(item.experiment, timing, item.seconds(timing)) for item in results for timing in item.windows
-    ]
+    observations = observe_all(results)
     if not observations:  # nothing fitted in its memory
         return _Timed((), ())
-    kind = one.device_id.partition(":")[0]
-    read = bench.profile.measured(f"{kind}.read_bandwidth", one.device_id)
     rates = fit_accelerator(
         observations,
         device_id=one.device_id,
         backend=one.backend,
-        memory_bytes_per_s=read.value if read else None,
+        memory_bytes_per_s=read_bytes_per_s(bench.profile, one.device_id),
     )
     return _Timed(tuple(replace(rates, device_id=each.device_id) for each in alike), results, f"{one.device_id} ")
 
 
 def _time_processor(bench: _Bench, budget_s: float, on_progress: "OnProgress") -> _Timed:
+    from advisor.calibration.accelerators import read_bytes_per_s
     from advisor.calibration.calibrate import fit
     from advisor.calibration.experiments import experiments
-    from advisor.calibration.least_squares import observe
+    from advisor.calibration.least_squares import observe_all
 
     profile = bench.profile
     memory_bytes = int(_MEMORY_SHARE * (profile.host.memory_available_bytes or _ASSUMED_FREE_BYTES))
@@ -185,18 +175,12 @@ def _time_processor(bench: _Bench, budget_s: float, on_progress: "OnProgress") -
     }
     threads_count = best_threads(trials) or counts[0]
     results = bench.time(planned, memory_bytes, budget_s, threads_count=threads_count, on_progress=on_progress)
-    observations = [
-        observe(item.experiment, timing, item.seconds(timing), threads_count=threads_count)
-        for item in results
-        for timing in item.windows
-    ]
-    read = profile.measured("cpu.read_bandwidth")
     rates = fit(
-        observations,
+        observe_all(results, threads_count=threads_count),
         device_id="cpu",
         backend="cpu",
         threads_count=threads_count,
-        memory_bytes_per_s=read.value if read else None,
+        memory_bytes_per_s=read_bytes_per_s(profile, "cpu"),
         repacked_types=repacked_types(profile.host.instruction_sets),
     )
     return _Timed((rates,), results)

@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import median
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from advisor import roofline
 from advisor.calibration.experiments import Experiment, Timing, work_of
@@ -15,6 +15,9 @@ from advisor.roofline import ANY_TYPE
 from advisor.types import Basis, Rates
 from advisor.work import Work
 from catalog.types import Role
+
+if TYPE_CHECKING:
+    from advisor.calibration.rehearse import Rehearsed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +53,15 @@ def observe(
         time_s=median(ordered),
         spread_frac=(ordered[-1 - tenth] - ordered[tenth]) / (2.0 * median(ordered)),
     )
+
+
+def observe_all(results: Iterable["Rehearsed"], *, threads_count: int | None = None) -> list[Observation]:
+    """Every timing of some twins."""
+    return [
+        observe(item.experiment, timing, item.seconds(timing), threads_count=threads_count)
+        for item in results
+        for timing in item.windows
+    ]
 
 
 Price = Callable[[Work, Rates], float]

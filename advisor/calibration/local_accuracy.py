@@ -14,10 +14,10 @@ from typing import Any
 from advisor import store
 from advisor.calibration.accelerator_experiments import accelerator_experiments
 from advisor.calibration.accelerator_fit import fit_accelerator
-from advisor.calibration.accelerators import Accelerator
+from advisor.calibration.accelerators import Accelerator, read_bytes_per_s
 from advisor.calibration.calibrate import fit
 from advisor.calibration.experiments import Experiment, Timing, experiments
-from advisor.calibration.least_squares import observe
+from advisor.calibration.least_squares import observe_all
 from advisor.calibration.rehearse import OnProgress, Rehearsed, rehearse
 from advisor.datasheets.accuracy import summarise_errors
 from advisor.errors import AdvisorError, BadRequestError
@@ -75,7 +75,6 @@ ACCELERATOR_SHAPES = (
 PROMPT_TOKENS = 256
 _ACCELERATOR_PROMPT_TOKENS = 2048
 OUTPUT_TOKENS = 16
-_ACCELERATOR_MEMORY_SHARE = 0.85
 _MEMORY_SHARE = 0.75  # what does not fit with the rest is timed after it, when the machine may have changed
 _ROUNDS_COUNT = 5
 _MOST_SHAPES_COUNT = 64
@@ -120,7 +119,7 @@ def processor_bench(profile: HardwareProfile, *, threads_count: int | None) -> B
     return Bench(
         name=profile.host.cpu_name or "CPU",
         memory_bytes=int(_MEMORY_SHARE * (profile.host.memory_available_bytes or 0)),
-        read_bytes_per_s=_read_bytes_per_s(profile, "cpu", CPU_DEVICE_ID),
+        read_bytes_per_s=read_bytes_per_s(profile, CPU_DEVICE_ID),
         threads_count=threads_count,
     )
 
@@ -132,8 +131,8 @@ def accelerator_bench(profile: HardwareProfile, accelerator: Accelerator, *, thr
         backend=accelerator.backend,
         name=accelerator.name,
         engine_name=accelerator.engine_name,
-        memory_bytes=int(_ACCELERATOR_MEMORY_SHARE * accelerator.memory_free_bytes),
-        read_bytes_per_s=_read_bytes_per_s(profile, accelerator.device_id.partition(":")[0], accelerator.device_id),
+        memory_bytes=accelerator.usable_bytes,
+        read_bytes_per_s=read_bytes_per_s(profile, accelerator.device_id),
         prompt_tokens=_ACCELERATOR_PROMPT_TOKENS,
         threads_count=threads_count,
     )
@@ -282,11 +281,7 @@ def measure_accuracy(
 
 def _fit(twins: Sequence[Rehearsed], profile: HardwareProfile, bench: Bench) -> Rates:
     threads_count = None if bench.engine_name else bench.threads_count
-    observations = [
-        observe(item.experiment, timing, item.seconds(timing), threads_count=threads_count)
-        for item in twins
-        for timing in item.windows
-    ]
+    observations = observe_all(twins, threads_count=threads_count)
     if bench.engine_name:
         return fit_accelerator(
             observations,
@@ -322,11 +317,6 @@ def _that_fit(shapes: Sequence[Shape], bench: Bench) -> tuple[dict[str, Shape], 
 
 def _skipped_shape(shape: Shape, reason: str) -> SkippedRow:
     return SkippedRow(row={"name": shape.name, "quant": shape.quant_id}, reason=reason)
-
-
-def _read_bytes_per_s(profile: HardwareProfile, kind: str, device_id: str) -> float | None:
-    read = profile.measured(f"{kind}.read_bandwidth", device_id)
-    return read.value if read else None
 
 
 def _machine(bench: Bench, rates: Rates) -> Machine:

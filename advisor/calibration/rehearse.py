@@ -158,7 +158,7 @@ def rehearse(
             rounds_count=rounds_count,
             budget_s=budget_s * share if required or share == 1.0 else min(left_s, budget_s * share),
             required=required,
-            on_progress=_stage(on_progress, len(results) / len(experiments), share),
+            on_progress=stage(on_progress, len(results) / len(experiments), share),
         )
         results += _rehearse_batch(worker, batch, directory, plan)
     return tuple(results)
@@ -213,7 +213,9 @@ def _buffers_bytes(experiment: Experiment) -> int:
     return _CONTEXT_BYTES + caches + 4 * LoadOptions().ubatch_tokens * geometry.vocab_count
 
 
-def _stage(on_progress: OnProgress | None, offset: float, share: float) -> OnProgress:
+def stage(on_progress: OnProgress | None, offset: float, share: float) -> OnProgress:
+    """Progress of a part, told as that share of the whole which begins at ``offset``."""
+
     def report(done_frac: float, note: str) -> None:
         if on_progress is not None:
             on_progress(offset + share * done_frac, note)
