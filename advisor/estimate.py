@@ -5,6 +5,7 @@ Everything that predicts (``estimate``, ``recommend``, ``plan``, ``validate``, `
 """
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from advisor import roofline
@@ -21,6 +22,8 @@ from advisor.machine import (
 )
 from advisor.memory import plan as memory
 from advisor.memory.kv_cache import LLAMA_CPP_ENGINES, bytes_per_element
+from advisor.operations import moe_layers_count, operations_count
+from advisor.shares import Share
 from advisor.types import (
     Basis,
     Bound,
@@ -32,7 +35,7 @@ from advisor.types import (
     Workload,
     weakest,
 )
-from advisor.work import Share, Work, decode_work, moe_layers_count, operations_count, prefill_work
+from advisor.work import Work, decode_work, prefill_work
 from catalog.types import ArtifactSpec, Ffn, ModelSpec
 
 #: Half-width of an 80 % interval in standard deviations of a normal distribution.
@@ -120,11 +123,9 @@ def estimate(
     prefill = _prefill(model, artifact, machine, workload, deployment, shares)
     prefill = _spilled(prefill, "prefill", plan, machine, passes_count)
     if machine.experience is not None:
-        subject = subject_of(
-            model.model_id, artifact.quant_id, workload, prefill.terms + decode.terms, deployment.flash_attention
-        )
+        subject = subject_of(workload, prefill.terms + decode.terms, deployment)
         decode, prefill = (
-            _seen_here(phase, name, subject, machine, deployment)
+            _seen_here(phase, name, subject.in_phase(name), machine, deployment)
             for phase, name in ((decode, "decode"), (prefill, "prefill"))
         )
     decode_s, prefill_s = decode.time_s, prefill.time_s
@@ -286,14 +287,12 @@ def _streamed_prefill(
     It holds for whole layers and for experts alike, whether it pays or not: llama.cpp looks at the tokens of a
     micro-batch only, and copies the experts that those wake. An accelerator in the computer's own memory leaves them.
     """
-    if device.device_id != CPU_DEVICE_ID or device.backend == machine.devices[0].backend or not deployment.op_offload:
+    if device.device_id != CPU_DEVICE_ID or not deployment.op_offload:
         return None
-    accelerator_id = next((name for name, _ in shares if name != CPU_DEVICE_ID), machine.devices[0].device_id)
-    accelerator = machine.device(accelerator_id)
-    streams = accelerator.backend in _MAPPED_COPY_BYTES_PER_S and accelerator_id not in machine.shared_device_ids
-    if not streams or work.tokens_per_pass < _STREAMED_FROM_TOKENS:
+    accelerator = streams_to(machine, (device_id for device_id, _ in shares), work.tokens_per_pass)
+    if accelerator is None:
         return None
-    rates = accelerator.rates
+    accelerator_id, rates = accelerator.device_id, accelerator.rates
     moved = work.weight_bytes * work.passes_count
     link = machine.link_bytes_per_s.get(accelerator_id)
     rate = link or ASSUMED_LINK_BYTES_PER_S
@@ -309,6 +308,20 @@ def _streamed_prefill(
     )
     sigma = rates.prefill_sigma if link else math.hypot(rates.prefill_sigma, _LINK_SIGMA)
     return _Phase((*roofline.price_prefill(work, rates), term), sigma)
+
+
+def streams_to(machine: Machine, device_ids: Iterable[str], tokens_per_pass: float) -> MachineDevice | None:
+    """The accelerator that works through prompts with weights the CPU holds, unless told not to; None: there is none.
+
+    Args:
+        machine: the machine.
+        device_ids: what holds a part of the model.
+        tokens_per_pass: tokens of a micro-batch.
+    """
+    held = next((device_id for device_id in device_ids if device_id != CPU_DEVICE_ID), machine.devices[0].device_id)
+    accelerator = machine.device(held)
+    streams = accelerator.backend in _MAPPED_COPY_BYTES_PER_S and held not in machine.shared_device_ids
+    return accelerator if streams and tokens_per_pass >= _STREAMED_FROM_TOKENS else None
 
 
 def _join(parts: list[_Phase], *, parallel: bool) -> _Phase:

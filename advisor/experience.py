@@ -10,17 +10,18 @@ most of the way, that of an unlike one hardly at all, and noise counts for what 
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import stdev
 
 from advisor.thread_sweeps import Sweep, ThreadsFactor, sweep_of, threads_factor
-from advisor.types import Basis, Bound, Term, ValidationRecord, ValidationStatus, Workload
+from advisor.types import Basis, Bound, Deployment, Term, ValidationRecord, ValidationStatus, Workload
 
 PHASES = ("decode", "prefill")
 #: Shares of the unexplained variance that models have in common. They sum to one: a model with itself.
 _ANY, _SAME_TYPE, _SAME_KIND, _LIKE, _SAME_MODEL = 0.05, 0.15, 0.10, 0.50, 0.20
-#: What is left of it between runs with and without flash attention, whose kernels differ.
-_OTHER_ATTENTION = 0.5
+#: What is left of it between runs whose kernels differ: with and without flash attention, and prompts for which an
+#: accelerator is lent weights of the CPU or not.
+_OTHER_KERNELS = 0.5
 _MOST_SUBJECTS_COUNT = 16
 #: What a repeat of the same measurement on another day differs by, as a log standard deviation.
 _REPEAT_SIGMA = 0.03
@@ -49,11 +50,14 @@ class Subject:
     context_tokens: float
     users_count: int
     flash_attention: bool = True
+    op_offload: bool = True
+
+    def in_phase(self, phase: str) -> "Subject":
+        """The subject as far as one phase depends on it: tokens are decoded where their weights lie in any case."""
+        return self if phase == "prefill" or self.op_offload else replace(self, op_offload=True)
 
 
-def subject_of(
-    model_id: str, quant_id: str, workload: Workload, terms: Iterable[Term], flash_attention: bool = True
-) -> Subject:
+def subject_of(workload: Workload, terms: Iterable[Term], deployment: Deployment) -> Subject:
     """The subject of an estimate, from its terms and settings."""
     by_type: dict[str, float] = {}
     kind, devices = set(), set()
@@ -68,15 +72,16 @@ def subject_of(
             by_type[tensor_type] = by_type.get(tensor_type, 0.0) + term.bytes
     total = sum(by_type.values()) or 1.0
     return Subject(
-        model_id=model_id,
-        quant_id=quant_id,
+        model_id=deployment.model_id,
+        quant_id=deployment.quant_id,
         type_shares=tuple((name, size / total) for name, size in sorted(by_type.items())),
         kind=frozenset(kind),
         devices=frozenset(devices),
         token_bytes=total,
         context_tokens=workload.prompt_tokens + workload.output_tokens / 2.0,
         users_count=workload.concurrency_count,
-        flash_attention=flash_attention,
+        flash_attention=deployment.flash_attention,
+        op_offload=deployment.op_offload,
     )
 
 
@@ -93,7 +98,8 @@ def correlation(one: Subject, other: Subject) -> float:
     near *= one.users_count == other.users_count
     same = one.model_id == other.model_id and one.quant_id == other.quant_id
     shared = _ANY + _SAME_TYPE * types + _SAME_KIND * kind + near * (_LIKE * types * kind + _SAME_MODEL * same)
-    return shared if one.flash_attention == other.flash_attention else _OTHER_ATTENTION * shared
+    other_kernels_count = (one.flash_attention != other.flash_attention) + (one.op_offload != other.op_offload)
+    return float(_OTHER_KERNELS**other_kernels_count * shared)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -305,13 +311,13 @@ def learn(
         terms = [term for term in record.estimate.terms if not is_experience(term)]
         made = record.estimate
         how = made.deployment
-        subject = subject_of(made.model_id, made.quant_id, made.workload, terms, how.flash_attention)
+        subject = subject_of(made.workload, terms, how)
         if record.threads:
             sweeps.append(sweep_of(subject, record.threads))
         if None not in (how.threads_count, threads_count) and how.threads_count != threads_count:
             continue
         for phase in PHASES:
-            residual = _residual(record, phase, subject, terms)
+            residual = _residual(record, phase, subject.in_phase(phase), terms)
             if residual is not None:
                 found[phase].append(residual)
     solved = {phase: solve(residuals, sigmas[phase]) for phase, residuals in found.items()}

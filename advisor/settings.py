@@ -2,13 +2,16 @@
 
 A search places every model with the engine's usual settings; `tuned` then tries the others on what it found, where
 the model of speed and memory tells them apart: the micro-batch of prompts longer than it (placed anew, for its
-buffers take room from layers), a mapped file or none, and attention without the flash kernel, which on a CPU may be
+buffers take room from layers), a mapped file or none, prompts worked through on the CPU where it holds the weights
+rather than on an accelerator that those are copied to, and attention without the flash kernel, which on a CPU may be
 the quicker one and takes more memory.
 """
 
+import math
 from dataclasses import dataclass, replace
 
 from advisor.errors import BadRequestError
+from advisor.estimate import streams_to
 from advisor.machine import CPU_DEVICE_ID, Machine
 from advisor.memory.kv_cache import LLAMA_CPP
 from advisor.types import ComparedSetting, Deployment, Estimate, EstimateWarning, Workload
@@ -27,6 +30,7 @@ _OPTIONS = {
     "ubatch_tokens": "--ubatch",
     "flash_attention": "--flash-attention",
     "mmap": "--mmap/--no-mmap",
+    "op_offload": "--op-offload/--no-op-offload",
 }
 
 
@@ -39,6 +43,7 @@ class LoadSettings:
     ubatch_tokens: int | None = None
     flash_attention: bool | None = None
     mmap: bool | None = None
+    op_offload: bool | None = None
 
     def check(self) -> None:
         """Refuse settings that no engine takes.
@@ -73,6 +78,7 @@ class LoadSettings:
             ubatch_tokens=min(batch, self.ubatch_tokens or base.ubatch_tokens),
             flash_attention=base.flash_attention if self.flash_attention is None else self.flash_attention,
             mmap=base.mmap if self.mmap is None else self.mmap,
+            op_offload=base.op_offload if self.op_offload is None else self.op_offload,
         )
 
 
@@ -117,7 +123,7 @@ def tuned(
         return min(found, key=_turn_s, default=None)
 
     best, own, rows = made, fixed, [(_name(made), made)]
-    for step in _steps(made, fixed, workload):
+    for step in _steps(made, fixed, machine):
         settings = replace(own, **step)  # type: ignore[arg-type]
         option = tried(settings)
         if option is None or option.deployment in [row.deployment for _, row in rows]:
@@ -130,22 +136,35 @@ def tuned(
     return replace(best, settings=tuple(_row(name, option, option is best) for name, option in rows))
 
 
-def _steps(made: Estimate, fixed: LoadSettings, workload: Workload) -> list[dict[str, int | bool]]:
-    """One setting changed at a time, those that can matter: on the CPU alone larger micro-batches do not."""
-    accelerated = any(device_id != CPU_DEVICE_ID for device_id in made.deployment.layers_by_device)
-    streams = made.deployment.backend != "cpu"
-    steps: list[dict[str, int | bool]] = []
-    if fixed.ubatch_tokens is None and (accelerated or streams):
-        usual = made.deployment.ubatch_tokens
-        most = made.deployment.batch_tokens
-        sizes = [size for size in UBATCH_TOKENS if usual < size <= most and workload.prompt_tokens > size // 2]
-        steps += [{"ubatch_tokens": size} for size in sizes]
-    on_cpu = CPU_DEVICE_ID in made.deployment.layers_by_device or made.deployment.experts_on_cpu_layers_count > 0
-    if fixed.mmap is None and on_cpu and made.deployment.mmap:
+def _steps(made: Estimate, fixed: LoadSettings, machine: Machine) -> list[dict[str, int | bool]]:
+    """One setting changed at a time, those that can matter."""
+    how = made.deployment
+    on_cpu = CPU_DEVICE_ID in how.layers_by_device or how.experts_on_cpu_layers_count > 0
+    steps: list[dict[str, int | bool]] = [{"ubatch_tokens": size} for size in _larger_ubatches(made, fixed)]
+    if fixed.mmap is None and on_cpu and how.mmap:
         steps.append({"mmap": False})
-    if fixed.flash_attention is None and made.deployment.kv_quant_id == "f16":
+    if fixed.op_offload is None and on_cpu and _streams(made, machine):
+        steps.append({"op_offload": False})
+        if fixed.ubatch_tokens is None:  # a larger micro-batch may have paid for itself by fewer copies alone
+            steps.append({"op_offload": False, "ubatch_tokens": how.ubatch_tokens})
+    if fixed.flash_attention is None and how.kv_quant_id == "f16":
         steps.append({"flash_attention": False})
     return steps
+
+
+def _larger_ubatches(made: Estimate, fixed: LoadSettings) -> list[int]:
+    """Micro-batches that a prompt fills at least half: on the CPU alone larger ones do not matter."""
+    if fixed.ubatch_tokens is not None or made.deployment.backend == "cpu":
+        return []
+    usual, most = made.deployment.ubatch_tokens, made.deployment.batch_tokens
+    return [size for size in UBATCH_TOKENS if usual < size <= most and made.workload.prompt_tokens > size // 2]
+
+
+def _streams(made: Estimate, machine: Machine) -> bool:
+    """Whether prompts are worked through on an accelerator with weights that the CPU holds."""
+    prompt_tokens, how = made.workload.prompt_tokens, made.deployment
+    passes_count = math.ceil(prompt_tokens / how.ubatch_tokens)
+    return streams_to(machine, how.layers_by_device, prompt_tokens / passes_count) is not None
 
 
 def _turn_s(made: Estimate) -> float:
@@ -166,6 +185,8 @@ def _is_known(made: Estimate) -> bool:
 def _name(made: Estimate) -> str:
     how = made.deployment
     parts = [f"micro-batch {how.ubatch_tokens}", "mapped file" if how.mmap else "no mapped file"]
+    if not how.op_offload:
+        parts.append("no op offload")
     if not how.flash_attention:
         parts.append("no flash attention" + ("" if _is_known(made) else " (only its memory is told apart)"))
     return ", ".join(parts)

@@ -122,6 +122,8 @@ def deployment(settings: Deployment) -> str:
         parts.append(f"experts of {settings.experts_on_cpu_layers_count} layers on the CPU")
     if settings.flash_attention:
         parts.append("flash attention")
+    if not settings.op_offload:
+        parts.append("no op offload")
     return " · ".join(parts)
 
 

@@ -135,6 +135,12 @@ setting_options = group(
         "mmap": click.option(
             "--mmap/--no-mmap", "mmap", default=None, help="Map the file or read it, instead of the better."
         ),
+        "op_offload": click.option(
+            "--op-offload/--no-op-offload",
+            "op_offload",
+            default=None,
+            help="Copy weights of the CPU to the GPU for prompts, instead of the better.",
+        ),
     },
 )
 

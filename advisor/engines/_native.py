@@ -107,6 +107,7 @@ def _context_params(lib: Any, options: LoadOptions) -> Any:
         setattr(params, side, types[name.lower()])
     params.embeddings = options.embeddings
     params.swa_full = False
+    params.op_offload = options.op_offload
     return params
 
 

@@ -55,6 +55,7 @@ class LoadOptions:
     k_type: str = "f16"
     v_type: str = "f16"
     mmap: bool = True
+    op_offload: bool = True  # products of long prompts may be lent to an accelerator, with copies of their weights
     repack: bool = True
     gpu_layers_count: int = 0
     split_mode: str = "layer"
@@ -249,6 +250,7 @@ def options_for(deployment: Deployment, context_tokens: int, **changes: object) 
         k_type=deployment.kv_quant_id,
         v_type=deployment.kv_quant_id,
         mmap=deployment.mmap,
+        op_offload=deployment.op_offload,
         gpu_layers_count=deployment.gpu_layers_count,
         split_mode=deployment.split_mode,
         experts_on_cpu_layers_count=deployment.experts_on_cpu_layers_count,

@@ -21,6 +21,7 @@ class Setting(StrEnum):
     MICRO_BATCH = "micro_batch"
     FLASH_ATTENTION = "flash_attention"
     MMAP = "mmap"
+    OP_OFFLOAD = "op_offload"
 
 
 def settings_of(pick: Pick) -> Mapping[Setting, str]:
@@ -47,6 +48,8 @@ def settings_of(pick: Pick) -> Mapping[Setting, str]:
     words[Setting.FLASH_ATTENTION] = f"flash attention {'on' if deployment.flash_attention else 'off'}"
     if not deployment.mmap:
         words[Setting.MMAP] = "no memory mapping"
+    if not deployment.op_offload:
+        words[Setting.OP_OFFLOAD] = "prompts worked through on the CPU where it holds the weights"
     return words
 
 

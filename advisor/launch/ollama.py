@@ -93,6 +93,8 @@ def _not_taken(order: Order) -> Iterator[str]:
         yield f"KV cache {deployment.kv_quant_id}: it takes f16, q8_0 or q4_0"
     if deployment.experts_on_cpu_layers_count:
         yield f"experts of {deployment.experts_on_cpu_layers_count} layers on the CPU: it moves whole layers instead"
+    if not deployment.op_offload:
+        yield "prompts worked through on the CPU where it holds the weights"
     if len(order.accelerators) > 1:
         yield "the shares of the cards: it spreads layers by the memory that is free"
         if deployment.split_mode == "row":

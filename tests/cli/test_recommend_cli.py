@@ -182,7 +182,7 @@ def test_users_are_shown_to_people(run):
     assert "llama.cpp, a slot each (-np)" in shown
 
 
-SETTINGS = ("--ubatch", "1024", "--no-mmap", "--flash-attention", "off")
+SETTINGS = ("--ubatch", "1024", "--no-mmap", "--flash-attention", "off", "--no-op-offload")
 
 
 def deployments(document):
@@ -224,6 +224,7 @@ def test_settings_apply_wherever_a_model_is_predicted(run, tmp_path, monkeypatch
         assert deployment["ubatch_tokens"] == 1024
         assert deployment["flash_attention"] is False
         assert deployment["mmap"] is False
+        assert deployment["op_offload"] is False
 
 
 def test_settings_bound_the_answers_to_inverse_questions(run):
@@ -250,6 +251,7 @@ def test_settings_bound_the_answers_to_inverse_questions(run):
             "--ubatch is a setting",
         ),
         (("recommend", *HARDWARE, "--engine", "vllm", "--no-mmap"), "--mmap/--no-mmap is a setting"),
+        (("plan", "qwen3-8b", "--engine", "vllm", "--no-op-offload"), "--op-offload/--no-op-offload is a setting"),
         (("plan", "qwen3-8b", "--engine", "vllm", "--flash-attention", "off"), "--flash-attention is a setting"),
         (("export", "qwen3-8b", *HARDWARE, "--for", "vllm", "--threads", "4"), "--threads is a setting"),
     ],

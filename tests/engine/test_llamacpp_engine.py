@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from advisor.engines import _native
 from advisor.engines._process import Limits
 from advisor.engines.base import EngineError, LoadOptions, ModelRefusedError, OutOfMemoryError
 from advisor.engines.llamacpp import open_worker
@@ -135,6 +136,12 @@ def test_a_dry_run_states_the_same_buffers_as_a_real_load(worker, tmp_path: Path
         planned = dry.loaded.memory_bytes
     assert planned["cpu.compute"] == loaded["cpu.compute"]
     assert planned["all.kv"] == loaded["cpu.kv"]
+
+
+def test_the_engine_is_told_to_leave_the_cpus_weights_where_they_are():
+    lib = _native.import_engine()
+    told = [_native._context_params(lib, LoadOptions(op_offload=lent)).op_offload for lent in (True, False)]
+    assert told == [True, False]
 
 
 def _fields(options: LoadOptions) -> dict:

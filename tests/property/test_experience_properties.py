@@ -177,9 +177,18 @@ def test_the_working_names_the_correction_and_what_it_rests_on():
 @PROFILE
 @given(subjects, subjects)
 def test_likeness_is_symmetric_and_greatest_with_oneself(one, other):
-    a, b = (subject_of(*subject, WORKLOAD, predict(subject).terms) for subject in (one, other))
+    a, b = (subject_of(WORKLOAD, made.terms, made.deployment) for made in map(predict, (one, other)))
     assert correlation(a, b) == pytest.approx(correlation(b, a))
     assert correlation(a, b) <= correlation(a, a) == pytest.approx(1.0)
+
+
+def test_prompts_worked_through_elsewhere_speak_half_for_each_other_and_tokens_wholly():
+    made = predict(QWEN)
+    usual, told = (
+        subject_of(WORKLOAD, made.terms, replace(made.deployment, op_offload=lent)) for lent in (True, False)
+    )
+    likeness = {phase: correlation(usual.in_phase(phase), told.in_phase(phase)) for phase in ("decode", "prefill")}
+    assert likeness == {"decode": pytest.approx(1.0), "prefill": pytest.approx(0.5)}
 
 
 # Threads and attention ------------------------------------------------------------------------

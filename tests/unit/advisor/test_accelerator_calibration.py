@@ -352,3 +352,7 @@ def test_deep_twins_are_deep_enough_to_show_what_depth_costs():
 def test_a_run_on_the_processor_is_not_lent_an_accelerator(backend, devices):
     deployment = Deployment(model_id="m", quant_id="q", backend=backend, layers_by_device={"cpu": 4})
     assert options_for(deployment, 4096).devices == devices
+    assert [options_for(replace(deployment, op_offload=lent), 4096).op_offload for lent in (True, False)] == [
+        True,
+        False,
+    ]

@@ -50,6 +50,9 @@ def test_llama_server_is_told_to_leave_the_cpus_weights_where_they_are():
     usual, told = (deployment(layers_by_device={"cpu": 6, "cuda:0": 30}, op_offload=on) for on in (True, False))
     assert "--no-op-offload" not in launch.command(MODEL, usual, CHAT).argv
     assert "--no-op-offload" in launch.command(MODEL, told, CHAT).argv
+    for engine_id in ("ollama", "llama-cpp-python"):
+        made = launch.command(MODEL, replace(told, engine_id=engine_id), CHAT)
+        assert "prompts worked through on the CPU where it holds the weights" in made.not_taken
 
 
 def test_llama_server_is_told_the_whole_plan():

@@ -49,8 +49,35 @@ def test_short_prompts_keep_the_usual_micro_batch(catalog):
     assert predicted(catalog, "rtx 3060 12GiB", MOE, workload=short).deployment.ubatch_tokens == 512
 
 
+#: Few tokens in and out: copying the CPU's weights to the card takes longer than working with them where they are.
+SHORT = Workload(prompt_tokens=64, output_tokens=4, context_tokens=4096)
+
+
+def test_the_cpus_weights_are_left_where_copying_them_takes_longer(catalog):
+    found = predicted(catalog, "rx 6800 xt", MOE, SHORT, mmap=True)
+    lent = predicted(catalog, "rx 6800 xt", MOE, SHORT, mmap=True, op_offload=True)
+    assert (found.deployment.op_offload, lent.deployment.op_offload) == (False, True)
+    assert found.first_token_s.mid < lent.first_token_s.mid
+    assert [row.setting for row in found.settings if row.chosen] == ["micro-batch 512, mapped file, no op offload"]
+    assert not any("no op offload" in row.setting for row in lent.settings)
+
+
+def test_long_prompts_keep_to_the_card_and_its_larger_micro_batch(catalog):
+    found = predicted(catalog, "rtx 3060 12GiB", MOE)
+    assert found.deployment.op_offload
+    left = [row.setting for row in found.settings if "no op offload" in row.setting]
+    assert {setting.split(",")[0] for setting in left} == {"micro-batch 512", "micro-batch 2048"}
+
+
+@pytest.mark.parametrize(("hardware", "model_id"), [("rtx 4090", DENSE), ("m4 max 64GiB", MOE), ("ryzen 9 7950x", MOE)])
+def test_op_offload_is_compared_only_where_a_card_could_be_lent_weights(hardware, model_id, catalog):
+    found = predicted(catalog, hardware, model_id, SHORT)
+    assert not any("no op offload" in row.setting for row in found.settings)
+
+
 def test_what_is_fixed_is_kept(catalog):
     fixed = {"threads_count": 3, "batch_tokens": 1024, "ubatch_tokens": 256, "flash_attention": False, "mmap": False}
+    fixed |= {"op_offload": False}
     found = predicted(catalog, "rtx 4090", DENSE, **fixed)
     assert {name: getattr(found.deployment, name) for name in fixed} == fixed
     assert found.settings == ()
