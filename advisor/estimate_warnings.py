@@ -3,8 +3,8 @@
 from advisor import roofline
 from advisor.machine import CPU_DEVICE_ID, Machine
 from advisor.memory.kv_cache import LLAMA_CPP_ENGINES
+from advisor.shares import Share
 from advisor.types import Basis, Deployment, EstimateWarning, MemoryPlan, Term
-from advisor.work import Share
 from catalog.types import ArtifactSpec, ModelSpec
 
 #: A weight type with a smaller share of the file than this does not make its speed unsure.

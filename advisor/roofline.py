@@ -28,7 +28,8 @@ from typing import TYPE_CHECKING, TypeVar
 
 from advisor.attention import USUAL_ATTENTION, AttentionKernel, HeadShape
 from advisor.types import AttentionRates, Bound, Rates, Term
-from advisor.work import WeightWork, Work
+from advisor.weight_work import WeightWork
+from advisor.work import Work
 from catalog.types import Role
 
 if TYPE_CHECKING:

@@ -24,6 +24,7 @@ from advisor.errors import AdvisorError, BadRequestError
 from advisor.estimate import estimate
 from advisor.machine import CPU_DEVICE_ID, Machine, MachineDevice
 from advisor.memory.cpu_repack import repacked_types
+from advisor.operations import RECURRENT_MIXERS, moe_layers_count
 from advisor.twins.scratch import scratch_folder
 from advisor.types import (
     AccuracyRow,
@@ -35,7 +36,6 @@ from advisor.types import (
     SkippedRow,
     Workload,
 )
-from advisor.work import RECURRENT_MIXERS, moe_layers_count
 from catalog.errors import CatalogError
 from catalog.load import Catalog
 from catalog.recipes import tensor_types

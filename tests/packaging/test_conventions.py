@@ -14,6 +14,8 @@ FIELD_MODULES = (
     "probes.types",
     "advisor.machine",
     "advisor.attention",
+    "advisor.shares",
+    "advisor.weight_work",
     "advisor.work",
 )
 FORBIDDEN_SUFFIXES = (
@@ -80,6 +82,10 @@ def test_importing_a_package_imports_nothing_heavy(package):
 PURE = (
     "roofline",
     "work",
+    "weight_work",
+    "operations",
+    "attention",
+    "shares",
     "memory.plan",
     "memory.kv_cache",
     "placement",

@@ -14,7 +14,7 @@ from advisor.memory.plan import plan_memory
 from advisor.predict import predict
 from advisor.recommendation.inverse import Subject, most_users
 from advisor.types import Deployment, Limits, Task, Workload
-from advisor.work import experts_touched_frac
+from advisor.weight_work import experts_touched_frac
 from advisor.workloads import make_workload
 from catalog.load import load_catalog
 from catalog.weights import weigh

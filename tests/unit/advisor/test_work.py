@@ -4,7 +4,10 @@ import pytest
 
 from advisor.attention import busiest_depth_tokens
 from advisor.calibration.experiments import Timing, experiments, work_of
-from advisor.work import Share, decode_work, experts_touched_frac, operations_count, prefill_work, values_count
+from advisor.operations import operations_count, values_count
+from advisor.shares import Share
+from advisor.weight_work import experts_touched_frac
+from advisor.work import decode_work, prefill_work
 from catalog.types import Role
 from catalog.weights import weigh
 
