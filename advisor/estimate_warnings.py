@@ -3,7 +3,7 @@
 from advisor import roofline
 from advisor.machine import CPU_DEVICE_ID, Machine
 from advisor.memory.kv_cache import LLAMA_CPP_ENGINES
-from advisor.shares import Share
+from advisor.shares import Shares
 from advisor.types import Basis, Deployment, EstimateWarning, MemoryPlan, Term
 from catalog.types import ArtifactSpec, ModelSpec
 
@@ -15,7 +15,7 @@ def warnings_of(
     model: ModelSpec,
     artifact: ArtifactSpec,
     machine: Machine,
-    shares: tuple[tuple[str, Share], ...],
+    shares: Shares,
     plan: MemoryPlan,
 ) -> tuple[EstimateWarning, ...]:
     """Warnings about the model, where it lies and what is known of the machine.
@@ -62,7 +62,7 @@ def rethreads(usual_count: int | None, deployment: Deployment, terms: tuple[Term
     return any(term.device_id == CPU_DEVICE_ID for term in terms)
 
 
-def has_unknown_types(artifact: ArtifactSpec, machine: Machine, shares: tuple[tuple[str, Share], ...]) -> bool:
+def has_unknown_types(artifact: ArtifactSpec, machine: Machine, shares: Shares) -> bool:
     """Whether a notable part of the weights is of a type that one of its devices was never timed with."""
     rates = [machine.device(device_id).rates for device_id, _ in shares]
     least_bytes = _NOTABLE_FRAC * artifact.file_bytes
@@ -70,5 +70,5 @@ def has_unknown_types(artifact: ArtifactSpec, machine: Machine, shares: tuple[tu
     return any(not roofline.knows_type(rate, group.tensor_type) for rate in rates for group in groups)
 
 
-def _has_assumed_rates(machine: Machine, shares: tuple[tuple[str, Share], ...]) -> bool:
+def _has_assumed_rates(machine: Machine, shares: Shares) -> bool:
     return any(machine.device(device_id).rates.basis is Basis.ASSUMED for device_id, _ in shares)

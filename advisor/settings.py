@@ -11,7 +11,7 @@ import math
 from dataclasses import dataclass, replace
 
 from advisor.errors import BadRequestError
-from advisor.estimate import streams_to
+from advisor.links import streams_to
 from advisor.machine import CPU_DEVICE_ID, Machine
 from advisor.memory.kv_cache import LLAMA_CPP
 from advisor.types import ComparedSetting, Deployment, Estimate, EstimateWarning, Workload

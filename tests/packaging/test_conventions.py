@@ -86,6 +86,7 @@ PURE = (
     "operations",
     "attention",
     "shares",
+    "links",
     "memory.plan",
     "memory.kv_cache",
     "placement",
