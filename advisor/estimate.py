@@ -19,9 +19,8 @@ from advisor.shares import Shares, split
 from advisor.types import Basis, Deployment, Estimate, Interval, MemoryPlan, Term, Workload, weakest
 from advisor.work import Work, decode_work, prefill_work
 from catalog.types import ArtifactSpec, ModelSpec
+from catalog.units import Z_80
 
-#: Half-width of an 80 % interval in standard deviations of a normal distribution.
-Z_80 = 1.2816
 #: Extra log standard deviation where a weight type, a shape or a disk was never measured here.
 _UNKNOWN_TYPE_SIGMA = 0.15
 _UNKNOWN_SHAPE_SIGMA = 0.15

@@ -28,14 +28,13 @@ from advisor.datasheets.posynomial import Floats
 from advisor.datasheets.published import RowError, parse_row, price_row
 from advisor.datasheets.traits import traits_of
 from catalog.load import Catalog, load_catalog
-from catalog.units import GIB
+from catalog.units import GIB, Z_80
 
 Marks = NDArray[np.bool_]
 ROOT = Path(__file__).resolve().parents[1]
 PUBLISHED = ROOT / "catalog" / "sources" / "published"
 OWN_RUNS = ROOT / "catalog" / "sources" / "measured" / "llama_bench.csv"
 OUTPUT = ROOT / "advisor" / "data" / "datasheet.json"
-Z_WITHIN = 1.2816
 FOLDS_COUNT = 5
 DRAWS_COUNT = 5
 #: Rows that cannot be what they say (a 7-core M1 at 1849 tokens/s).
@@ -221,7 +220,7 @@ def coverage(fit: PhaseFit, left_out: LeftOut, residuals: Floats, key: Callable[
         for index in np.flatnonzero(own):
             level = widths["stack" if unseen[index] else "generation"]
             sigma = level.get(fit.samples[index].traits.stack, level["*"])
-            held[index] = abs(residuals[index]) <= Z_WITHIN * sigma
+            held[index] = abs(residuals[index]) <= Z_80 * sigma
     return held
 
 

@@ -4,8 +4,8 @@ import math
 from collections.abc import Sequence
 
 from catalog.types import ModelSpec, Score
+from catalog.units import Z_80
 
-_Z80 = 1.2816
 _DERIVED_SHIFT = 0.08  # nats of score
 _DERIVED_WIDTH = 0.16
 
@@ -19,7 +19,7 @@ def impute(model: ModelSpec, weights: Sequence[float]) -> Score:
     """
     intercept, *slopes, sd = weights
     mid = intercept + sum(slope * value for slope, value in zip(slopes, features(model), strict=True))
-    low, middle, high = (round(_points(nats), 1) for nats in (mid - _Z80 * sd, mid, mid + _Z80 * sd))
+    low, middle, high = (round(_points(nats), 1) for nats in (mid - Z_80 * sd, mid, mid + Z_80 * sd))
     return Score(low=low, mid=middle, high=high, imputed=True, evidence=("imputed from size and date",))
 
 

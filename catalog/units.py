@@ -1,4 +1,4 @@
-"""Units: constants and parsers for sizes, token counts and durations.
+"""Units: constants and parsers for sizes, token counts and durations, and the width of the intervals stated.
 
 Everything in this project is stored in base units (bytes, seconds, tokens);
 these parsers are the one place where a user's spelling becomes a number.
@@ -11,6 +11,8 @@ KIB = 1024
 MIB = 1024**2
 GIB = 1024**3
 TIB = 1024**4
+#: Half the width of an 80 % interval, in standard deviations of a normal distribution.
+Z_80 = 1.2816
 
 _BYTE_UNITS = {
     "B": 1,

@@ -15,6 +15,7 @@ from advisor.datasheets.design import monomials_of
 from advisor.datasheets.posynomial import Design, Floats, fit
 from advisor.datasheets.published import PricedRow
 from advisor.datasheets.traits import ChipTraits
+from catalog.units import Z_80
 
 PHASES = ("decode", "prefill")
 #: Scale of the t distribution of residuals: what the same chip, model and build differ by between tables.
@@ -180,7 +181,6 @@ class PhaseFit:
 #: How many chips of other stacks a stack's own residuals are pooled with.
 _POOLED_CHIPS_COUNT = 1.0
 _WITHIN = 0.8
-_Z_WITHIN = 1.2816
 
 
 def spread_of_residuals(
@@ -194,7 +194,7 @@ def spread_of_residuals(
     Learning in a Random World", 2005).
     """
     misses = np.abs(residuals)
-    overall = weighted_quantile(misses, weights, held_share({sample.chip for sample in samples})) / _Z_WITHIN
+    overall = weighted_quantile(misses, weights, held_share({sample.chip for sample in samples})) / Z_80
     sigmas = {"*": overall}
     stacks = np.array([sample.traits.stack for sample in samples])
     for stack in sorted(set(stacks)):
@@ -202,7 +202,7 @@ def spread_of_residuals(
         if own.sum() < least_rows:
             continue
         seen = {sample.chip for sample in samples if sample.traits.stack == stack}
-        chips, sigma = len(seen), weighted_quantile(misses[own], weights[own], held_share(seen)) / _Z_WITHIN
+        chips, sigma = len(seen), weighted_quantile(misses[own], weights[own], held_share(seen)) / Z_80
         pooled = (chips * np.log(sigma) + _POOLED_CHIPS_COUNT * np.log(overall)) / (chips + _POOLED_CHIPS_COUNT)
         sigmas[stack] = float(np.exp(pooled))
     return sigmas

@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from advisor.types import Estimate, EstimateWarning, Quality
 from advisor.workloads import TASKS, TaskProfile
 from catalog.types import Score
+from catalog.units import Z_80
 
 #: A model at the edge of being usable keeps this share of its quality for each of decode and wait.
 SLOWEST_USABILITY = 0.65
@@ -34,7 +35,6 @@ CAUTION = 0.5
 WORTH_STAYING_WHOLE_FRAC = 0.03
 #: Divergence turns into lost answers by a factor that differs this much between tasks and models.
 LOSS_DOUBT = 3.0
-_Z_80 = 1.2816
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,7 +126,7 @@ def score_estimate(estimate: Estimate, quality: Quality, profile: TaskProfile | 
         estimate=estimate,
         quality=quality,
         score=conservative(quality) * factor,
-        sigma=(quality.high - quality.low) / (2 * _Z_80) * factor,
+        sigma=(quality.high - quality.low) / (2 * Z_80) * factor,
         usable=is_usable(decode, wait_s, profile),
         turn_wait_s=wait_s,
     )

@@ -25,10 +25,10 @@ from advisor.types import (
 )
 from advisor.validation.experiment_choice import Contender, doubt, next_experiment, settled
 from advisor.validation.record import GARBAGE
+from catalog.units import Z_80
 from probes.base import Clock
 
 CONTENDERS_COUNT = 12
-_SIGMAS_IN_INTERVAL = 2 * 1.2816
 _MEASURED_SPREAD_FRAC = 0.03  # of one undisturbed run, either way
 _START_S = 4.0  # of the engine's process, its questions and its end
 _WRITE_BYTES_PER_S = 0.4e9
@@ -76,7 +76,7 @@ def contender_of(choice: Choice, run_s: float) -> Contender:
     return Contender(
         key=key_of(made),
         score=score(decode.mid, first.mid),
-        sigma=math.hypot(by_decode, by_wait) / _SIGMAS_IN_INTERVAL,
+        sigma=math.hypot(by_decode, by_wait) / (2 * Z_80),
         cost_s=run_cost_s(choice, run_s),
     )
 

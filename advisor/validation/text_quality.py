@@ -13,11 +13,11 @@ from advisor.engines.base import ScoredText
 from advisor.errors import AdvisorError
 from advisor.types import FractionInterval, QualityDelta, TextQuality, ValidationRecord
 from catalog.files import read_file
+from catalog.units import Z_80
 
 LOSSES = "quality_losses"  # of the scored tokens, in a record's samples
 BUNDLED_NAME = "bundled text"
 _MAX_TEXT_BYTES = 4 * 1024**2
-_Z_80 = 1.2816
 _MIN_TOKENS = 16
 
 
@@ -88,7 +88,7 @@ def compare(record: ValidationRecord, finest: ValidationRecord) -> QualityDelta 
         return None
     differences = [coarse - fine for coarse, fine in pairs]
     mean = statistics.fmean(differences)
-    margin = _Z_80 * statistics.stdev(differences) / math.sqrt(len(differences))
+    margin = Z_80 * statistics.stdev(differences) / math.sqrt(len(differences))
     return QualityDelta(
         model_id=record.estimate.model_id,
         quant_id=record.estimate.quant_id,

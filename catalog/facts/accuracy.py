@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from catalog.facts.ability import Posterior
+from catalog.units import Z_80
 
 Array = NDArray[np.float64]
-_Z80 = 1.2816
 
 
 _FOLDS = 5
@@ -59,13 +59,13 @@ def left_out(posterior: Posterior) -> list[LeftOut]:
 
 def _width(surprise: Array) -> float:
     """The factor that makes the 80 % interval hold 80 % of these standardised errors."""
-    return float(np.quantile(surprise, 0.8)) / _Z80
+    return float(np.quantile(surprise, 0.8)) / Z_80
 
 
 def _cross_fitted_coverage(surprise: Array) -> float:
     """Coverage of each fold with the width that the other folds set."""
     fold = np.arange(len(surprise)) % _FOLDS
-    inside = [surprise[fold == k] <= _Z80 * _width(surprise[fold != k]) for k in range(_FOLDS)]
+    inside = [surprise[fold == k] <= Z_80 * _width(surprise[fold != k]) for k in range(_FOLDS)]
     return float(np.concatenate(inside).mean())
 
 

@@ -14,6 +14,7 @@ from catalog.facts.accuracy import LeftOut, left_out
 from catalog.facts.benchmarks import Observation, observations
 from catalog.quality import features
 from catalog.records import model_from_record
+from catalog.units import Z_80
 
 Array = NDArray[np.float64]
 Flags = NDArray[np.bool_]
@@ -23,7 +24,6 @@ GENERAL_MIXTURE = {"general": 0.4, "chat": 0.2, "reasoning": 0.15, "coding": 0.1
 TEXT_TASKS = ("coding", "chat", "reasoning", "agentic", "rag", "vision", "multilingual")
 _ANCHORS = {"text": "meta-llama/Llama-3.3-70B-Instruct", "embedding": "BAAI/bge-base-en-v1.5"}  # score 50
 _POINTS_SCALE = {"text": 1.2, "embedding": 0.35}  # θ per nat of score
-_Z80 = 1.2816
 _UNMEASURED_SHIFT = 0.25  # θ; models nobody has measured tend to be the weaker ones
 _UNMEASURED_SD = 0.2
 _UNVERIFIED_SHIFT = 0.1  # θ; models that only their maker has measured
@@ -178,12 +178,12 @@ class _TaskTable:
         mid[np.array([model["model_id"] in self._unverified for model in self._models])] -= _UNVERIFIED_SHIFT
         sd[~measured] = np.hypot(sd[~measured], _UNMEASURED_SD)
         sd[~own & measured] = np.hypot(sd[~own & measured], _DERIVED_SD)
-        high = mid + _Z80 * sd
+        high = mid + Z_80 * sd
         for number, model in enumerate(self._models):
             parent = position.get(model.get("derived_from", ""))
             if parent is not None and not own[number]:
                 mid[number] = min(mid[number], mid[parent] - _DERIVED_SHIFT)
-        low = mid - _Z80 * sd
+        low = mid - Z_80 * sd
         self._hold_below_measured(low, mid, measured, own)
         return low, mid, np.maximum(high, mid)
 
