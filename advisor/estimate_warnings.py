@@ -37,6 +37,7 @@ def warnings_of(
         (EstimateWarning.CALIBRATION_POLLUTED, machine.polluted),
         (EstimateWarning.NO_ENGINE, not machine.engine_available),
         (EstimateWarning.UNKNOWN_CHIP_RATES, _has_assumed_rates(machine, shares)),
+        (EstimateWarning.MEMORY_LIMIT_TO_RAISE, plan.fits and _is_beyond_default(machine, plan)),
     )
     return tuple(warning for warning, holds in checks if holds)
 
@@ -68,6 +69,12 @@ def has_unknown_types(artifact: ArtifactSpec, machine: Machine, shares: Shares) 
     least_bytes = _NOTABLE_FRAC * artifact.file_bytes
     groups = [group for group in artifact.groups if group.weight_bytes * group.used_frac > least_bytes]
     return any(not roofline.knows_type(rate, group.tensor_type) for rate in rates for group in groups)
+
+
+def _is_beyond_default(machine: Machine, plan: MemoryPlan) -> bool:
+    granted = {device.device_id: device.memory_by_default_bytes for device in machine.devices}
+    limits = ((row, granted.get(row.device_id)) for row in plan.devices)
+    return any(limit is not None and row.total_bytes > limit for row, limit in limits)
 
 
 def _has_assumed_rates(machine: Machine, shares: Shares) -> bool:

@@ -49,7 +49,7 @@ def streams_to(machine: Machine, device_ids: Iterable[str], tokens_per_pass: flo
     """
     held = next((device_id for device_id in device_ids if device_id != CPU_DEVICE_ID), machine.devices[0].device_id)
     accelerator = machine.device(held)
-    streams = accelerator.backend in _MAPPED_COPY_BYTES_PER_S and held not in machine.shared_device_ids
+    streams = accelerator.backend in _MAPPED_COPY_BYTES_PER_S and not accelerator.unified
     return accelerator if streams and tokens_per_pass >= _STREAMED_FROM_TOKENS else None
 
 

@@ -22,7 +22,12 @@ _PLENTY_BYTES = 1 << 60
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MachineDevice:
-    """One device a model can be placed on."""
+    """One device a model can be placed on.
+
+    ``set_aside``: what a ``unified`` device has of the computer's memory is kept for it, and the system's own is the
+    rest. ``memory_by_default_bytes`` is what the system lets it have until a limit is raised; None where there is none
+    or it is part of ``memory_available_bytes`` already.
+    """
 
     device_id: str
     backend: str  # cpu cuda metal rocm vulkan sycl
@@ -31,6 +36,8 @@ class MachineDevice:
     rates: Rates
     unified: bool = False
     vendor: str | None = None
+    set_aside: bool = False
+    memory_by_default_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,7 +101,9 @@ class Machine:
     def shared_device_ids(self) -> frozenset[str]:
         """Accelerators whose memory is the computer's own."""
         return frozenset(
-            device.device_id for device in self.devices if device.unified and device.device_id != CPU_DEVICE_ID
+            device.device_id
+            for device in self.devices
+            if device.unified and not device.set_aside and device.device_id != CPU_DEVICE_ID
         )
 
     def available_bytes(self) -> dict[str, int]:

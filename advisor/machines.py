@@ -28,6 +28,8 @@ _SYSTEM_RESERVE_BYTES = 2 * GIB
 #: on Windows, however divided (unslothai/unsloth pull request 10418, 2026-09); on Linux half (antirez/ds4 issue 475)
 #: until ttm.pages_limit is raised, and then 96 to 124 GiB.
 _SHARED_RESERVE_FRAC = 0.125
+#: Share of the memory that Linux lets AMD's graphics map unless told otherwise (superm1/amd-debug-tools, amd-ttm.md).
+_MAPPED_BY_DEFAULT_FRAC = 0.5
 #: RAM of a what-if PC that says nothing of it, and the bandwidth of its usual memory (DDR5-5600, two channels).
 _ASSUMED_HOST_MEMORY_BYTES = 32 * GIB
 _ASSUMED_HOST_CHIP = "DDR5-5600 dual channel desktop"
@@ -147,6 +149,7 @@ def _accelerator(
         rates=rates,
         unified=device.unified,
         vendor=device.vendor,
+        set_aside=device.unified and device.properties.get("memory_pool") == "vram",
     )
 
 
@@ -230,6 +233,7 @@ def _what_if_device(chip: ChipSpec, backend: str, index: int) -> MachineDevice:
     elif chip.unified:
         available = memory_bytes - max(2 * _SYSTEM_RESERVE_BYTES, round(memory_bytes * _SHARED_RESERVE_FRAC))
     device_id = f"{backend}:{index}"
+    is_mapped = chip.unified and chip.vendor.lower() == "amd"
     return MachineDevice(
         device_id=device_id,
         backend=backend,
@@ -238,6 +242,7 @@ def _what_if_device(chip: ChipSpec, backend: str, index: int) -> MachineDevice:
         rates=_datasheet_rates(chip, backend, device_id=device_id),
         unified=chip.unified,
         vendor=chip.vendor,
+        memory_by_default_bytes=round(memory_bytes * _MAPPED_BY_DEFAULT_FRAC) if is_mapped else None,
     )
 
 

@@ -71,11 +71,12 @@ def _sysfs_device(
     driver: str | None,
 ) -> Device:
     folder = card.folder or Path()
-    total, used = _memory(folder, "vram", "total"), _memory(folder, "vram", "used")
     node = nodes.get(card.address, {})
     gfx = _gfx(node.get("gfx_target_version", 0))
     unified = gfx in _APU_TARGETS or card.device_id == _MI300A or node.get("cpu_cores_count", 0) > 0
     shared = _memory(folder, "gtt", "total") if unified else None
+    pool = _pool(folder, shared)
+    total, used = _memory(folder, pool, "total"), _memory(folder, pool, "used")
     name = linux.read_text(folder / "product_name") or ids.get((card.device_id, _revision(card)))
     name = name or listed.get(card.address)
     facts = {
@@ -89,6 +90,7 @@ def _sysfs_device(
         else None,
         "power_limit_w": _power_limit_w(folder),
         "gtt_bytes": str(shared) if shared else None,
+        "memory_pool": pool if shared else None,
         **pci.link_properties(folder),
     }
     return Device(
@@ -102,6 +104,16 @@ def _sysfs_device(
         driver=driver,
         properties={key: value for key, value in facts.items() if value},
     )
+
+
+def _pool(folder: Path, shared_bytes: int | None) -> str:
+    """What ROCm allocates from: in a processor the larger of its graphics' slice and what they may map of the rest.
+
+    Linux 6.10 and newer prefer mapped memory (``apu_prefer_gtt``); HIP then reports its size and not the slice's, 110
+    GiB beside 0.5 (ROCm/rocm-systems pull request 8475). With the larger slice it takes nothing but that: 39 GiB of
+    48, where Vulkan took 80 of both (ROCm/legacy-rocm-build issue 6050).
+    """
+    return "gtt" if (shared_bytes or 0) > (_memory(folder, "vram", "total") or 0) else "vram"
 
 
 def _memory(folder: Path, pool: str, what: str) -> int | None:

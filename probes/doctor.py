@@ -15,7 +15,7 @@ from probes.machine import Machine
 from probes.plan import Task, tasks_for
 from probes.products import has_torch
 from probes.tools import run_tool
-from probes.types import Check, Diagnosis, EngineReport, Host, Level, ProbeOutcome, ProbeStatus
+from probes.types import Check, Device, Diagnosis, EngineReport, Host, Level, ProbeOutcome, ProbeStatus
 
 _IMPORT_LIMIT_S = 60.0
 #: modules that two distributions provide, the newer one first
@@ -25,6 +25,11 @@ _RIVALS = {
     "llama_cpp": ("llama-cpp-python",),
     "numpy": ("numpy",),
 }
+_GIB = 1024**3
+_PAGE_BYTES = 4096
+#: Memory left to the system beside a GPU that may have the rest, and how much more than now is worth a setting.
+_SYSTEM_NEEDS_BYTES = 8 * _GIB
+_NOTABLE_FACTOR = 1.1
 _PROGRAMS = (
     ("llama-server", ["llama-server", "--version"], "llama.cpp's own server"),
     ("ollama", ["ollama", "--version"], "Ollama"),
@@ -53,6 +58,7 @@ def examine(
     checks += [*python_checks(), *rival_checks(importlib.metadata.packages_distributions())]
     checks += import_checks(with_llama_cpp=any(report.engine_id == "llama.cpp" for report in engines))
     checks += host_checks(machine.host, engines)
+    checks += memory_checks(machine.devices, machine.host)
     return Diagnosis(
         created_at=created_at,
         tool_version=tool_version,
@@ -208,6 +214,32 @@ def host_checks(host: Host, engines: Sequence[EngineReport]) -> Iterator[Check]:
             yield Check(
                 subject=report.engine_id, level=Level.MENDABLE, says=says, fix=engine.build_command("GGML_NATIVE=on")
             )
+
+
+def memory_checks(devices: Sequence[Device], host: Host) -> Iterator[Check]:
+    """GPUs in the computer's own memory that the system lets have less of it than models could."""
+    total_bytes = host.memory_total_bytes or 0
+    could_bytes = total_bytes - max(_SYSTEM_NEEDS_BYTES, total_bytes // 8)
+    for device in devices:
+        may_bytes = device.memory_total_bytes or 0
+        command = _limit_command(device, could_bytes)
+        if command is None or may_bytes * _NOTABLE_FACTOR > could_bytes:
+            continue
+        says = f"{device.name} may take {may_bytes / _GIB:.0f} of {total_bytes / _GIB:.0f} GiB: the system's own limit"
+        yield Check(subject="GPU memory", level=Level.MENDABLE, says=says, fix=command, device_id=device.device_id)
+
+
+def _limit_command(device: Device, size_bytes: int) -> str | None:
+    """What lets a GPU have so much of the computer's memory; None if its limit is no setting, or was set by hand.
+
+    AMD's ``amd-ttm --set`` writes the same file (superm1/amd-debug-tools, docs/amd-ttm.md).
+    """
+    if device.kind == "rocm" and device.properties.get("memory_pool") == "gtt":
+        pages = f"options ttm pages_limit={size_bytes // _GIB * (_GIB // _PAGE_BYTES)}"
+        return f"echo '{pages}' | sudo tee /etc/modprobe.d/ttm.conf  # then reboot"
+    if device.kind == "metal" and device.unified and "wired_limit" not in device.properties:
+        return f"sudo sysctl iogpu.wired_limit_mb={size_bytes // _GIB * 1024}  # until the next restart"
+    return None
 
 
 def _turbo_fix(host: Host) -> str:

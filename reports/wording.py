@@ -20,6 +20,10 @@ ESTIMATE_WARNINGS: dict[str, str] = {
         "Speed without flash attention was not measured here: shown is that with it. "
         "advisor validate --flash-attention off measures it."
     ),
+    EstimateWarning.MEMORY_LIMIT_TO_RAISE: (
+        "Needs more than half of the memory, which is what Linux lets this GPU have until ttm.pages_limit is raised; "
+        "advisor doctor on that machine names the command."
+    ),
 }
 
 SCAN_WARNINGS: dict[str, str] = {

@@ -383,6 +383,12 @@ def in_best_setting(
     return scored if passes(scored, request.limits) else option
 
 
+def together_bytes(free: dict[str, int], machine: Machine) -> int:
+    """What is free on all devices together: those in the computer's own memory add none to it."""
+    own = [size for device_id, size in free.items() if device_id not in machine.shared_device_ids]
+    return sum(own or free.values())
+
+
 def too_large(model: ModelSpec, smallest: ArtifactSpec | None, machine: Machine, request: Request) -> Rejection:
     """Why no quantisation of a model fits."""
     if smallest is None:
@@ -391,7 +397,7 @@ def too_large(model: ModelSpec, smallest: ArtifactSpec | None, machine: Machine,
     free, where = limited_memory(machine, request.limits), ""
     if machine.engine_id not in GGUF_ENGINES and len(free) > 1:  # other engines keep a model off the CPU
         free, where = {device: size for device, size in free.items() if device != CPU_DEVICE_ID}, " on accelerators"
-    free_gib = sum(free.values()) / GIB
+    free_gib = together_bytes(free, machine) / GIB
     return Rejection(
         model_id=model.model_id,
         quant_id=smallest.quant_id,

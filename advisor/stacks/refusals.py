@@ -8,6 +8,7 @@ from advisor.predict import predict
 from advisor.recommendation.eligibility import reject
 from advisor.recommendation.limits import broken_by, memory_needed
 from advisor.recommendation.obtain import quant_ids
+from advisor.recommendation.search import together_bytes
 from advisor.settings import LoadSettings
 from advisor.stacks.jobs import Job
 from advisor.types import Estimate, Limits, Rejection
@@ -95,7 +96,7 @@ def _refusal(job: Job, made: Estimate, asked: Asked) -> Rejection | None:
 
 
 def _too_large(job: Job, made: Estimate, asked: Asked) -> Rejection:
-    needed, free = made.memory.total_bytes, sum(asked.machine.available_bytes().values())
+    needed, free = made.memory.total_bytes, together_bytes(asked.machine.available_bytes(), asked.machine)
     return Rejection(
         model_id=made.model_id,
         quant_id=made.quant_id,

@@ -77,7 +77,7 @@ def capped(machine: Machine, limits: Limits) -> Machine:
 def without(machine: Machine, rows: Iterable[DeviceMemory]) -> Machine:
     """The machine less what is taken; devices that share the computer's memory all lose it."""
     taken = dict.fromkeys((device.device_id for device in machine.devices), 0)
-    unified = {device.device_id for device in machine.devices if device.unified}
+    unified = {device.device_id for device in machine.devices if device.unified and not device.set_aside}
     for row in rows:
         shares = row.device_id in unified or row.device_id not in taken
         for device_id in unified if shares else {row.device_id}:

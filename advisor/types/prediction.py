@@ -63,6 +63,7 @@ class EstimateWarning(StrEnum):
     UNKNOWN_CHIP_RATES = "unknown_chip_rates"
     THREADS_NOT_MEASURED = "threads_not_measured"
     PLAIN_ATTENTION_NOT_MEASURED = "plain_attention_not_measured"
+    MEMORY_LIMIT_TO_RAISE = "memory_limit_to_raise"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -229,7 +229,8 @@ def _amd_card(root: Path, address: str, *, device_id: str, gfx: str, vram: int, 
     folder = f"sys/bus/pci/devices/{address}"
     files = {
         "vendor": "0x1002", "device": device_id, "class": "0x030000", "revision": revision, "driver_name": "amdgpu",
-        "mem_info_vram_total": str(vram), "mem_info_vram_used": "27856896", "mem_info_gtt_total": "16706056192",
+        "mem_info_vram_total": str(vram), "mem_info_vram_used": "27856896",
+        "mem_info_gtt_total": "16706056192", "mem_info_gtt_used": "14680064",
         "current_link_speed": "16.0 GT/s PCIe", "current_link_width": "16",
         "max_link_speed": "16.0 GT/s PCIe", "max_link_width": "16", "hwmon/hwmon3/power1_cap": "339000000",
     }  # fmt: skip
@@ -266,7 +267,19 @@ def test_an_integrated_gpu_shares_main_memory(tmp_path: Path, monkeypatch) -> No
     assert device.unified
     assert device.properties["gfx"] == "gfx1151"
     assert device.properties["gtt_bytes"] == "16706056192"
+    assert device.properties["memory_pool"] == "gtt"
+    assert device.memory_total_bytes == 16706056192  # what may be mapped, not the 512 MiB that the firmware sets aside
+    assert device.memory_free_bytes == 16706056192 - 14680064
     assert device.name == "AMD GPU 1002:1586"  # no table, no lspci: its own number, never another's name
+
+
+def test_a_large_slice_set_aside_for_graphics_is_all_they_have(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(pci, "listed_names", dict)
+    gfx = recorded("amd/kfd_rx7900xtx.txt").replace("110000", "110501")
+    _amd_card(tmp_path, "0000:86:00.0", device_id="0x1586", gfx=gfx, vram=96 * 1024 * MIB)
+    (device,) = amd.read_sysfs(tmp_path)
+    assert device.properties["memory_pool"] == "vram"
+    assert device.memory_total_bytes == 96 * 1024 * MIB
 
 
 def test_kfd_versions_become_compiler_names(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from probe_recordings import recorded
 
 from probes import doctor, engine
 from probes.base import Waiver
-from probes.doctor import host_checks, missing_features, outcome_checks, rival_checks, waiver_checks
+from probes.doctor import host_checks, memory_checks, missing_features, outcome_checks, rival_checks, waiver_checks
 from probes.errors import ProbeError
 from probes.machine import Machine
 from probes.plan import Task
@@ -106,6 +106,44 @@ def test_power_limits_and_translation_are_said() -> None:
     }
     (turbo,) = host_checks(replace(HOST, turbo_enabled=False, cpu_vendor="GenuineIntel"), [])
     assert "no_turbo" in (turbo.fix or "")
+
+
+GIB = 1024**3
+RADEON = {"kind": "rocm", "name": "Radeon 8060S", "unified": True, "properties": {"memory_pool": "gtt"}}
+M4 = {"kind": "metal", "name": "Apple M4 Max", "unified": True}
+
+
+@pytest.mark.parametrize(
+    ("facts", "may_gib", "total_gib", "command"),
+    [
+        (RADEON, 64, 128, "ttm pages_limit=29360128'"),  # 112 GiB in pages of 4 KiB
+        (RADEON, 16, 32, "ttm pages_limit=6291456'"),
+        (M4, 96, 128, "iogpu.wired_limit_mb=114688"),
+    ],
+)
+def test_a_gpu_kept_short_of_the_computers_memory_is_told_how_to_have_more(facts, may_gib, total_gib, command) -> None:
+    device = Device(device_id="gpu:0", memory_total_bytes=may_gib * GIB, **facts)
+    (check,) = memory_checks([CPU, device], Host(os="any", memory_total_bytes=total_gib * GIB))
+    assert (check.level, check.device_id) == (Level.MENDABLE, "gpu:0")
+    assert f"may take {may_gib} of {total_gib} GiB" in check.says
+    assert command in (check.fix or "")
+
+
+@pytest.mark.parametrize(
+    ("facts", "may_gib", "total_gib"),
+    [
+        (RADEON, 112, 128),  # raised already
+        (RADEON, 8, 16),  # the system needs the rest
+        (RADEON | {"properties": {"memory_pool": "vram"}}, 48, 80),  # set aside by the firmware
+        (M4 | {"properties": {"wired_limit": "set by iogpu.wired_limit_mb"}}, 64, 128),
+        (M4, 5, 8),
+        ({"kind": "cuda", "name": "RTX 4090"}, 24, 64),
+        (RADEON, 64, 0),
+    ],
+)
+def test_gpus_with_all_they_can_have_are_left_alone(facts, may_gib, total_gib) -> None:
+    device = Device(device_id="gpu:0", memory_total_bytes=may_gib * GIB, **facts)
+    assert list(memory_checks([device], Host(os="any", memory_total_bytes=total_gib * GIB or None))) == []
 
 
 def test_packages_that_crash_together_are_found_in_a_process_of_their_own(monkeypatch) -> None:
