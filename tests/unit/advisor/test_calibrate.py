@@ -2,6 +2,7 @@ import random
 from dataclasses import replace
 
 import pytest
+from timed_twins import observed
 
 from advisor import roofline
 from advisor.attention import NEAR_TOKENS, USUAL_ATTENTION, AttentionKernel, HeadShape
@@ -43,15 +44,11 @@ TRUE_RATES = Rates(
 
 def observations(noise: float = 0.0, seed: int = 0, rates: Rates = TRUE_RATES) -> list[Observation]:
     rng = random.Random(seed)
-    made = []
-    for experiment in experiments():
-        for timing in experiment.timings:
-            work = work_of(experiment, timing, threads_count=2)
-            price = roofline.price_decode if timing.phase == "decode" else roofline.price_prefill
-            time_s = roofline.total_s(price(work, rates))
-            samples = [time_s * rng.lognormvariate(0.0, noise) for _ in range(5)]
-            made.append(observe(experiment, timing, samples, threads_count=2))
-    return made
+
+    def repeats() -> list[float]:
+        return [rng.lognormvariate(0.0, noise) for _ in range(5)]
+
+    return observed(experiments(), rates, threads_count=2, repeats=repeats)
 
 
 def test_the_fit_recovers_the_rates_that_made_the_times():
@@ -217,7 +214,7 @@ def test_kernels_are_told_apart_in_the_fit():
 
 
 def test_a_shape_of_heads_that_was_not_timed_takes_after_the_one_most_like_it():
-    rates = replace(TRUE_RATES)
+    rates = TRUE_RATES
     assert priced(rates, 192, 8, 4.0).head_dim == 128
     assert priced(rates, 576, 1, 128.0).head_dim == 256
     odd = replace(rates, attention=(*rates.attention, replace(rates.attention[0], head_dim=96, kv_heads_count=32)))
@@ -300,12 +297,7 @@ def test_a_server_s_cache_holds_no_twin_that_is_decoded():
 
 
 def test_larger_twins_show_the_same_rates():
-    made = []
-    for experiment in experiments(cache_bytes=300 << 20):
-        for timing in experiment.timings:
-            work = work_of(experiment, timing, threads_count=2)
-            price = roofline.price_decode if timing.phase == "decode" else roofline.price_prefill
-            made.append(observe(experiment, timing, [roofline.total_s(price(work, TRUE_RATES))], threads_count=2))
+    made = observed(experiments(cache_bytes=300 << 20), TRUE_RATES, threads_count=2)
     rates = fit(made, device_id="cpu", backend="cpu", threads_count=2)
     assert rates.decode_s_per_byte["Q4_K"] == pytest.approx(2.5e-11, rel=0.05)
     assert rates.decode_s_per_byte["experts:Q4_K"] == pytest.approx(3e-11, rel=0.05)

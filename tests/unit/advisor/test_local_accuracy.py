@@ -2,16 +2,14 @@
 
 import json
 from dataclasses import replace
-from typing import ClassVar
 
 import pytest
 import report_examples
 from click.testing import CliRunner
+from timed_twins import FakeWorker, rehearsed, rehearsing
 
-from advisor import roofline
 from advisor.calibration import local_accuracy
 from advisor.calibration.accelerators import Accelerator
-from advisor.calibration.experiments import work_of
 from advisor.calibration.local_accuracy import (
     Bench,
     Measured,
@@ -21,10 +19,8 @@ from advisor.calibration.local_accuracy import (
     shape_experiment,
     summarise,
 )
-from advisor.calibration.rehearse import Rehearsed
 from advisor.cli import _local_accuracy
 from advisor.cli.accuracy import command
-from advisor.engines.base import Window
 from advisor.errors import AdvisorError, BadRequestError
 from advisor.types import AttentionRates, Basis, Rates
 from catalog.load import load_catalog
@@ -128,20 +124,7 @@ def test_two_shapes_never_share_a_file_name():
 
 
 def timed(shape, prefill_s, decode_s):
-    windows = {}
-    for timing in shape_experiment(shape).timings:
-        each_s = prefill_s if timing.phase == "prefill" else decode_s
-        count = 1 if timing.phase == "prefill" else timing.tokens_count
-        windows[timing] = [
-            Window(
-                phase=timing.phase,
-                tokens_count=timing.tokens_count,
-                depth_tokens=timing.depth_tokens,
-                started_s=0.0,
-                elapsed_s=(each_s,) * count,
-            )
-        ]
-    return Rehearsed(shape_experiment(shape), windows)
+    return rehearsed(shape_experiment(shape), lambda timing: prefill_s if timing.phase == "prefill" else decode_s)
 
 
 BENCH = Bench(name="a processor", memory_bytes=32 << 30, read_bytes_per_s=40e9, threads_count=2)
@@ -233,44 +216,7 @@ def test_reasons_stay_within_a_line():
     assert len(_local_accuracy._reasons(many)) <= 400
 
 
-class FakeWorker:
-    info: ClassVar = {"devices": [{"name": "CPU", "description": "a processor", "free_bytes": 1}]}
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *exc):
-        return None
-
-
-def rehearsing(rates, asked):
-    """Twins that take exactly what some rates say, and what was asked of each run."""
-
-    def rehearse(worker, planned, directory, **options):
-        asked.append(options)
-        made = []
-        for experiment in planned:
-            if experiment.experiment_id.startswith("shape.refused"):
-                made.append(Rehearsed(experiment, fault="llama.cpp cannot load it"))
-                continue
-            windows = {}
-            for timing in experiment.timings:
-                work = work_of(experiment, timing, threads_count=None if options["device"] else 2)
-                price = roofline.price_decode if timing.phase == "decode" else roofline.price_prefill
-                time_s = roofline.total_s(price(work, rates))
-                windows[timing] = [
-                    Window(
-                        phase=timing.phase,
-                        tokens_count=timing.tokens_count,
-                        depth_tokens=timing.depth_tokens,
-                        started_s=0.0,
-                        elapsed_s=(time_s,) * (timing.tokens_count if timing.phase == "decode" else 1),
-                    )
-                ]
-            made.append(Rehearsed(experiment, windows))
-        return tuple(made)
-
-    return rehearse
+REFUSED = {"shape.refused": "llama.cpp cannot load it"}
 
 
 def shapes_here():
@@ -284,7 +230,7 @@ def bare_profile():
 
 def test_calibrating_predicting_and_measuring_in_one_run(monkeypatch, tmp_path):
     monkeypatch.setenv("ADVISOR_HOME", str(tmp_path))
-    monkeypatch.setattr(local_accuracy, "rehearse", rehearsing(TRUE_RATES, []))
+    monkeypatch.setattr(local_accuracy, "rehearse", rehearsing(TRUE_RATES, threads_count=2, faults=REFUSED))
     measured = local_accuracy.measure_accuracy(shapes_here(), bare_profile(), BENCH)
     assert [row.row.model_id for row in measured.rows] == ["mine", "mine", "other", "other"]
     assert [(one.row["name"], one.reason) for one in measured.skipped] == [("refused", "llama.cpp cannot load it")]
@@ -294,7 +240,7 @@ def test_calibrating_predicting_and_measuring_in_one_run(monkeypatch, tmp_path):
 def test_an_accelerator_is_calibrated_and_measured_in_one_run(monkeypatch, tmp_path):
     monkeypatch.setenv("ADVISOR_HOME", str(tmp_path))
     asked = []
-    monkeypatch.setattr(local_accuracy, "rehearse", rehearsing(ACCELERATOR_RATES, asked))
+    monkeypatch.setattr(local_accuracy, "rehearse", rehearsing(ACCELERATOR_RATES, asked, faults=REFUSED))
     accelerator = Accelerator(
         device_id="cuda:0", backend="cuda", engine_name="CUDA0", name="a card", memory_free_bytes=32 << 30
     )

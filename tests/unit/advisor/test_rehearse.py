@@ -3,59 +3,14 @@
 from pathlib import Path
 
 import pytest
+from timed_twins import FakeWorker, window
 
 from advisor.calibration import rehearse as module
 from advisor.calibration.experiments import Timing, experiments
 from advisor.calibration.rehearse import Rehearsed, rehearse
 from advisor.engines.base import EngineMissingError, ModelRefusedError, Window
-from probes.types import Conditions
 
 FEW = experiments()[:3]
-
-
-class FakeSession:
-    def __init__(self, disturbed: list[bool]) -> None:
-        self.disturbed = disturbed
-        self.closed = False
-
-    def _window(self, phase: str, tokens_count: int, depth_tokens: int) -> Window:
-        polluted = self.disturbed.pop(0) if self.disturbed else False
-        return Window(
-            phase=phase,
-            tokens_count=tokens_count,
-            depth_tokens=depth_tokens,
-            started_s=0.0,
-            elapsed_s=(0.5 if polluted else 0.01,) * (tokens_count if phase == "decode" else 1),
-            conditions=Conditions(polluted=polluted),
-        )
-
-    def decode(self, tokens_count: int, *, depth_tokens: int = 0) -> Window:
-        if tokens_count == 2:  # the warm-up is not timed
-            return Window(phase="decode", tokens_count=2, depth_tokens=0, started_s=0.0, elapsed_s=(0.0, 0.0))
-        return self._window("decode", tokens_count, depth_tokens)
-
-    def prefill(self, tokens_count: int, *, depth_tokens: int = 0) -> Window:
-        return self._window("prefill", tokens_count, depth_tokens)
-
-    def close(self) -> None:
-        self.closed = True
-
-
-class FakeWorker:
-    pid = 0
-
-    def __init__(self, disturbed: int = 0, faults: dict[str, Exception] | None = None) -> None:
-        self.sessions: list[FakeSession] = []
-        self.disturbed = disturbed
-        self.faults = faults or {}
-
-    def hold(self, path: str, options: object) -> FakeSession:
-        assert Path(path).is_file()
-        fault = self.faults.get(Path(path).stem)
-        if fault is not None:
-            raise fault
-        self.sessions.append(FakeSession([True] * self.disturbed))
-        return self.sessions[-1]
 
 
 @pytest.fixture(autouse=True)
@@ -94,7 +49,7 @@ def test_a_round_decodes_on_every_model_before_and_after_its_prompts(tmp_path, m
 
 
 def test_disturbed_windows_are_taken_again_and_do_not_count(tmp_path):
-    for item in run(FakeWorker(disturbed=5), tmp_path):
+    for item in run(FakeWorker(disturbed_count=5), tmp_path):
         for timing, windows in item.windows.items():
             # the second decode of a round may be one more than was wanted
             assert sum(not window.polluted for window in windows) in ((8, 9) if timing.phase == "decode" else (4,))
@@ -103,7 +58,7 @@ def test_disturbed_windows_are_taken_again_and_do_not_count(tmp_path):
 
 
 def test_a_machine_that_never_goes_quiet_ends_anyway_and_is_marked(tmp_path):
-    worker = FakeWorker(disturbed=1000)
+    worker = FakeWorker(disturbed_count=1000)
     for item in run(worker, tmp_path):
         for timing in item.experiment.timings:
             assert item.polluted(timing)
@@ -164,11 +119,7 @@ def test_a_first_prompt_counts_only_where_it_is_the_only_one():
     prompt = next(timing for timing in experiment.timings if timing.phase == "prefill")
 
     def taken(*seconds: float) -> Rehearsed:
-        windows = [
-            Window(phase="prefill", tokens_count=128, depth_tokens=0, started_s=0.0, elapsed_s=(time_s,))
-            for time_s in seconds
-        ]
-        return Rehearsed(experiment, {prompt: windows})
+        return Rehearsed(experiment, {prompt: [window(prompt, time_s) for time_s in seconds]})
 
     assert taken(3.0).seconds(prompt) == [3.0]
     assert taken(3.0, 2.0, 2.1).seconds(prompt) == [2.0, 2.1]
