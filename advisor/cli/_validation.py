@@ -53,9 +53,10 @@ def candidate_of_choice(catalog: Catalog, choice: Choice) -> Candidate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """How validations are to run: seconds per model, which weights, what to score."""
+    """How validations are to run: seconds per model and whether loading keeps to them, which weights, what to score."""
 
     budget_s: float = DEFAULT_BUDGET_S
+    stops_loading: bool = False
     force_twin: bool = False
     download: bool = False
     text: Text | None = None
@@ -89,7 +90,7 @@ def local_engine(request: Request, meters: "Sequence[Meter]" = ()) -> Engine:
 
 def read_request(
     *,
-    budget_s: float,
+    budget_s: float | None,
     force_twin: bool,
     download: bool,
     quality: bool,
@@ -98,6 +99,8 @@ def read_request(
     quiet: bool,
 ) -> Request:
     """The request that the options make; the user's text is read now, so that a wrong path costs no time.
+
+    A budget that was asked for is kept by loading, too; the usual one bounds what is timed.
 
     Raises:
         BadRequestError: if --text comes without --quality, or --yes with --twin.
@@ -115,7 +118,8 @@ def read_request(
     elif quality:
         text = Text(name=text_quality.BUNDLED_NAME, content=text_quality.bundled_text())
     return Request(
-        budget_s=budget_s,
+        budget_s=budget_s or DEFAULT_BUDGET_S,
+        stops_loading=budget_s is not None,
         force_twin=force_twin,
         download=download,
         text=text,
@@ -154,6 +158,7 @@ def make_setting(machine: Machine, profile: HardwareProfile, request: Request) -
         roof=roof_of(machine, profile),
         profile_id=profile.profile_id,
         force_twin=request.force_twin,
+        stops_loading=request.stops_loading,
         text=request.text,
         usable_cores_count=usable_threads_count(),
         usable_threads_count=allowed_threads_count(),

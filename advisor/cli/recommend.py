@@ -57,10 +57,10 @@ class Proof:
 
     def request(self, *, quiet: bool) -> "ProofRequest":
         """How the picks are to be timed; engines and their records are imported only for that."""
-        from advisor.cli._validation import DEFAULT_BUDGET_S, read_request
+        from advisor.cli._validation import read_request
 
         return read_request(
-            budget_s=self.budget_s or DEFAULT_BUDGET_S,
+            budget_s=self.budget_s,
             force_twin=False,
             download=self.download,
             quality=self.quality,

@@ -100,10 +100,10 @@ class _How:
     memory_bytes: int | None
 
     def request(self, *, quiet: bool) -> "Request":
-        from advisor.cli._validation import DEFAULT_BUDGET_S, read_request
+        from advisor.cli._validation import read_request
 
         return read_request(
-            budget_s=self.budget_s or DEFAULT_BUDGET_S,
+            budget_s=self.budget_s,
             force_twin=self.force_twin,
             download=self.download,
             quality=self.quality,

@@ -234,8 +234,12 @@ class Engine(Protocol):
         """Name, version and build flags."""
         ...
 
-    def open(self, path: str, options: LoadOptions) -> AbstractContextManager[Session]:
-        """Load a model for as long as the context lasts."""
+    def open(self, path: str, options: LoadOptions, *, limit_s: float | None = None) -> AbstractContextManager[Session]:
+        """Load a model for as long as the context lasts.
+
+        Raises:
+            EngineTimeoutError: if loading was not done within ``limit_s`` and was stopped.
+        """
         ...
 
 

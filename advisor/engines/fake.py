@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 
 from advisor.engines.base import (
     EngineError,
+    EngineTimeoutError,
     Loaded,
     LoadOptions,
     Phase,
@@ -85,9 +86,12 @@ class FakeEngine:
         return EngineBuild(id=self.engine_id, version="0", build="none")
 
     @contextmanager
-    def open(self, path: str, options: LoadOptions) -> Iterator["FakeSession"]:
-        """Take the time a load takes."""
+    def open(self, path: str, options: LoadOptions, *, limit_s: float | None = None) -> Iterator["FakeSession"]:
+        """Take the time a load takes, or the limit's."""
         speeds = self.speeds(path)
+        if limit_s is not None and speeds.load_s > limit_s:
+            self.clock.sleep(limit_s)
+            raise EngineTimeoutError(f"the engine did not finish 'open' within {limit_s:.0f} s and was stopped")
         self.clock.sleep(speeds.load_s)
         yield FakeSession(self, speeds, options)
 

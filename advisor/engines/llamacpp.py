@@ -33,12 +33,19 @@ def usable_threads_count() -> int:
 class LlamaCppSession:
     """One model held by a worker; several may be open at once and be timed in turn."""
 
-    def __init__(self, process: WorkerProcess, path: str, options: LoadOptions, meters: Sequence[Meter] = ()) -> None:
+    def __init__(
+        self,
+        process: WorkerProcess,
+        path: str,
+        options: LoadOptions,
+        meters: Sequence[Meter] = (),
+        limit_s: float | None = None,
+    ) -> None:
         self._process = process
         self._meters = meters
         if options.threads_count is None:
             options = replace(options, threads_count=usable_threads_count())
-        reply = process.request("open", path=path, options=asdict(options))
+        reply = process.request("open", timeout_s=limit_s, path=path, options=asdict(options))
         self._handle: int | None = int(reply.pop("handle"))
         self.loaded = Loaded(**reply)
         self.threads_count = self.loaded.threads_count
@@ -157,9 +164,9 @@ class Worker:
         return parse_build(self.info["build"])
 
     @contextmanager
-    def open(self, path: str, options: LoadOptions) -> Iterator[LlamaCppSession]:
-        """Load a model for as long as the context lasts."""
-        session = LlamaCppSession(self._process, path, options, self._meters)
+    def open(self, path: str, options: LoadOptions, *, limit_s: float | None = None) -> Iterator[LlamaCppSession]:
+        """Load a model for as long as the context lasts, within ``limit_s`` or the worker's own limit."""
+        session = LlamaCppSession(self._process, path, options, self._meters, limit_s)
         try:
             yield session
         finally:
@@ -223,7 +230,10 @@ class LlamaCppEngine:
             return worker.build()
 
     @contextmanager
-    def open(self, path: str, options: LoadOptions) -> Iterator[LlamaCppSession]:
-        """Load a model in a worker of its own for as long as the context lasts."""
-        with open_worker(self._limits, self._meters) as worker, worker.open(path, options) as session:
+    def open(self, path: str, options: LoadOptions, *, limit_s: float | None = None) -> Iterator[LlamaCppSession]:
+        """Load a model in a worker of its own for as long as the context lasts, within ``limit_s``."""
+        with (
+            open_worker(self._limits, self._meters) as worker,
+            worker.open(path, options, limit_s=limit_s) as session,
+        ):
             yield session

@@ -14,7 +14,16 @@ from pathlib import Path
 
 from advisor.clock import utc_now
 from advisor.engines._process import removed_if_killed
-from advisor.engines.base import Engine, LoadOptions, ScoredText, Session, Stream, TextTimes, options_for
+from advisor.engines.base import (
+    Engine,
+    EngineTimeoutError,
+    LoadOptions,
+    ScoredText,
+    Session,
+    Stream,
+    TextTimes,
+    options_for,
+)
 from advisor.errors import AdvisorError
 from advisor.twins.scratch import scratch_folder
 from advisor.twins.twin import write_twin
@@ -34,8 +43,10 @@ _STREAM_PROMPT_TOKENS, _STREAM_TOKENS = 32, 16
 _ANSWER_PROMPT_TOKENS = 48  # of the question with a chat template around it, about
 _LEAST_TOKENS = 4
 _MORE_LOADS = 2
+_MORE_FACTOR = 3  # of the time that loading was stopped after, to try next
 _START_S = 2.0  # of the engine's process
 _LEAST_TIMING_S = 1.0
+_LEAST_LOADING_S = 5.0  # however short the budget: an engine that starts up is no slow disk
 _COLD_LOAD_BYTES_PER_S = 0.3e9
 _SWEEP_CHUNK_TOKENS = 128
 _CHARACTERS_PER_TOKEN = 6  # at most, for text to tokenise
@@ -63,8 +74,9 @@ class Setting:
     """Where and how a validation runs.
 
     ``budget_s`` is for all that is done with one model once its weights are here. ``fetch`` brings a candidate's
-    real weights where that was agreed to. ``usable_cores_count`` and ``usable_threads_count`` bound the sweep over
-    numbers of threads; None leaves it out.
+    real weights where that was agreed to. ``stops_loading``: a load that is not done when that time is over is stopped;
+    without it, as where nobody asked for a time, weights are loaded however long it takes.
+    ``usable_cores_count`` and ``usable_threads_count`` bound the sweep over numbers of threads; None leaves it out.
     """
 
     engine: Engine
@@ -74,6 +86,7 @@ class Setting:
     roof: Roof = field(default_factory=Roof)
     profile_id: str | None = None
     force_twin: bool = False
+    stops_loading: bool = True
     text: Text | None = None
     usable_cores_count: int | None = None
     usable_threads_count: int | None = None
@@ -81,6 +94,10 @@ class Setting:
     no_energy_reason: str | None = None
     fetch: Callable[[Candidate, Progress], Candidate] = lambda candidate, _: candidate
     on_progress: Progress = lambda _, __: None
+
+
+class LoadingStoppedError(AdvisorError):
+    """A model was not loaded when its time was over."""
 
 
 def validate_one(candidate: Candidate, setting: Setting) -> ValidationRecord:
@@ -99,6 +116,9 @@ def validate_one(candidate: Candidate, setting: Setting) -> ValidationRecord:
             timed = _timed(candidate, setting, source, folder, deadline)
     except NoRoomError as error:
         return failure(candidate, setting, ValidationStatus.WAIVED, source.weights, str(error), kind="NoRoomError")
+    except LoadingStoppedError as error:
+        kind = type(error).__name__
+        return failure(candidate, setting, ValidationStatus.FAILED, source.weights, str(error), kind=kind)
     except (AdvisorError, CatalogError) as error:
         needed = candidate.estimate.memory.total_bytes
         reason = f"{error} (predicted to need {needed / GIB:.1f} GiB of memory)"
@@ -151,7 +171,7 @@ def _timed(candidate: Candidate, setting: Setting, source: Source, folder: Path,
     cold = real and _may_load_cold(candidate, setting) and page_cache.evict(paths[0])
     with ExitStack() as stack:
         setting.on_progress(0.1, "loading")
-        sessions = [stack.enter_context(setting.engine.open(path, options)) for path in paths]
+        sessions = [_loaded(stack, path, options, setting, deadline) for path in paths]
         if not real:
             _unlink(paths)  # mapped files live on; nothing is left should this process be killed
         timed = _run(candidate, setting, source, sessions, deadline)
@@ -159,6 +179,24 @@ def _timed(candidate: Candidate, setting: Setting, source: Source, folder: Path,
     if cold:
         return _with_more_loads(timed, load_s, paths[0], options, setting, deadline)
     return replace(timed, warm_loads_s=(load_s,)) if len(sessions) == 1 else timed
+
+
+def _loaded(stack: ExitStack, path: str, options: LoadOptions, setting: Setting, deadline: Deadline) -> Session:
+    """A model for as long as the stack lasts.
+
+    Raises:
+        LoadingStoppedError: if it was not loaded when the time was over.
+    """
+    limit_s = max(_LEAST_LOADING_S, deadline.left_s) if setting.stops_loading else None
+    try:
+        return stack.enter_context(setting.engine.open(path, options, limit_s=limit_s))
+    except EngineTimeoutError as error:
+        if limit_s is None:
+            raise
+        raise LoadingStoppedError(
+            f"it was not loaded when the {setting.budget_s:.0f} s of the budget were over, and was stopped; "
+            f"give more, such as --budget {math.ceil(_MORE_FACTOR * max(setting.budget_s, limit_s)):.0f}s"
+        ) from error
 
 
 def _run(
@@ -271,7 +309,8 @@ def _with_more_loads(
         if first_s + _START_S > deadline.left_s or (loads is cold and not page_cache.evict(path)):
             break
         try:
-            with setting.engine.open(path, options) as session:
+            limit_s = max(_LEAST_LOADING_S, deadline.left_s) if setting.stops_loading else None
+            with setting.engine.open(path, options, limit_s=limit_s) as session:
                 loads.append(session.loaded.load_s)
         except AdvisorError as error:  # what was timed stands
             notes = (*notes, f"it could not be loaded again: {error}")

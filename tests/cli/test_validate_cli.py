@@ -398,6 +398,24 @@ def test_a_pick_whose_file_is_gone_fails_and_the_next_goes_on(tmp_path: Path, ca
     assert "no such file" in records[0]["reason"]
 
 
+def test_a_pick_that_loads_too_slowly_fails_in_time_and_the_others_are_kept(tmp_path: Path, capsys, engine):
+    from dataclasses import replace
+
+    advisor(MODEL, "--budget", "5s", "--json")
+    estimate = codec.loads(capsys.readouterr().out, where="test").records[0].estimate
+    base = recommendation(estimate)
+    slow = replace(base.ranked[1], local_path=str(tmp_path / "slow.gguf"))
+    codec.save(replace(base, ranked=(base.ranked[0], slow, *base.ranked[2:])), tmp_path / "picks.json")
+    engine.speeds = lambda path: Speeds(load_s=900.0 if path.endswith("slow.gguf") else 1.0)
+    started_s = engine.clock.now()
+    assert advisor("--from", "picks.json", "--top", "2", "--budget", "20s", "--json") == 1
+    captured = capsys.readouterr()
+    assert engine.clock.now() - started_s < 2 * 25.0
+    assert [record["status"] for record in json.loads(captured.out)["records"]] == ["ok", "failed"]
+    (line,) = [line for line in captured.err.splitlines() if line.startswith("advisor:")]
+    assert "was stopped; give more, such as --budget 60s" in line
+
+
 def test_a_full_disk_costs_the_history_not_the_result(capsys, monkeypatch):
     def full(*_: object) -> None:
         raise sqlite3.OperationalError("database or disk is full")

@@ -20,7 +20,7 @@ from advisor.types import (
     ValidationStatus,
     Workload,
 )
-from advisor.validation import sanity, text_quality, validate, verdict, weights_source
+from advisor.validation import page_cache, sanity, text_quality, validate, verdict, weights_source
 from advisor.validation.thread_sweep import threads_to_try
 from advisor.validation.validate import Setting, validate_one
 from advisor.validation.verdict import Roof
@@ -331,6 +331,39 @@ def test_one_failure_does_not_stop_the_next(model, tmp_path: Path, local_file):
     assert [record.status for record in records] == [ValidationStatus.FAILED, ValidationStatus.OK]
     assert [done for done, _ in progress] == sorted(done for done, _ in progress)
     assert "timing" in progress[-1][1]
+
+
+def test_loading_is_stopped_when_the_time_asked_for_is_over(model, tmp_path: Path, local_file):
+    engine = FakeEngine(speeds=lambda _: Speeds(load_s=900.0))
+    record = validate_one(candidate_of(model, local_path=local_file), setting_of(tmp_path, engine, budget_s=20.0))
+    assert engine.clock.now() == pytest.approx(20.0)
+    assert (record.status, record.failure_kind) == (ValidationStatus.FAILED, "LoadingStoppedError")
+    assert "not loaded when the 20 s of the budget were over" in (record.reason or "")
+    assert "--budget 60s" in (record.reason or "")
+
+
+def test_loading_is_given_a_few_seconds_however_short_the_budget(model, tmp_path: Path, local_file):
+    engine = FakeEngine(speeds=lambda _: Speeds(load_s=4.0))
+    setting = setting_of(tmp_path, engine, budget_s=1.0)
+    assert validate_one(candidate_of(model, local_path=local_file), setting).status is ValidationStatus.OK
+
+
+def test_loading_takes_its_time_where_none_was_asked_for(model, tmp_path: Path, local_file):
+    engine = FakeEngine(speeds=lambda _: Speeds(load_s=900.0))
+    setting = setting_of(tmp_path, engine, budget_s=20.0, stops_loading=False)
+    assert validate_one(candidate_of(model, local_path=local_file), setting).status is ValidationStatus.OK
+
+
+def test_loading_again_keeps_to_the_time_left_and_costs_nothing_that_was_timed(
+    model, tmp_path: Path, local_file, monkeypatch
+):
+    monkeypatch.setattr(page_cache, "evict", lambda _: True)
+    loads = iter((1.0, 900.0))
+    engine = FakeEngine(speeds=lambda _: Speeds(load_s=next(loads)))
+    record = validate_one(candidate_of(model, local_path=local_file), setting_of(tmp_path, engine, budget_s=60.0))
+    assert record.status is ValidationStatus.OK
+    assert engine.clock.now() <= 66.0
+    assert any("could not be loaded again" in note for note in record.notes)
 
 
 def test_garbage_from_real_weights_is_a_failure(model, tmp_path: Path, local_file):
