@@ -28,6 +28,10 @@ _SYSTEM_RESERVE_BYTES = 2 * GIB
 #: on Windows, however divided (unslothai/unsloth pull request 10418, 2026-09); on Linux half (antirez/ds4 issue 475)
 #: until ttm.pages_limit is raised, and then 96 to 124 GiB.
 _SHARED_RESERVE_FRAC = 0.125
+#: Share of a card's memory that its driver and a screen keep, beside what every engine's own context takes (the plan's
+#: overhead): what llama.cpp's logs found free less that context lay 0 to 6 % below the card's size on RTX 3060, 3090,
+#: 4090, 5060 Ti, 5090, H100, RX 7900 XTX and Arc A770, mostly 1 to 2 %.
+_CARD_RESERVE_FRAC = 0.02
 #: Share of the memory that Linux lets AMD's graphics map unless told otherwise (superm1/amd-debug-tools, amd-ttm.md).
 _MAPPED_BY_DEFAULT_FRAC = 0.5
 #: RAM of a what-if PC that says nothing of it, and the bandwidth of its usual memory (DDR5-5600, two channels).
@@ -225,7 +229,7 @@ def _what_if_device(chip: ChipSpec, backend: str, index: int) -> MachineDevice:
     memory_bytes = chip.memory_bytes
     if memory_bytes is None:
         raise BadRequestError(f"{chip.chip_id} comes with different memory sizes; name one, e.g. {chip.chip_id} 64GiB")
-    available = memory_bytes
+    available = round(memory_bytes * (1.0 - _CARD_RESERVE_FRAC))
     if chip.kind == "apple":
         from probes.apple import default_wired_limit_bytes  # it brings what runs system_profiler along
 

@@ -1,6 +1,7 @@
 """Macs: ``sysctl`` for the processor and memory, ``system_profiler`` for the GPU."""
 
 import json
+import platform
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,6 +21,11 @@ _FEATURES = {
     "hw.optional.avx1_0": "AVX", "hw.optional.avx2_0": "AVX2", "hw.optional.fma": "FMA", "hw.optional.f16c": "F16C",
     "hw.optional.avx512f": "AVX-512F", "hw.optional.avx512vnni": "AVX-512VNNI",
 }  # fmt: skip
+#: From this macOS on the GPU's share of memory grows with it, in percent from so many GiB on. llama.cpp logged
+#: recommendedMaxWorkingSetSize: 12713 MB of 16 GiB, 19070 of 24, 26801 of 32, 30151 of 36, 40201 of 48, 55663 of 64,
+#: 115449 of 128; larger memories get no less.
+_MACOS_OF_SHARES = 26
+_WIRED_PERCENTS = ((128, 84), (64, 81), (32, 78), (16, 74))
 _VRAM = re.compile(r"^(\d+(?:\.\d+)?) (MB|GB)$")
 
 
@@ -90,9 +96,15 @@ def _level_bytes(number: Any, key: str) -> int | None:
     return total or None
 
 
-def default_wired_limit_bytes(memory_bytes: int) -> int:
-    """What macOS lets the GPU wire down unless told otherwise: two thirds, or three quarters above 36 GiB."""
-    return memory_bytes * 2 // 3 if memory_bytes <= 36 * _GIB else memory_bytes * 3 // 4
+def default_wired_limit_bytes(memory_bytes: int, *, macos_major: int = _MACOS_OF_SHARES) -> int:
+    """What macOS lets the GPU wire down unless told otherwise: a share that grows with the memory.
+
+    Before macOS 26 it was two thirds below 36 GiB (10.67 of 16 on macOS 15.6) and three quarters from there on.
+    """
+    if macos_major < _MACOS_OF_SHARES:
+        return memory_bytes * 2 // 3 if memory_bytes < 36 * _GIB else memory_bytes * 3 // 4
+    percent = next((percent for least_gib, percent in _WIRED_PERCENTS if memory_bytes >= least_gib * _GIB), None)
+    return memory_bytes * percent // 100 if percent is not None else memory_bytes * 2 // 3
 
 
 def read_devices(processor: Processor) -> tuple[Device, ...]:
@@ -101,13 +113,15 @@ def read_devices(processor: Processor) -> tuple[Device, ...]:
     Raises:
         ProbeError: if ``system_profiler`` hangs or cannot be read.
     """
-    return parse_displays(run_tool(["system_profiler", "-json", "SPDisplaysDataType"]), processor)
+    printed = run_tool(["system_profiler", "-json", "SPDisplaysDataType"])
+    return parse_displays(printed, processor, macos_version=platform.mac_ver()[0])
 
 
-def parse_displays(text: str, processor: Processor) -> tuple[Device, ...]:
+def parse_displays(text: str, processor: Processor, *, macos_version: str = "") -> tuple[Device, ...]:
     """GPUs from ``system_profiler -json SPDisplaysDataType``.
 
-    On Apple silicon the GPU's memory is the wired limit of main memory: what Metal lets it keep resident.
+    On Apple silicon the GPU's memory is the wired limit of main memory: what Metal lets it keep resident. Of a macOS
+    that does not say its version the older, lower limit is taken.
 
     Raises:
         ProbeError: if it is not that document.
@@ -119,15 +133,17 @@ def parse_displays(text: str, processor: Processor) -> tuple[Device, ...]:
             "system_profiler printed no readable JSON", "system_profiler -json SPDisplaysDataType"
         ) from None
     cards = [row for row in rows if isinstance(row, dict) and row.get("sppci_model")] if isinstance(rows, list) else []
-    return tuple(_device(index, card, processor) for index, card in enumerate(cards))
+    major = macos_version.partition(".")[0]
+    macos_major = int(major) if major.isdecimal() else 0
+    return tuple(_device(index, card, processor, macos_major) for index, card in enumerate(cards))
 
 
-def _device(index: int, card: Mapping[str, Any], processor: Processor) -> Device:
+def _device(index: int, card: Mapping[str, Any], processor: Processor, macos_major: int) -> Device:
     name = one_line(str(card["sppci_model"]))
     unified = name.startswith("Apple")
     limit = processor.gpu_wired_limit_bytes
     if unified and limit is None and processor.memory_bytes:
-        limit = default_wired_limit_bytes(processor.memory_bytes)
+        limit = default_wired_limit_bytes(processor.memory_bytes, macos_major=macos_major)
     facts = {
         "cores": card.get("sppci_cores"),
         "metal": card.get("spdisplays_mtlgpufamilysupport") or card.get("spdisplays_metal"),

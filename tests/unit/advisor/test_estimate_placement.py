@@ -194,7 +194,7 @@ def test_an_accelerator_in_the_computers_own_memory_leaves_room_for_the_rest(cat
     assert candidates(model, artifact, integrated, WORKLOAD) == []
 
 
-@pytest.mark.parametrize(("hardware", "share"), [("Apple M4 (10-core GPU) 16GiB", 2 / 3), ("m4 max 64GiB", 3 / 4)])
+@pytest.mark.parametrize(("hardware", "share"), [("Apple M4 (10-core GPU) 16GiB", 0.74), ("m4 max 64GiB", 0.81)])
 def test_a_mac_offers_what_macos_lets_the_gpu_wire_down(catalog, hardware, share):
     machine = from_hardware(catalog.hardware(hardware), catalog)
     size = catalog.hardware(hardware).chip.memory_bytes

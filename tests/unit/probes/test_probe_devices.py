@@ -436,7 +436,29 @@ def test_a_wired_limit_set_by_hand_outranks_the_default() -> None:
     processor = apple.parse_sysctl("hw.memsize: 137438953472\niogpu.wired_limit_mb: 122880\n")
     (device,) = apple.parse_displays(recorded("apple/displays_m1.json"), processor)
     assert device.memory_total_bytes == 122880 * MIB
-    assert apple.default_wired_limit_bytes(128 * GIB) == 96 * GIB
+
+
+@pytest.mark.parametrize(
+    ("memory_gib", "logged_mb"),
+    [(16, 12713.12), (24, 19069.67), (32, 26800.60), (36, 30150.67), (48, 40200.90), (64, 55662.79), (128, 115448.73)],
+)
+def test_macos_26_leaves_the_gpu_what_llama_cpp_logged(memory_gib: int, logged_mb: float) -> None:
+    limit = apple.default_wired_limit_bytes(memory_gib * GIB)
+    assert limit / 1e6 == pytest.approx(logged_mb, rel=2e-5)
+
+
+@pytest.mark.parametrize(("memory_gib", "left_gib"), [(8, 16 / 3), (16, 32 / 3), (32, 64 / 3), (36, 27), (128, 96)])
+def test_an_older_or_unknown_macos_leaves_two_thirds_or_three_quarters(memory_gib: int, left_gib: float) -> None:
+    text = recorded("apple/displays_m1.json")
+    for version in ("15.6", "", "beta"):
+        (device,) = apple.parse_displays(text, apple.Processor(memory_bytes=memory_gib * GIB), macos_version=version)
+        assert device.memory_total_bytes == pytest.approx(left_gib * GIB)
+
+
+def test_a_macs_own_version_decides_its_default() -> None:
+    processor = apple.Processor(memory_bytes=64 * GIB)
+    (device,) = apple.parse_displays(recorded("apple/displays_m1.json"), processor, macos_version="26.1")
+    assert device.memory_total_bytes == 64 * GIB * 81 // 100
 
 
 def test_an_intel_macs_discrete_gpu_keeps_its_own_memory() -> None:
