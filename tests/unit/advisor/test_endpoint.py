@@ -1,123 +1,21 @@
-"""The OpenAI-compatible endpoint, against a server in this process that behaves as it is told."""
+"""Validating a served model: rungs of users, prompts of the length asked for, what goes wrong, a budget kept."""
 
-import json
 import threading
-import time
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+from chat_server import at, running
+from tiny_estimate import tiny_estimate
 
 from advisor.engines import openai_http
-from advisor.engines.base import EngineError, EngineTimeoutError, Stream
+from advisor.engines.base import Stream
 from advisor.engines.fake import ManualClock
-from advisor.engines.openai_http import Answer, Endpoint, EndpointError, NoListError, ask, list_models
+from advisor.engines.openai_http import Answer, Endpoint, NoListError, ask
 from advisor.types import (
-    Basis,
-    Deployment,
-    Estimate,
-    Interval,
-    MemoryPlan,
     ValidationStatus,
     Workload,
 )
 from advisor.validation import endpoint as timing
 from advisor.validation.endpoint import Setting, make_prompt, validate_endpoint
-
-KEY = "sk-secret-1234"
-
-
-class Server(ThreadingHTTPServer):
-    daemon_threads = True
-
-    def __init__(self):
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.requests = []
-        self.headers_seen = []
-        self.models = ("tiny",)
-        self.status = 200
-        self.error_body = b'{"error": {"message": "bad things"}}'
-        self.refused_fields = ()
-        self.words = ["Once", " upon", " a", " time"]
-        self.usage = True
-        self.usage_unstreamed = None
-        self.cached_frac = None
-        self.raw = None
-        self.delay_s = 0.0
-
-    @property
-    def url(self):
-        return f"http://127.0.0.1:{self.server_address[1]}"
-
-
-class Handler(BaseHTTPRequestHandler):
-    def log_message(self, *_):
-        pass
-
-    def do_GET(self):
-        self.server.headers_seen.append(dict(self.headers))
-        self._send(self.server.status, json.dumps({"data": [{"id": name} for name in self.server.models]}).encode())
-
-    def do_POST(self):
-        server = self.server
-        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        server.requests.append((self.path, body))
-        server.headers_seen.append(dict(self.headers))
-        if server.status != 200:
-            return self._send(server.status, server.error_body)
-        refused = [name for name in server.refused_fields if name in body]
-        if refused:
-            return self._send(400, json.dumps({"error": f"unknown field {refused[0]}"}).encode())
-        if not body.get("stream"):
-            return self._send(200, json.dumps({"usage": server.usage_unstreamed}).encode())
-        self.send_response(200)
-        self.send_header("Content-Type", "text/event-stream")
-        self.end_headers()
-        time.sleep(server.delay_s)
-        try:
-            for chunk in [server.raw] if server.raw is not None else self._chunks(body):
-                self.wfile.write(chunk)
-                self.wfile.flush()
-        except OSError:
-            pass
-
-    def _chunks(self, body):
-        yield b": comment\n\n"
-        yield _event({"choices": [{"delta": {"role": "assistant"}}]})
-        words = self.server.words[: body["max_tokens"]]
-        for word in words:
-            yield _event({"choices": [{"delta": {"content": word}}]})
-        yield _event({"choices": [{"delta": {}, "finish_reason": "length"}]})
-        if self.server.usage and "stream_options" in body:
-            prompt = len(body["messages"][0]["content"].split())
-            usage = {"prompt_tokens": 2 * prompt, "completion_tokens": len(words)}
-            if self.server.cached_frac is not None:
-                usage["prompt_tokens_details"] = {"cached_tokens": round(2 * prompt * self.server.cached_frac)}
-            yield _event({"choices": [], "usage": usage, "system_fingerprint": "engine-1.2"})
-        yield b"data: [DONE]\n\n"
-
-    def _send(self, status, body):
-        self.send_response(status)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-
-def _event(value):
-    return b"data: " + json.dumps(value).encode() + b"\n\n"
-
-
-@contextmanager
-def running():
-    server = Server()
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
-    thread.start()
-    try:
-        yield server
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
 
 
 @pytest.fixture
@@ -128,215 +26,10 @@ def server(monkeypatch):
         yield started
 
 
-def at(server, **changes):
-    return Endpoint(**{"url": server.url, "model": "tiny", "timeout_s": 5.0, **changes})
-
-
-def interval(mid):
-    return Interval(low=mid / 2, mid=mid, high=mid * 2)
-
-
 def estimate(**changes):
+    """A prediction of the server's speeds, wide enough for any."""
     workload = Workload(**{"prompt_tokens": 64, "output_tokens": 4, "context_tokens": 128, **changes})
-    return Estimate(
-        model_id="tiny",
-        quant_id="Q4_0",
-        engine_id="openai-compatible",
-        deployment=Deployment(model_id="tiny", quant_id="Q4_0"),
-        workload=workload,
-        prefill_tokens_per_s=interval(100.0),
-        decode_tokens_per_s=interval(100.0),
-        first_token_s=interval(1.0),
-        load_s=interval(1.0),
-        memory=MemoryPlan(total_bytes=1, fits=True, devices=()),
-        basis=Basis.ASSUMED,
-    )
-
-
-# --- one answer --------------------------------------------------------------------------------
-
-
-def test_an_answer_is_streamed_and_counted(server):
-    answer = ask(at(server), "one two three", 4)
-    assert answer.stream.text == "Once upon a time"
-    assert (answer.prompt_tokens, answer.output_tokens, answer.counted_by_server) == (6, 4, True)
-    assert len(answer.stream.token_s) == 4
-    assert answer.stream.first_token_s > 0
-    assert answer.decode_s_per_token > 0
-
-
-def test_what_is_asked(server):
-    ask(at(server), "hello", 7)
-    path, body = server.requests[0]
-    assert path == "/v1/chat/completions"
-    assert (body["model"], body["max_tokens"], body["stream"], body["temperature"]) == ("tiny", 7, True, 0)
-    assert body["messages"] == [{"role": "user", "content": "hello"}]
-
-
-@pytest.mark.parametrize(
-    ("suffix", "path"),
-    [("", "/v1"), ("/", "/v1"), ("/v1", "/v1"), ("/v1/chat/completions", "/v1"), ("/api", "/api/v1")],
-)
-def test_an_address_may_be_written_in_several_ways(suffix, path):
-    assert Endpoint(url=f"http://host{suffix}", model="m").base_path == path
-
-
-def test_fields_a_server_does_not_know_are_left_out(server):
-    server.refused_fields = ("ignore_eos", "stream_options")
-    answer = ask(at(server), "one two", 4)
-    assert not answer.counted_by_server
-    assert answer.output_tokens == 4
-    assert "ignore_eos" not in server.requests[-1][1]
-
-
-def test_pieces_count_as_tokens_where_the_server_does_not_count(server):
-    server.usage = False
-    assert ask(at(server), "one two", 3).output_tokens == 3
-
-
-def test_several_tokens_in_one_piece_are_all_counted(server):
-    server.raw = (
-        _event({"choices": [{"delta": {"content": "a b c"}}]})
-        + _event({"choices": [{"delta": {"content": "d e f"}}]})
-        + _event({"choices": [], "usage": {"prompt_tokens": 2, "completion_tokens": 6}})
-        + b"data: [DONE]\n\n"
-    )
-    answer = ask(at(server), "x", 6)
-    assert answer.output_tokens == 6
-    first, last = answer.stream.token_s
-    assert answer.decode_s_per_token == pytest.approx((last - first) / 5)
-
-
-def test_thinking_counts_as_output(server):
-    server.raw = _event({"choices": [{"delta": {"reasoning_content": "hm"}}]}) + b"data: [DONE]\n\n"
-    assert ask(at(server), "x", 1).stream.text == "hm"
-
-
-@pytest.mark.parametrize("count", [-1, 0, True, "7", 1e9, None, 2**40])
-def test_a_senseless_count_is_not_believed(server, count):
-    server.raw = (
-        _event({"choices": [{"delta": {"content": "a"}}]})
-        + _event({"choices": [], "usage": {"prompt_tokens": count, "completion_tokens": count}})
-        + b"data: [DONE]\n\n"
-    )
-    answer = ask(at(server), "x", 1)
-    assert (answer.output_tokens, answer.counted_by_server) == (1, False)
-
-
-# --- what goes wrong ---------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("raw", "message"),
-    [
-        (b"data: {not json\n\n", "streams nonsense"),
-        (b"data: [1, 2]\n\n", "streams nonsense"),
-        (b'data: {"choices": [3]}\n\n', "streams nonsense"),
-        (b'data: {"error": {"message": "out of memory"}}\n\n', "broke off: out of memory"),
-        (b'{"choices": [{"message": {"content": "hi"}}]}\n', "does not stream"),
-        (b"<html>login</html>\n", "does not stream"),
-        (b"data: [DONE]\n\n", "without a single token"),
-        (b"", "without a single token"),
-        (b"data: " + b"x" * (1 << 21) + b"\n\n", "more than any answer holds"),
-    ],
-)
-def test_nonsense_is_one_line(server, raw, message):
-    server.raw = raw
-    with pytest.raises(EndpointError, match=message) as caught:
-        ask(at(server), "x", 4)
-    assert "\n" not in str(caught.value)
-    assert len(str(caught.value)) < 400
-
-
-@pytest.mark.parametrize(
-    ("status", "message"),
-    [(401, "refuses the key"), (403, "refuses the key"), (404, "bad things; check"), (500, "status 500: bad things")],
-)
-def test_a_refusal_says_what_to_do(server, status, message):
-    server.status = status
-    with pytest.raises(EndpointError, match=message):
-        ask(at(server), "x", 4)
-
-
-def test_foreign_text_is_made_safe_to_print(server):
-    server.status, server.error_body = 500, b"\x1b[31mred\x1b[0m\r\nsecond line " + b"y" * 5000
-    with pytest.raises(EndpointError) as caught:
-        ask(at(server), "x", 4)
-    assert str(caught.value).isprintable()
-    assert len(str(caught.value)) < 300
-
-
-def test_silence_times_out(server):
-    server.delay_s = 2.0
-    with pytest.raises(EngineTimeoutError, match="sent nothing"):
-        ask(at(server, timeout_s=0.2), "x", 4)
-
-
-def test_an_answer_that_never_ends_is_given_up(server):
-    server.words = ["a"] * 50
-    moments = iter(range(1000))
-    with pytest.raises(EngineTimeoutError, match="not finished"):
-        ask(at(server, answer_s=5.0), "x", 50, clock=lambda: float(next(moments)))
-
-
-def test_a_server_that_heeds_no_length_is_left(server):
-    server.raw = b'data: {"choices": [{"delta": {"content": "a"}}]}\n\n' * 200
-    with pytest.raises(EndpointError, match="goes on beyond the 4 tokens"):
-        ask(at(server), "x", 4)
-
-
-def test_nothing_listening_is_one_line():
-    with running() as server:
-        url = server.url
-    with pytest.raises(EndpointError, match=r"nothing listens at 127\.0\.0\.1"):
-        list_models(Endpoint(url=url, model="m", timeout_s=2.0))
-
-
-def test_a_plain_server_is_not_spoken_to_securely(server):
-    with pytest.raises(EndpointError, match=r"no secure connection|connection to .* failed"):
-        list_models(at(server, url=server.url.replace("http:", "https:")))
-
-
-@pytest.mark.parametrize(
-    "url", ["", "localhost:8080", "ftp://host", "file:///etc/passwd", "http://", "http://host:99999", "http://[::1"]
-)
-def test_an_address_must_be_http(url):
-    with pytest.raises(EndpointError, match="no http or https address"):
-        Endpoint(url=url, model="m")
-
-
-# --- the key -----------------------------------------------------------------------------------
-
-
-def test_the_key_comes_from_the_environment(server, monkeypatch):
-    ask(at(server), "x", 1)
-    assert "Authorization" not in server.headers_seen[-1]
-    monkeypatch.setenv("OPENAI_API_KEY", KEY)
-    ask(at(server), "x", 1)
-    assert server.headers_seen[-1]["Authorization"] == f"Bearer {KEY}"
-
-
-def test_the_key_is_in_no_message(server, monkeypatch):
-    monkeypatch.setenv("ADVISOR_API_KEY", KEY)
-    server.status, server.error_body = 500, f'{{"error": "invalid key {KEY}"}}'.encode()
-    with pytest.raises(EndpointError) as caught:
-        ask(at(server), "x", 1)
-    assert KEY not in str(caught.value)
-
-
-def test_a_key_in_the_address_is_refused():
-    with pytest.raises(EndpointError, match="leave the key out") as caught:
-        Endpoint(url=f"http://user:{KEY}@host", model="m")
-    assert KEY not in str(caught.value)
-
-
-def test_a_key_that_would_break_the_header_is_refused(server, monkeypatch):
-    monkeypatch.setenv("ADVISOR_API_KEY", "a\r\nX-Evil: 1")
-    with pytest.raises(EndpointError, match="characters that no key has"):
-        ask(at(server), "x", 1)
-
-
-# --- a validation ------------------------------------------------------------------------------
+    return tiny_estimate(spread=2.0, engine_id="openai-compatible", workload=workload)
 
 
 def test_a_served_model_is_set_beside_its_prediction(server):
@@ -397,12 +90,6 @@ def test_uncounted_tokens_are_noted(server):
     assert "counts no tokens" in record.notes[0]
 
 
-def test_a_list_of_models_that_makes_no_sense(server, monkeypatch):
-    monkeypatch.setattr(Handler, "do_GET", lambda self: self._send(200, b'{"data": 3}'))
-    with pytest.raises(EngineError, match="makes no sense"):
-        list_models(at(server))
-
-
 def test_the_ladder_doubles():
     assert timing._steps(1) == [1]
     assert timing._steps(8) == [1, 2, 4, 8]
@@ -434,9 +121,6 @@ def test_a_server_without_a_list_of_models_is_asked_all_the_same(server, monkeyp
     monkeypatch.setattr(timing, "list_models", no_list)
     record = validate_endpoint(estimate(), Endpoint(url=server.url, model="tiny"), Setting(budget_s=0.5))
     assert record.status is ValidationStatus.OK
-
-
-# --- within a budget -------------------------------------------------------------------------------
 
 
 class SlowServer:

@@ -11,17 +11,13 @@ from pathlib import Path
 
 import pytest
 import report_examples
+from tiny_estimate import tiny_estimate
 
 from advisor import codec, history
 from advisor.regression.changepoints import with_change_points
 from advisor.types import (
-    Basis,
     Calibration,
-    Deployment,
     EngineBuild,
-    Estimate,
-    Interval,
-    MemoryPlan,
     MetricSeries,
     Observed,
     Run,
@@ -30,30 +26,12 @@ from advisor.types import (
     Validation,
     ValidationRecord,
     ValidationStatus,
-    Workload,
 )
-
-
-def _estimate(model_id: str = "tiny") -> Estimate:
-    band = Interval(low=9.0, mid=10.0, high=11.0)
-    return Estimate(
-        model_id=model_id,
-        quant_id="Q4_K_M",
-        engine_id="llama.cpp",
-        deployment=Deployment(model_id=model_id, quant_id="Q4_K_M", threads_count=2),
-        workload=Workload(),
-        prefill_tokens_per_s=band,
-        decode_tokens_per_s=band,
-        first_token_s=band,
-        load_s=band,
-        memory=MemoryPlan(total_bytes=1, fits=True, devices=()),
-        basis=Basis.CALIBRATED,
-    )
 
 
 def _record(model_id: str = "tiny", engine: str = "llama.cpp") -> ValidationRecord:
     return ValidationRecord(
-        estimate=_estimate(model_id),
+        estimate=tiny_estimate(10.0, model_id=model_id),
         engine=EngineBuild(id=engine, version="0.3"),
         weights="twin",
         status=ValidationStatus.OK,
@@ -123,7 +101,7 @@ def test_a_recommendation_is_refused(tmp_path: Path) -> None:
         history.open_history(tmp_path / "h.sqlite3") as past,
         pytest.raises(history.HistoryError, match="not remembered"),
     ):
-        past.record(_estimate())
+        past.record(tiny_estimate())
 
 
 def test_version_1_is_migrated_with_its_content(tmp_path: Path) -> None:

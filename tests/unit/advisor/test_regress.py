@@ -6,18 +6,15 @@ import random
 from collections.abc import Sequence
 
 import pytest
+from tiny_estimate import tiny_estimate
 
 from advisor.errors import BadRequestError
 from advisor.regression import comparison, environment, ranks, regress
 from advisor.regression.thresholds import Gate, parse_gate
 from advisor.types import (
-    Basis,
     Deployment,
     EngineBuild,
-    Estimate,
     Finding,
-    Interval,
-    MemoryPlan,
     MetricSeries,
     Regression,
     Run,
@@ -25,7 +22,6 @@ from advisor.types import (
     RunEnvironment,
     ValidationStatus,
     Verdict,
-    Workload,
 )
 
 METRIC = "decode_tokens_per_s"
@@ -66,23 +62,6 @@ def compare(base: Run, new: Run, **options: object) -> Regression:
 def only(regression: Regression, metric: str = METRIC) -> Finding:
     (finding,) = [f for f in regression.findings if f.metric == metric]
     return finding
-
-
-def estimate(decode: float) -> Estimate:
-    band = Interval(low=decode * 0.9, mid=decode, high=decode * 1.1)
-    return Estimate(
-        model_id="tiny",
-        quant_id="Q4_K_M",
-        engine_id="llama.cpp",
-        deployment=Deployment(model_id="tiny", quant_id="Q4_K_M"),
-        workload=Workload(),
-        prefill_tokens_per_s=band,
-        decode_tokens_per_s=band,
-        first_token_s=band,
-        load_s=band,
-        memory=MemoryPlan(total_bytes=1, fits=True, devices=()),
-        basis=Basis.CALIBRATED,
-    )
 
 
 def test_a_slower_run_regresses_and_says_by_how_much() -> None:
@@ -232,8 +211,8 @@ def test_odd_clocks_and_interruptions_are_noted() -> None:
 
 
 def test_prediction_drift_is_gated_apart_from_speed() -> None:
-    base = run(case(series(rates(1)), estimate=estimate(100.0)))
-    drifted = run(case(series(rates(2)), estimate=estimate(130.0)))
+    base = run(case(series(rates(1)), estimate=tiny_estimate(100.0)))
+    drifted = run(case(series(rates(2)), estimate=tiny_estimate(130.0)))
     found = compare(base, drifted)
     drift = only(found, "decode_prediction_error")
     assert only(found).verdict is Verdict.UNCHANGED
@@ -243,13 +222,13 @@ def test_prediction_drift_is_gated_apart_from_speed() -> None:
 
 
 def test_a_prediction_that_errs_equally_on_the_other_side_has_not_drifted() -> None:
-    base = run(case(series(rates(1)), estimate=estimate(115.0)))
-    flipped = run(case(series(rates(2)), estimate=estimate(87.0)))
+    base = run(case(series(rates(1)), estimate=tiny_estimate(115.0)))
+    flipped = run(case(series(rates(2)), estimate=tiny_estimate(87.0)))
     assert only(compare(base, flipped), "decode_prediction_error").verdict is Verdict.UNCHANGED
 
 
 def test_a_limit_on_the_error_holds_whatever_it_was_before() -> None:
-    same = run(case(series(rates(1)), estimate=estimate(150.0)))
+    same = run(case(series(rates(1)), estimate=tiny_estimate(150.0)))
     assert not compare(same, same).regressed
     gate = parse_gate({"metric": {"decode_prediction_error": {"limit": 0.25}}})
     assert compare(same, same, gate=gate).regressed

@@ -3,42 +3,24 @@
 import math
 import random
 
+from tiny_estimate import tiny_estimate
+
 from advisor.regression import regress, series
 from advisor.types import (
-    Basis,
-    Deployment,
     EngineBuild,
-    Estimate,
-    Interval,
-    MemoryPlan,
     Observed,
     Validation,
     ValidationRecord,
     ValidationStatus,
     Verdict,
-    Workload,
 )
 
 
 def _validation(seed: int, speed: float, polluted: bool = False) -> Validation:
     source = random.Random(seed)
     windows_s = tuple(16 / speed * math.exp(source.gauss(0, 0.01)) for _ in range(8))
-    band = Interval(low=90.0, mid=100.0, high=110.0)
-    estimate = Estimate(
-        model_id="tiny",
-        quant_id="Q4_K_M",
-        engine_id="llama.cpp",
-        deployment=Deployment(model_id="tiny", quant_id="Q4_K_M", threads_count=2),
-        workload=Workload(),
-        prefill_tokens_per_s=band,
-        decode_tokens_per_s=band,
-        first_token_s=band,
-        load_s=band,
-        memory=MemoryPlan(total_bytes=1, fits=True, devices=()),
-        basis=Basis.CALIBRATED,
-    )
     record = ValidationRecord(
-        estimate=estimate,
+        estimate=tiny_estimate(),
         engine=EngineBuild(id="llama.cpp", version="b1"),
         weights="twin",
         status=ValidationStatus.OK,

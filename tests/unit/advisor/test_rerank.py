@@ -3,15 +3,13 @@
 from dataclasses import replace
 
 import pytest
+from tiny_estimate import band, tiny_estimate
 
 from advisor.engines.fake import ManualClock
 from advisor.types import (
     Basis,
     Choice,
-    Deployment,
     EngineBuild,
-    Estimate,
-    Interval,
     Limits,
     MemoryPlan,
     Observed,
@@ -27,23 +25,15 @@ from advisor.validation import rerank
 WORKLOAD = Workload(task=Task.CHAT, prompt_tokens=1024, output_tokens=512, context_tokens=4096)
 
 
-def interval(mid: float, spread: float) -> Interval:
-    return Interval(low=mid / spread, mid=mid, high=mid * spread)
-
-
 def pick(name: str, rank: int, *, quality: float, decode: float, spread: float = 2.0) -> Choice:
-    made = Estimate(
+    made = tiny_estimate(
+        decode,
+        spread=spread,
         model_id=name,
-        quant_id="Q4_K_M",
-        engine_id="llama.cpp",
-        deployment=Deployment(model_id=name, quant_id="Q4_K_M"),
         workload=WORKLOAD,
-        prefill_tokens_per_s=interval(300.0, spread),
-        decode_tokens_per_s=interval(decode, spread),
-        first_token_s=interval(3.0, spread),
-        load_s=interval(1.0, 2.0),
+        prefill_tokens_per_s=band(300.0, spread),
+        first_token_s=band(3.0, spread),
         memory=MemoryPlan(total_bytes=10**9, fits=True, devices=()),
-        basis=Basis.CALIBRATED,
     )
     return Choice(
         rank=rank,
