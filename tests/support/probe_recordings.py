@@ -23,3 +23,9 @@ def write_tree(root: Path, name: str) -> Path:
         path, _, text = part.partition("\n")
         write_file(root, path, text)
     return root
+
+
+def pci_device(root: Path, address: str, vendor: str, device: str, class_code: str, **files: str) -> None:
+    """A device of a file tree, as the kernel lists it: hexadecimal numbers and further files."""
+    for name, text in {"vendor": vendor, "device": device, "class": class_code, **files}.items():
+        write_file(root, f"sys/bus/pci/devices/{address}/{name}", text + "\n")
