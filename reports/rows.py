@@ -3,11 +3,13 @@
 import csv
 import io
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from advisor.types import (
     Accuracy,
     Choice,
     Estimate,
+    Finding,
     HistoryDocument,
     Interval,
     MachineComparison,
@@ -18,6 +20,8 @@ from advisor.types import (
     Run,
     StackMember,
     StackPlan,
+    Trend,
+    TrendPoint,
     UsersSpeed,
     Validation,
 )
@@ -33,6 +37,8 @@ _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 def render(documents: Sequence[object]) -> bytes:
     """Rows of documents of one kind, with the number of the document where there are several.
 
+    The columns of a ranking, a plan or a comparison of runs are named where there is not one row, too.
+
     Raises:
         ReportRequestError: if the documents are of several kinds, or of one that has no rows.
     """
@@ -45,12 +51,41 @@ def render(documents: Sequence[object]) -> bytes:
         for number, document in enumerate(documents, 1)
         for row in _rows(document)
     ]
-    columns = list(dict.fromkeys(name for row in rows for name in row))
+    columns = list(dict.fromkeys(name for row in rows for name in row)) or _columns(documents)
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(columns)
     writer.writerows([_cell(row.get(name)) for name in columns] for row in rows)
     return buffer.getvalue().encode()
+
+
+class _Blank(str):
+    """A value of which nothing is known: each of its fields is another, none of them has parts."""
+
+    __slots__ = ()
+
+    def __getattr__(self, name: str) -> "_Blank":
+        return self
+
+    def __bool__(self) -> bool:
+        return False
+
+
+def _columns(documents: Sequence[object]) -> list[str]:
+    """The names of the cells that a row would have."""
+    blank: Any = _Blank()
+    match documents[0] if documents else None:
+        case Recommendation():
+            return list(_choice_row(blank))
+        case StackPlan():
+            return list(_member_row(blank))
+        case Plan():
+            return list(_plan_row(blank))
+        case Regression():
+            return list(_finding_row(blank))
+        case HistoryDocument():
+            return list(_trend_row(blank, blank))
+    return []
 
 
 def _cell(value: Cell) -> Cell:
@@ -76,9 +111,9 @@ def _rows(document: object) -> Iterable[Row]:
         case HardwareProfile():
             return _profile_rows(document)
         case Regression():
-            return _finding_rows(document)
+            return map(_finding_row, document.findings)
         case HistoryDocument():
-            return _history_rows(document)
+            return (_trend_row(trend, point) for trend in document.trends for point in trend.points)
         case Run():
             return _run_rows(document)
         case Plan(rows=rows):
@@ -182,37 +217,34 @@ def _profile_rows(profile: HardwareProfile) -> Iterable[Row]:
         yield row
 
 
-def _finding_rows(regression: Regression) -> Iterable[Row]:
-    for finding in regression.findings:
-        span = finding.interval_frac
-        yield {
-            "subject": finding.subject,
-            "metric": finding.metric,
-            "baseline": finding.baseline,
-            "current": finding.current,
-            "change_frac": finding.change_frac,
-            "change_low_frac": span.low if span else None,
-            "change_high_frac": span.high if span else None,
-            "significant": finding.significant,
-            "verdict": finding.verdict.value,
-            "p_value": finding.p_value,
-            "reason": finding.reason,
-        }
+def _finding_row(finding: Finding) -> Row:
+    span = finding.interval_frac
+    return {
+        "subject": finding.subject,
+        "metric": finding.metric,
+        "baseline": finding.baseline,
+        "current": finding.current,
+        "change_frac": finding.change_frac,
+        "change_low_frac": span.low if span else None,
+        "change_high_frac": span.high if span else None,
+        "significant": finding.significant,
+        "verdict": finding.verdict.value,
+        "p_value": finding.p_value,
+        "reason": finding.reason,
+    }
 
 
-def _history_rows(history: HistoryDocument) -> Iterable[Row]:
-    for trend in history.trends:
-        for point in trend.points:
-            yield {
-                "machine_id": trend.machine_id,
-                "subject": trend.subject,
-                "metric": trend.metric,
-                "created_at": point.created_at,
-                "value": point.value,
-                "low": point.low,
-                "high": point.high,
-                "engine": point.engine,
-            }
+def _trend_row(trend: Trend, point: TrendPoint) -> Row:
+    return {
+        "machine_id": trend.machine_id,
+        "subject": trend.subject,
+        "metric": trend.metric,
+        "created_at": point.created_at,
+        "value": point.value,
+        "low": point.low,
+        "high": point.high,
+        "engine": point.engine,
+    }
 
 
 def _run_rows(run: Run) -> Iterable[Row]:

@@ -324,8 +324,8 @@ class Output:
 
     @property
     def wants_document(self) -> bool:
-        """Whether the document itself is wanted, not only what is read off it."""
-        return self.as_json or self.output_path is not None
+        """Whether the document itself or its rows are wanted, not only what is read off it."""
+        return self.as_json or self.as_csv or self.output_path is not None
 
     def deliver(self, document: object, show: "Callable[[Console], None]") -> None:
         """Hand over a result: saved where asked, then as CSV, as JSON or shown."""

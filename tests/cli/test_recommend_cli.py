@@ -65,6 +65,16 @@ def test_csv_has_a_line_per_pick(run):
     assert [row["rank"] for row in rows] == ["1", "2", "3"]
 
 
+@pytest.mark.parametrize("task", ["chat", "chat,coding"])
+def test_csv_of_nothing_is_the_names_of_its_columns(run, task):
+    asked = ("recommend", "--task", task, *HARDWARE, "--csv")
+    _, some, _ = run(*asked)
+    code, none, err = run(*asked, "--min-tps", "100000")
+    assert (code, none) == (3, f"{some.splitlines()[0]}\n")
+    (line,) = [line for line in err.splitlines() if line.startswith("advisor:")]
+    assert "--min-tps" in line
+
+
 def test_csv_has_a_line_per_number_of_users(run):
     _, out, _ = run("estimate", "qwen3-8b", *HARDWARE, "--users", "8", "--csv")
     _, document, _ = run("estimate", "qwen3-8b", *HARDWARE, "--users", "8", "--json")

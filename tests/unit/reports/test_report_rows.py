@@ -1,5 +1,6 @@
 import csv
 import io
+from dataclasses import replace
 
 import pytest
 import report_examples as examples
@@ -34,6 +35,20 @@ def test_a_recommendation_gives_one_unrounded_row_per_pick():
 )
 def test_every_kind_has_its_rows(make, count):
     assert len(read((make(),))) == count
+
+
+@pytest.mark.parametrize(
+    ("make", "emptied"),
+    [
+        (examples.recommendation, {"ranked": ()}),
+        (examples.regression, {"findings": ()}),
+        (examples.history, {"trends": ()}),
+    ],
+)
+def test_a_document_without_rows_still_names_its_columns(make, emptied):
+    document = make()
+    (first, *_) = rows.render([document]).decode().splitlines()
+    assert rows.render([replace(document, **emptied)]).decode() == f"{first}\n"
 
 
 def test_several_documents_are_numbered():
