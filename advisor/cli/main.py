@@ -90,7 +90,7 @@ def _one_line(error: object) -> str:
 
 
 #: What stands for a character that a locale does not know, one for one, so that tables stay in line.
-_PLAIN = dict(zip("–—−…•·×≈◆─│µ≤≥→’“”✓✗▁▂▃▄▅▆▇█", '---.*-x~^-|u<>>\'""+x_.,-=+*#', strict=True))
+_PLAIN = dict(zip("–—−…•·×≈±°³◆─│µ≤≥→’“”✓✗✅❌▁▂▃▄▅▆▇█", '---.*-x~~o3^-|u<>>\'""+x+x_.,-=+*#', strict=True))
 
 
 def _plainly(error: UnicodeError) -> tuple[str, int]:

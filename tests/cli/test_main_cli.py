@@ -10,6 +10,16 @@ from click.testing import CliRunner
 
 from advisor.cli import main as cli
 from advisor.errors import AdvisorError, BadRequestError, NothingFitsError
+from reports import phrases, shopping, terminal, users, wording
+from reports import format as fmt
+from reports.console_runs import sparkline
+
+_REPORTS = Path(terminal.__file__).parent
+CONSOLE_MODULES = [
+    *_REPORTS.glob("console*.py"),
+    *(Path(module.__file__ or "") for module in (fmt, phrases, shopping, terminal, users, wording)),
+    *Path(cli.__file__).parent.glob("*.py"),
+]
 
 
 def run(*args, **env):
@@ -147,6 +157,15 @@ def test_ctrl_c_says_that_nothing_was_half_written(monkeypatch, capsys):
         cli.main([])
     assert caught.value.code == 130
     assert "nothing half-written" in capsys.readouterr().err
+
+
+def test_all_that_is_drawn_has_a_plain_character():
+    """What console texts are made of, the history's trends among it; a model's name keeps its own ``?``."""
+    written = {char for path in CONSOLE_MODULES for char in path.read_text("utf-8") if not char.isascii()}
+    cli._print_what_the_locale_can()
+    drawn = sparkline(range(8)).encode("ascii", "advisor.plainly").decode()
+    assert {char for char in written if "?" in char.encode("ascii", "advisor.plainly").decode()} == set()
+    assert len(set(drawn)) == 8
 
 
 def test_a_locale_of_few_characters_gets_plain_ones():
