@@ -1,4 +1,6 @@
-"""Machines with known rates, so that predictions can be checked by hand."""
+"""Machines with known rates, so that predictions can be checked by hand; a file for weights that nobody reads."""
+
+from pathlib import Path
 
 import pytest
 
@@ -50,6 +52,13 @@ def make_machine(memory_gib: float = 24, *, gpu_gib: float | None = None) -> Mac
         )
     )
     return Machine(name="test machine", profile_id="test", devices=tuple(devices), disk_bytes_per_s=1e9)
+
+
+@pytest.fixture
+def local_file(tmp_path: Path) -> str:
+    path = tmp_path / "model.gguf"
+    path.write_bytes(b"GGUF")
+    return str(path)
 
 
 @pytest.fixture(scope="session")

@@ -10,10 +10,7 @@ from advisor.engines import openai_http
 from advisor.engines.base import Stream
 from advisor.engines.fake import ManualClock
 from advisor.engines.openai_http import Answer, Endpoint, NoListError, ask
-from advisor.types import (
-    ValidationStatus,
-    Workload,
-)
+from advisor.types import ValidationStatus, Workload
 from advisor.validation import endpoint as timing
 from advisor.validation.endpoint import Setting, make_prompt, validate_endpoint
 

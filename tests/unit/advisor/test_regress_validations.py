@@ -6,14 +6,7 @@ import random
 from tiny_estimate import tiny_estimate
 
 from advisor.regression import regress, series
-from advisor.types import (
-    EngineBuild,
-    Observed,
-    Validation,
-    ValidationRecord,
-    ValidationStatus,
-    Verdict,
-)
+from advisor.types import EngineBuild, Observed, Validation, ValidationRecord, ValidationStatus, Verdict
 
 
 def _validation(seed: int, speed: float, polluted: bool = False) -> Validation:
