@@ -10,8 +10,8 @@ from click.testing import CliRunner
 
 from advisor.cli import main as cli
 from advisor.errors import AdvisorError, BadRequestError, NothingFitsError
-from reports import phrases, shopping, terminal, users, wording
 from reports import format as fmt
+from reports import phrases, shopping, terminal, users, wording
 from reports.console_runs import sparkline
 
 _REPORTS = Path(terminal.__file__).parent
