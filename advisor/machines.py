@@ -196,16 +196,17 @@ def from_hardware(spec: HardwareSpec, catalog: Catalog, *, backend: str | None =
     if own_backend != "cpu":
         devices = [_what_if_device(chip, own_backend, index) for index in range(spec.count)]
     if not (chip.unified and own_backend != "cpu"):
-        devices.append(_what_if_host(spec, catalog, own_backend))
+        devices.append(_what_if_host(spec, catalog))
     count = f"{spec.count} x " if spec.count > 1 else ""
-    extra = f" + {spec.extra_memory_bytes / GIB:.0f} GiB" if spec.extra_memory_bytes else ""
+    extra = f" + {spec.host.chip_id}" if spec.host else ""
+    extra += f" + {spec.extra_memory_bytes / GIB:.0f} GiB" if spec.extra_memory_bytes else ""
     return Machine(
         name=f"{count}{chip.chip_id}{extra}",
         profile_id=f"datasheet:{chip.chip_id}*{spec.count}{extra}",
         devices=tuple(devices),
         price_usd=chip.price_usd * spec.count if chip.price_usd else None,
         power_w=chip.power_w * spec.count if chip.power_w else None,
-        repacked_types=cpu_repack.ARM if is_arm(chip) else cpu_repack.COMMON,
+        repacked_types=cpu_repack.ARM if is_arm(spec.host or chip) else cpu_repack.COMMON,
     )
 
 
@@ -250,9 +251,10 @@ def _what_if_device(chip: ChipSpec, backend: str, index: int) -> MachineDevice:
     )
 
 
-def _what_if_host(spec: HardwareSpec, catalog: Catalog, backend: str) -> MachineDevice:
-    chip = spec.chip if backend == "cpu" else catalog.chip(_ASSUMED_HOST_CHIP)
-    memory_bytes = spec.extra_memory_bytes or (spec.chip.memory_bytes if backend == "cpu" else None)
+def _what_if_host(spec: HardwareSpec, catalog: Catalog) -> MachineDevice:
+    is_own = spec.chip.unified or spec.chip.kind == "cpu"
+    chip = spec.chip if is_own else spec.host or catalog.chip(_ASSUMED_HOST_CHIP)
+    memory_bytes = spec.extra_memory_bytes or (spec.chip.memory_bytes if is_own else None)
     return MachineDevice(
         device_id=CPU_DEVICE_ID,
         backend="cpu",

@@ -33,12 +33,14 @@ _PCI_ID = re.compile(r"^(?:pci:)?([0-9a-f]{4})[:/]([0-9a-f]{4})$", re.IGNORECASE
 class HardwareSpec:
     """A machine named on the command line: ``count`` equal chips beside ``extra_memory_bytes`` of RAM.
 
-    A unified chip's own memory is in ``chip.memory_bytes``; ``extra_memory_bytes`` is then None.
+    A unified chip's own memory is in ``chip.memory_bytes``; ``extra_memory_bytes`` is then None. ``host`` is the
+    processor around cards, None where it was not named.
     """
 
     chip: ChipSpec
     count: int = 1
     extra_memory_bytes: int | None = None
+    host: ChipSpec | None = None
 
 
 class ChipIndex:
@@ -126,15 +128,50 @@ class ChipIndex:
 
 
 def parse_hardware(text: str, index: ChipIndex) -> HardwareSpec:
-    """Read ``CHIP[*N][+RAM]``: ``rtx 3090*2+64GiB``, ``m4 max 64GiB``, ``epyc 9654+384GiB``.
+    """Read ``CHIP[*N][+CPU][+RAM]``: ``rtx 3090*2+64GiB``, ``m4 max 64GiB``, ``rtx 4090+epyc 9654+768GiB``.
 
     For a unified chip or a CPU the memory after ``+`` is the chip's own, whether or not it is sold so.
 
     Raises:
-        UnknownNameError: if the chip is unknown or ambiguous.
-        BadHardwareError: if count or memory cannot be read, or nobody sells the chip with that memory.
+        UnknownNameError: if a chip is unknown or ambiguous.
+        BadHardwareError: if count or memory cannot be read, nobody sells the chip with that memory, or the second chip
+            is no processor beside cards.
     """
     name, memory_bytes = _split_extra(text, index)
+    cards, host = _split_host(name, index)
+    spec = _parse_chips(text, cards, memory_bytes, index)
+    if host is not None and spec.chip.unified:
+        raise BadHardwareError(f"hardware {text[:80]!r}: {spec.chip.chip_id} has a processor; leave out {host.chip_id}")
+    return replace(spec, host=host)
+
+
+def _split_host(text: str, index: ChipIndex) -> tuple[str, ChipSpec | None]:
+    """The part that names cards, and the processor that a ``+`` joins to it, in either order."""
+    if "+" not in text or index.known(_uncounted(text)) is not None:
+        return text, None
+    for place in (place for place, letter in enumerate(text) if letter == "+"):
+        sides = text[:place].strip(), text[place + 1 :].strip()
+        chips = [index.known(_uncounted(side)) for side in sides]
+        if not any(chips):
+            continue
+        for side, chip in zip(sides, chips, strict=True):
+            if chip is None:
+                index.find(side)  # raises, naming what is like it
+        hosts = [index for index, chip in enumerate(chips) if chip is not None and chip.kind == "cpu"]
+        if len(hosts) != 1 or _TRAILING_COUNT.match(sides[hosts[0]]):
+            raise BadHardwareError(
+                f"hardware {text[:80]!r}: one kind of card and one processor, as in rtx 4090+epyc 9654"
+            )
+        return sides[1 - hosts[0]], chips[hosts[0]]
+    return text, None
+
+
+def _uncounted(text: str) -> str:
+    match = _TRAILING_COUNT.match(text)
+    return match["name"] if match else text
+
+
+def _parse_chips(text: str, name: str, memory_bytes: int | None, index: ChipIndex) -> HardwareSpec:
     match = _TRAILING_COUNT.match(name)
     count = int(match["count"]) if match else 1
     if not 1 <= count <= _MAX_COUNT:

@@ -47,7 +47,8 @@ _Hardware = Annotated[
     str,
     _LENIENT,
     Field(
-        description="Leave empty for this computer. Or another machine: 'rtx 4090', 'rtx 3090*2+64GiB', 'm4 max 64GiB'."
+        description="Leave empty for this computer. Or another machine: 'rtx 4090', 'rtx 3090*2+64GiB', "
+        "'rtx 4090+epyc 9654+768GiB', 'm4 max 64GiB'."
     ),
 ]
 _Context = Annotated[

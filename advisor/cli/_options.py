@@ -253,7 +253,7 @@ machine_options = group(
         "profile_file": click.option(
             "--profile", "profile_file", help="A profile.json instead of this machine's newest."
         ),
-        "hardware": click.option("--hardware", help='What if: "rtx 5090", "rtx 3090*2+64GiB", "m4 max 64GiB".'),
+        "hardware": click.option("--hardware", help='What if: "rtx 5090", "rtx 3090*2+epyc 9654+384GiB", "m4 max 64GiB".'),
         "backend": click.option("--backend", help="cuda, metal, rocm, vulkan, sycl or cpu."),
         "engine_id": click.option("--engine", "engine_id", help="llama.cpp, vllm, mlx, tensorrt-llm or ollama."),
         "no_calibrate": click.option(

@@ -106,8 +106,8 @@ def _column(
     made = estimate or (picks[0].estimate if picks else None)
     price, power_w = PriceTag(), one.machine.power_w
     if one.spec is not None:
-        price = price_of(one.spec.chip, one.spec.count, costs)
-        power_w = computer_power_w(one.spec.chip, one.spec.count)
+        price = price_of(one.spec, costs)
+        power_w = computer_power_w(one.spec)
     return ComparisonColumn(
         hardware=one.machine.name,
         picks=picks,

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from advisor.errors import BadRequestError
 from advisor.purchase.machine_classes import class_of
 from advisor.types import Estimate, MachineClass, PriceTag
+from catalog.chips import HardwareSpec
 from catalog.prices import Offer, OfferKind, offer_for
 from catalog.prices import computer_power_w as maximal_power_w
-from catalog.types import ChipSpec
 
 _SECONDS_PER_HOUR = 3600.0
 _HOURS_PER_YEAR = 8766.0
@@ -45,8 +45,11 @@ def check_costs(costs: Costs) -> None:
         raise BadRequestError(f"--pc-price {costs.pc_usd:g} is out of range; use 0 to 1000000 USD")
 
 
-def price_of(chip: ChipSpec, count: int, costs: Costs) -> PriceTag:
-    """The price of a machine of ``count`` equal chips: to rent in data centres, else to own."""
+def price_of(spec: HardwareSpec, costs: Costs) -> PriceTag:
+    """The price of a machine: to rent in data centres, else to own; unknown around a processor that was named."""
+    if spec.host is not None:
+        return PriceTag()
+    chip, count = spec.chip, spec.count
     kind = class_of(chip)
     if kind is MachineClass.DATACENTER:
         rent = offer_for(chip.chip_id, OfferKind.RENT)
@@ -80,14 +83,16 @@ def _rented(offer: Offer, count: int) -> PriceTag:
     )
 
 
-def computer_power_w(chip: ChipSpec, count: int) -> float | None:
-    """Draw of the whole computer with every chip at its rated power."""
+def computer_power_w(spec: HardwareSpec) -> float | None:
+    """Draw of the whole computer with every chip at its rated power, a processor that was named as well."""
+    chip, count = spec.chip, spec.count
     at_the_wall = maximal_power_w(chip.chip_id)
     if at_the_wall is not None:
         return at_the_wall * count
-    if chip.power_w is None:
+    host_w = spec.host.power_w if spec.host is not None else 0.0
+    if chip.power_w is None or host_w is None:
         return None
-    return chip.power_w * count + (_BOARD_POWER_W if chip.unified and chip.kind != "cpu" else _PC_POWER_W)
+    return chip.power_w * count + host_w + (_BOARD_POWER_W if chip.unified and chip.kind != "cpu" else _PC_POWER_W)
 
 
 def electricity_usd_per_million(power_w: float | None, made: Estimate, costs: Costs) -> float | None:

@@ -243,8 +243,8 @@ def _class_misses(
 
 def _row(kind: MachineClass, spec: HardwareSpec, machine: Machine, made: Estimate, costs: Costs) -> PlanRow:
     memory_bytes = sum(device.memory_available_bytes for device in machine.devices if device.device_id != "cpu")
-    price = price_of(spec.chip, spec.count, costs)
-    power_w = computer_power_w(spec.chip, spec.count)
+    price = price_of(spec, costs)
+    power_w = computer_power_w(spec)
     return PlanRow(
         hardware=machine.name,
         chip_id=spec.chip.chip_id,

@@ -114,7 +114,12 @@ def _chip(catalog: Catalog, base: Base, device: MachineDevice | None) -> ChipSpe
 
 
 def _memory_channel(base: Base) -> Iterator[_Option]:
-    """One more memory channel: the bytes that the CPU reads arrive that much faster."""
+    """One more memory channel: the bytes that the CPU reads arrive that much faster.
+
+    None where the processor around cards is only assumed.
+    """
+    if base.spec is not None and base.spec.host is None and base.spec.chip.kind != "cpu":
+        return
     known = base.channels_count
     channels = known or _ASSUMED_CHANNELS_COUNT
     cpu = base.machine.device(CPU_DEVICE_ID)

@@ -15,6 +15,7 @@ from advisor.purchase.plan import Question, best_setting, plan
 from advisor.purchase.upgrades import Base, top_pick, upgrades
 from advisor.types import Estimate, Limits, MachineClass, Task
 from advisor.workloads import make_workload
+from catalog.chips import HardwareSpec
 from catalog.load import Catalog, load_catalog
 from catalog.prices import OfferKind, offer_for
 from catalog.units import GIB
@@ -92,7 +93,7 @@ def test_the_cost_of_a_million_tokens_adds_up(made):
 def test_dearer_electricity_and_less_use_cost_more_per_token():
     chip = CATALOG.chip("rtx 3090")
     estimate = best_setting(CATALOG, question(), machine("rtx 3090"))
-    price = costing.price_of(chip, 1, Costs())
+    price = costing.price_of(HardwareSpec(chip=chip), Costs())
 
     def cost(**changes):
         return costing.usd_per_million(price, 400.0, estimate, Costs(**changes))
@@ -104,7 +105,7 @@ def test_dearer_electricity_and_less_use_cost_more_per_token():
 
 
 def test_a_mac_studio_draws_what_its_maker_says():
-    assert costing.computer_power_w(CATALOG.chips["Apple M3 Ultra (80-core GPU)"], 1) == 270.0
+    assert costing.computer_power_w(HardwareSpec(chip=CATALOG.chips["Apple M3 Ultra (80-core GPU)"])) == 270.0
 
 
 def test_more_chips_are_tried_only_where_one_is_not_enough(made):
@@ -232,3 +233,19 @@ def test_a_plan_for_an_engine_tries_the_machines_it_runs_on():
     made = plan(SMALL, asked, costs=Costs(), **STAMP)
     assert {row.machine_class for row in made.rows} == {MachineClass.APPLE}
     assert all(row.estimate.quant_id.startswith("MLX") for row in made.rows)
+
+
+def test_the_price_around_a_named_processor_is_not_guessed():
+    spec = CATALOG.hardware("rtx 4090+epyc 9654+768GiB")
+    assert costing.price_of(spec, Costs()).total_usd is None
+    assert costing.computer_power_w(spec) is None  # the catalog does not know what it draws
+    rated = replace(spec, host=replace(spec.host, power_w=360.0))
+    assert costing.computer_power_w(rated) == costing.computer_power_w(CATALOG.hardware("rtx 4090")) + 360.0
+
+
+def test_an_assumed_processor_gets_no_further_memory_channel():
+    text = "rtx 3060+32GiB"
+    base = Base(machine=machine(text, SMALL), spec=CATALOG.hardware(text))
+    names = {each.name for each in upgrades(SMALL, question(), base, None)}
+    assert "+1 memory channel" not in names
+    assert "second RTX 3060" in names

@@ -6,7 +6,7 @@ import pytest
 from report_examples import profile
 
 from advisor.machines import from_hardware, from_profile
-from advisor.predict import predict
+from advisor.predict import candidates, predict
 from advisor.recommendation.search import together_bytes
 from advisor.types import EstimateWarning, Workload
 from catalog.units import GIB
@@ -97,3 +97,32 @@ def test_memory_in_common_is_counted_once_where_nothing_fits(catalog):
     assert together_bytes(machine.available_bytes(), machine) == machine.available_bytes()["cpu"]
     aside = strix_halo(catalog, 96, "vram", 31)
     assert together_bytes(aside.available_bytes(), aside) == sum(aside.available_bytes().values())
+
+
+def test_a_processor_that_is_named_stands_beside_the_cards(catalog):
+    usual = from_hardware(catalog.hardware("rtx 4090+768GiB"), catalog)
+    named = from_hardware(catalog.hardware("rtx 4090+epyc 9654+768GiB"), catalog)
+    alone = from_hardware(catalog.hardware("epyc 9654+768GiB"), catalog)
+    assert named.devices[0] == usual.devices[0]
+    assert named.devices[1] == alone.devices[0]
+    assert named.name == "NVIDIA GeForce RTX 4090 + AMD EPYC 9654 (DDR5-4800 12ch) + 768 GiB"
+
+
+def test_cards_that_are_left_out_leave_the_computer_around_them(catalog):
+    (cpu,) = from_hardware(catalog.hardware("rtx 4090+64GiB"), catalog, backend="cpu").devices
+    assert cpu == from_hardware(catalog.hardware("rtx 4090+64GiB"), catalog).devices[1]
+
+
+def test_experts_stream_from_the_channels_of_the_named_processor(catalog):
+    """What a server with one card is bought for: experts in its many channels, the rest on the card."""
+    model = catalog.model("zai-org/GLM-5.3-Flash")
+    artifact = weigh(model, "Q4_K_M")
+    work = Workload(prompt_tokens=1024, output_tokens=512, context_tokens=8192)
+
+    def fastest(text: str) -> float:
+        machine = from_hardware(catalog.hardware(text), catalog)
+        return max(made.decode_tokens_per_s.mid for made in candidates(model, artifact, machine, work))
+
+    desktop, server = fastest("rtx 4090+256GiB"), fastest("rtx 4090+epyc 9654+256GiB")
+    assert server > 2.0 * desktop
+    assert server > fastest("epyc 9654+256GiB")

@@ -206,8 +206,41 @@ def test_hardware_texts(text, chip_id, count, chip_gib, extra_gib):
 
 
 @pytest.mark.parametrize(
+    ("text", "chip_id", "count", "extra_gib"),
+    [
+        ("rtx 4090+epyc 9654+768GiB", "NVIDIA GeForce RTX 4090", 1, 768),
+        ("rtx 3090*4 + EPYC 9654", "NVIDIA GeForce RTX 3090", 4, None),
+        ("epyc 9654+rtx 3090*2+384GiB", "NVIDIA GeForce RTX 3090", 2, 384),
+        ("rtx 4090 24GB+epyc 9654", "NVIDIA GeForce RTX 4090", 1, None),
+    ],
+)
+def test_a_processor_beside_cards_is_the_host(text, chip_id, count, extra_gib):
+    spec = CATALOG.hardware(text)
+    assert (spec.chip.chip_id, spec.count) == (chip_id, count)
+    assert spec.host is not None
+    assert spec.host.chip_id == "AMD EPYC 9654 (DDR5-4800 12ch)"
+    assert spec.extra_memory_bytes == (None if extra_gib is None else extra_gib * GIB)
+
+
+def test_without_a_processor_named_there_is_no_host():
+    for text in (
+        "rtx 4090+64GiB",
+        "epyc 9654+384GiB",
+        "Ryzen AI Max+ 395+96GiB",
+        "m4 max 64GiB",
+    ):
+        assert CATALOG.hardware(text).host is None
+
+
+@pytest.mark.parametrize(
     ("text", "advice"),
     [
+        ("rtx 4090+rtx 3090+64GiB", "one kind of card and one processor"),
+        ("epyc 9654+epyc 9654", "one kind of card and one processor"),
+        ("rtx 4090+epyc 9654*2", "one kind of card and one processor"),
+        ("m4 max 64GiB+epyc 9654", "has a processor"),
+        ("rtx 4090+epyc 9999", "'epyc 9999' is not in the catalog"),
+        ("rtx 9999+epyc 9654", "'rtx 9999' is not in the catalog"),
         ("rtx 3090+64", "24GiB"),
         ("rtx 4090 48GiB", "sold as"),
         ("m4 max 63GiB", r"48 GiB, 64 GiB, 128 GiB; for another size all the same: Apple M4 Max \(40-core GPU\)\+SIZE"),
