@@ -4,9 +4,9 @@ import json
 from pathlib import Path
 
 import pytest
+from command_line import advisor
 
 from advisor import codec, history
-from advisor.cli.main import main
 from advisor.regression import bench
 from advisor.regression.recording import Sample, Visit
 from advisor.types import EngineBuild, Run
@@ -35,12 +35,6 @@ def engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     Path("a.gguf").write_bytes(b"weights")
     Path("suite.toml").write_text('name = "mine"\nprobes = false\nrounds = 3\n[[case]]\nfile = "a.gguf"\n')
     return turns
-
-
-def advisor(*args: str) -> int:
-    with pytest.raises(SystemExit) as stop:
-        main(list(args))
-    return int(stop.value.code or 0)
 
 
 def run_bench(*args: str) -> int:

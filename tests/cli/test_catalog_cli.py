@@ -5,9 +5,9 @@ import os
 
 import pytest
 from click.testing import CliRunner
+from command_line import answer
 from hub_server import FakeHub, serve
 
-from advisor.cli import main as cli
 from catalog.checks import Agreement
 from catalog.load import load_catalog
 from catalog.overlay import MODELS_FILE
@@ -35,10 +35,7 @@ def home(tmp_path, monkeypatch):
 @pytest.fixture
 def run(capsys):
     def call(*arguments: str) -> tuple[int, str, str]:
-        with pytest.raises(SystemExit) as stopped:
-            cli.main(["catalog", *arguments])
-        output = capsys.readouterr()
-        return int(stopped.value.code or 0), output.out, output.err
+        return answer(capsys, "catalog", *arguments)
 
     return call
 

@@ -3,6 +3,7 @@ import json
 import pytest
 import report_examples as examples
 from click.testing import CliRunner
+from command_line import answer
 
 from advisor import codec
 from advisor.cli import main as cli
@@ -17,10 +18,7 @@ def here(tmp_path, monkeypatch):
 
 
 def run(capsys, *arguments: str) -> tuple[int, str, str]:
-    with pytest.raises(SystemExit) as stopped:
-        cli.main(["report", *arguments])
-    output = capsys.readouterr()
-    return stopped.value.code, output.out, output.err
+    return answer(capsys, "report", *arguments)
 
 
 def test_several_outputs_of_several_documents(here, capsys):

@@ -3,9 +3,9 @@
 import json
 
 import pytest
+from command_line import advisor
 
 from advisor import codec
-from advisor.cli.main import main
 from probes import doctor
 from probes.types import Check, Device, Diagnosis, EngineReport, Host, Level
 
@@ -44,15 +44,9 @@ def visit(monkeypatch: pytest.MonkeyPatch):
     return returns
 
 
-def advisor(*args: str) -> int:
-    with pytest.raises(SystemExit) as stop:
-        main(["doctor", *args])
-    return int(stop.value.code or 0)
-
-
 def test_all_well_is_0_and_nothing_is_said_to_be_broken(visit, capsys) -> None:
     visit(diagnosis(WORKS, ABSENT))
-    assert advisor() == 0
+    assert advisor("doctor") == 0
     printed = capsys.readouterr().out
     assert "cpu.matmul fp32: can run on cpu" in printed
     assert "Not in this machine" in printed
@@ -61,7 +55,7 @@ def test_all_well_is_0_and_nothing_is_said_to_be_broken(visit, capsys) -> None:
 
 def test_a_problem_is_3_and_comes_first_with_its_command(visit, capsys) -> None:
     visit(diagnosis(WORKS, MENDABLE, PROBLEM))
-    assert advisor() == 3
+    assert advisor("doctor") == 3
     printed = capsys.readouterr().out
     assert printed.index("Does not work") < printed.index("Would work after a command") < printed.index("Works")
     assert "CMAKE_ARGS=…" in printed
@@ -71,13 +65,13 @@ def test_a_problem_is_3_and_comes_first_with_its_command(visit, capsys) -> None:
 
 def test_a_command_is_printed_once_for_all_it_mends(visit, capsys) -> None:
     visit(diagnosis(MENDABLE, Check(subject="GPU", level=Level.MENDABLE, says="needs PyTorch", fix=MENDABLE.fix)))
-    assert advisor() == 0
+    assert advisor("doctor") == 0
     assert capsys.readouterr().out.count("pip install 'x[torch]'") == 1
 
 
 def test_json_is_one_document(visit, capsys) -> None:
     visit(diagnosis(WORKS, PROBLEM))
-    assert advisor("--json") == 3
+    assert advisor("doctor", "--json") == 3
     printed = capsys.readouterr()
     document = json.loads(printed.out)
     assert document["kind"] == "doctor"
@@ -89,11 +83,9 @@ def test_json_is_one_document(visit, capsys) -> None:
 def test_a_saved_visit_can_be_reported(visit, capsys, tmp_path) -> None:
     visit(diagnosis(WORKS, ABSENT, PROBLEM, Check(subject="<blink>", level=Level.PROBLEM, says="\x1b[31m", fix="a|b")))
     saved, page, text = tmp_path / "doctor.json", tmp_path / "doctor.html", tmp_path / "doctor.md"
-    assert advisor("-o", str(saved)) == 3
+    assert advisor("doctor", "-o", str(saved)) == 3
     assert codec.load(saved).checks[0] == WORKS
-    with pytest.raises(SystemExit) as stop:
-        main(["report", str(saved), "-o", str(page), "-o", str(text)])
-    assert not stop.value.code
+    assert advisor("report", str(saved), "-o", str(page), "-o", str(text)) == 0
     assert "2 problems" in text.read_text()
     assert text.read_text().index("built without CUDA") < text.read_text().index("can run on cpu")
     assert "CMAKE_ARGS=…" in page.read_text()
@@ -104,21 +96,19 @@ def test_a_saved_visit_can_be_reported(visit, capsys, tmp_path) -> None:
 def test_a_damaged_visit_is_one_line(capsys, tmp_path) -> None:
     saved = tmp_path / "doctor.json"
     saved.write_text('{"kind": "doctor", "schema_version": 1, "checks": 3}')
-    with pytest.raises(SystemExit) as stop:
-        main(["report", str(saved), "-o", str(tmp_path / "x.html")])
-    assert stop.value.code == 1
+    assert advisor("report", str(saved), "-o", str(tmp_path / "x.html")) == 1
     assert len(capsys.readouterr().err.strip().splitlines()) == 1
 
 
 def test_a_long_command_is_never_wrapped(visit, capsys) -> None:
     command = "pip install " + "very-long-name " * 20
     visit(diagnosis(Check(subject="x", level=Level.MENDABLE, says="y", fix=command.strip())))
-    assert advisor() == 0
+    assert advisor("doctor") == 0
     assert command.strip() in capsys.readouterr().out
 
 
 def test_a_real_visit_ends_well_or_with_3(capsys) -> None:
-    assert advisor("--json") in (0, 3)
+    assert advisor("doctor", "--json") in (0, 3)
     document = json.loads(capsys.readouterr().out)
     subjects = {check["probe_id"] for check in document["checks"]}
     assert {"cpu.read_bandwidth", "cpu.matmul", "disk.read", "energy.cpu", "engine.devices"} <= subjects

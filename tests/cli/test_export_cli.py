@@ -5,10 +5,10 @@ import socket
 import sys
 
 import pytest
+from command_line import advisor
 from export_examples import gguf_pick, recommendation, stack, stack_plan
 
 from advisor import codec
-from advisor.cli import main as cli
 from advisor.export.targets import TARGET_IDS
 from catalog.load import load_catalog
 
@@ -25,12 +25,6 @@ def home(tmp_path, monkeypatch):
     picks = [gguf_pick(spec, quant_id=quant_id) for quant_id in ("Q8_0", "Q6_K", "Q4_K_M")]
     codec.save(recommendation(*picks), folder / "recommendation.json")
     return folder
-
-
-def advisor(*args):
-    with pytest.raises(SystemExit) as caught:
-        cli.main(list(args))
-    return caught.value.code
 
 
 def failed(capsys, *args):

@@ -6,9 +6,9 @@ import random
 from pathlib import Path
 
 import pytest
+from command_line import advisor
 
 from advisor import codec, history
-from advisor.cli.main import main
 from advisor.types import MetricSeries, Run, RunCase, RunEnvironment, ValidationStatus
 
 
@@ -31,12 +31,6 @@ def make_run(day: int, speed: float, reason: str | None = None) -> Run:
 def _home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ADVISOR_HOME", str(tmp_path / "home"))
     monkeypatch.chdir(tmp_path)
-
-
-def advisor(*args: str) -> int:
-    with pytest.raises(SystemExit) as stop:
-        main(list(args))
-    return int(stop.value.code or 0)
 
 
 def test_an_empty_history_is_no_error(capsys: pytest.CaptureFixture[str]) -> None:

@@ -5,8 +5,8 @@ import threading
 from pathlib import Path
 
 import pytest
+from command_line import answer
 
-from advisor.cli.main import main
 from catalog.files import open_file
 
 READERS = (
@@ -28,9 +28,8 @@ def run(capsys: pytest.CaptureFixture[str], tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
     def call(*args: str) -> tuple[int, str]:
-        with pytest.raises(SystemExit) as caught:
-            main(list(args))
-        return int(caught.value.code or 0), capsys.readouterr().err
+        code, _, error = answer(capsys, *args)
+        return code, error
 
     return call
 

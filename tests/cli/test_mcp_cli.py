@@ -3,8 +3,7 @@
 import sys
 
 import pytest
-
-from advisor.cli.main import main
+from command_line import answer
 
 
 @pytest.fixture
@@ -15,10 +14,9 @@ def start(monkeypatch, tmp_path, capsys):
         for name in [name for name in sys.modules if name.partition(".")[0] in ("mcp", "mcp_types")]:
             monkeypatch.delitem(sys.modules, name)
         monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
-        with pytest.raises(SystemExit) as caught:
-            main(["mcp"])
-        assert caught.value.code == 1
-        return capsys.readouterr().err
+        code, _, error = answer(capsys, "mcp")
+        assert code == 1
+        return error
 
     return call
 

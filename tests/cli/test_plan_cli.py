@@ -3,9 +3,9 @@
 import json
 
 import pytest
+from command_line import answer
 
 from advisor import codec
-from advisor.cli.main import main
 from probes.types import Device, HardwareProfile, Host
 
 HERE = HardwareProfile(
@@ -23,15 +23,8 @@ def home(tmp_path, monkeypatch):
     return tmp_path
 
 
-def run(capsys, *args):
-    with pytest.raises(SystemExit) as ended:
-        main(list(args))
-    said = capsys.readouterr()
-    return ended.value.code or 0, said.out, said.err
-
-
 def test_a_plan_is_a_document_with_every_class_and_upgrades(home, capsys):
-    code, out, _ = run(capsys, "plan", "qwen3-8b:Q4_K_M", "--hardware", "rtx 3060", "--electricity", "0.2", "--json")
+    code, out, _ = answer(capsys, "plan", "qwen3-8b:Q4_K_M", "--hardware", "rtx 3060", "--electricity", "0.2", "--json")
     assert code == 0
     made = json.loads(out)
     assert (made["kind"], made["schema_version"]) == ("plan", 1)
@@ -58,7 +51,7 @@ def test_a_plan_is_a_document_with_every_class_and_upgrades(home, capsys):
     ],
 )
 def test_a_wrong_request_is_one_line(home, capsys, args, code, said):
-    exit_code, out, err = run(capsys, *args)
+    exit_code, out, err = answer(capsys, *args)
     assert (exit_code, out) == (code, "")
     line = [text for text in err.splitlines() if text.startswith("advisor:")]
     assert len(line) == 1
@@ -67,7 +60,7 @@ def test_a_wrong_request_is_one_line(home, capsys, args, code, said):
 
 @pytest.mark.parametrize(("option", "value"), [("--min-tps", "100000"), ("--license", "mit")])
 def test_a_no_is_a_document_with_what_each_machine_lacks(home, capsys, option, value):
-    code, out, err = run(capsys, "plan", "qwen3-8b", option, value, "--json")
+    code, out, err = answer(capsys, "plan", "qwen3-8b", option, value, "--json")
     made = json.loads(out)
     assert (code, made["kind"], made["rows"]) == (3, "plan", [])
     assert made["rejected"][0]["reason"]
@@ -77,21 +70,21 @@ def test_a_no_is_a_document_with_what_each_machine_lacks(home, capsys, option, v
 def test_a_comparison_without_an_answer_is_a_no_with_reasons(home, capsys):
     codec.save(HERE, home / "profile.json")
     asked = ("compare", "rtx 4090", "--model", "qwen3-8b", "--min-tps", "100000", "--no-calibrate", "--json")
-    code, out, err = run(capsys, *asked)
+    code, out, err = answer(capsys, *asked)
     assert code == 3
     assert all("below --min-tps" in column["reason"] for column in json.loads(out)["machines"])
     assert "no machine of these" in err
 
 
 def test_estimate_uses_the_engine_of_the_named_weights(home, capsys):
-    code, out, _ = run(capsys, "estimate", "qwen3-8b:AWQ-4bit", "--hardware", "rtx 4090", "--json")
+    code, out, _ = answer(capsys, "estimate", "qwen3-8b:AWQ-4bit", "--hardware", "rtx 4090", "--json")
     assert code == 0
     assert json.loads(out)["engine_id"] == "vllm"
 
 
 def test_an_engine_that_cannot_run_here_is_planned_for_where_it_can(home, capsys):
     codec.save(HERE, home / "profile.json")
-    code, out, _ = run(capsys, "plan", "qwen3-8b", "--engine", "mlx", "--json")
+    code, out, _ = answer(capsys, "plan", "qwen3-8b", "--engine", "mlx", "--json")
     made = json.loads(out)
     assert code == 0
     assert {row["machine_class"] for row in made["rows"]} == {"Apple silicon"}
@@ -103,6 +96,6 @@ def test_an_engine_that_cannot_run_here_is_planned_for_where_it_can(home, capsys
 def test_an_engine_that_cannot_run_here_is_refused_before_anything_is_timed(home, capsys, monkeypatch):
     codec.save(HERE, home / "profile.json")
     monkeypatch.setattr("advisor.cli._machine.this_calibration", lambda *_, **__: pytest.fail("it was timed"))
-    code, _, err = run(capsys, "estimate", "qwen3-8b", "--engine", "mlx")
+    code, _, err = answer(capsys, "estimate", "qwen3-8b", "--engine", "mlx")
     assert (code, err.count("\n")) == (2, 1)
     assert "use --engine llama.cpp or ollama" in err

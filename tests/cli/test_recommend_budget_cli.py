@@ -4,11 +4,11 @@ import json
 from pathlib import Path
 
 import pytest
+from command_line import advisor
 from small_machine import machine_of
 
 from advisor import codec, history
 from advisor.cli import _machine, _validation
-from advisor.cli.main import main
 from advisor.engines.fake import FakeEngine, Speeds
 from advisor.validation.weights_source import Room
 from probes.types import HardwareProfile, Host
@@ -34,14 +34,8 @@ def engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeEngine:
     return pretended
 
 
-def advisor(*args: str) -> int:
-    with pytest.raises(SystemExit) as stop:
-        main(["recommend", *args])
-    return int(stop.value.code or 0)
-
-
 def test_a_budget_buys_runs_and_says_what_they_changed(capsys, engine):
-    assert advisor("--task", "chat", "--top", "4", "--budget", "3m", "--json", "-o", "out.json") == 0
+    assert advisor("recommend", "--task", "chat", "--top", "4", "--budget", "3m", "--json", "-o", "out.json") == 0
     document = json.loads(capsys.readouterr().out)
     trials = document["reranking"]["trials"]
     assert trials
@@ -56,7 +50,7 @@ def test_a_budget_buys_runs_and_says_what_they_changed(capsys, engine):
 
 
 def test_the_console_tells_the_runs_and_the_moves(capsys):
-    assert advisor("--task", "chat", "--top", "4", "--budget", "3m") == 0
+    assert advisor("recommend", "--task", "chat", "--top", "4", "--budget", "3m") == 0
     shown = " ".join(capsys.readouterr().out.split())
     assert "doubt about the order" in shown
     assert "Ran " in shown
@@ -74,5 +68,5 @@ def test_the_console_tells_the_runs_and_the_moves(capsys):
     ],
 )
 def test_options_that_make_no_sense_are_one_line(capsys, args, message):
-    assert advisor(*args) == 2
+    assert advisor("recommend", *args) == 2
     assert message in capsys.readouterr().err.strip().splitlines()[-1]

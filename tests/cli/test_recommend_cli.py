@@ -5,8 +5,7 @@ import io
 import json
 
 import pytest
-
-from advisor.cli.main import main
+from command_line import answer
 
 HARDWARE = ("--hardware", "rtx 4090")
 
@@ -14,10 +13,7 @@ HARDWARE = ("--hardware", "rtx 4090")
 @pytest.fixture
 def run(capsys: pytest.CaptureFixture[str]):
     def call(*args: str) -> tuple[int, str, str]:
-        with pytest.raises(SystemExit) as caught:
-            main(list(args))
-        printed = capsys.readouterr()
-        return int(caught.value.code or 0), printed.out, printed.err
+        return answer(capsys, *args)
 
     return call
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 import report_examples
+from command_line import advisor
 
 from advisor import codec, history
-from advisor.cli.main import main
 from advisor.types import (
     EngineBuild,
     MetricSeries,
@@ -45,12 +45,6 @@ def make_run(seed: int, speed: float = 100.0, subject: str = "tiny", day: int = 
 def _home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ADVISOR_HOME", str(tmp_path / "home"))
     monkeypatch.chdir(tmp_path)
-
-
-def advisor(*args: str) -> int:
-    with pytest.raises(SystemExit) as stop:
-        main(list(args))
-    return int(stop.value.code or 0)
 
 
 def save(name: str, run: Run) -> str:

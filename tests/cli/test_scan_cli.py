@@ -4,10 +4,10 @@ import json
 from pathlib import Path
 
 import pytest
+from command_line import advisor
 
 from advisor import codec, store
 from advisor.cli import scan as cli
-from advisor.cli.main import main
 from probes.types import Conditions, Device, HardwareProfile, Host, Measurement, ProbeOutcome, ProbeStatus, ScanWarning
 
 CPU = Device(device_id="cpu", kind="cpu", name="EPYC")
@@ -71,14 +71,8 @@ def scans(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     return scan
 
 
-def advisor(*args: str) -> int:
-    with pytest.raises(SystemExit) as stop:
-        main(["scan", *args])
-    return int(stop.value.code or 0)
-
-
 def test_json_is_the_document_and_nothing_else(scans, capsys) -> None:
-    assert advisor("--json") == 0
+    assert advisor("scan", "--json") == 0
     printed = capsys.readouterr()
     document = json.loads(printed.out)
     assert document["kind"] == "profile"
@@ -90,7 +84,7 @@ def test_json_is_the_document_and_nothing_else(scans, capsys) -> None:
 
 
 def test_the_summary_shows_figures_and_reasons(scans, capsys) -> None:
-    assert advisor() == 0
+    assert advisor("scan") == 0
     printed = capsys.readouterr()
     assert "50 GB/s" in printed.out
     assert "0.20 TFLOP/s" in printed.out
@@ -107,26 +101,28 @@ def test_a_polluted_scan_says_so(scans, capsys) -> None:
             conditions=Conditions(other_busy_cores_frac=0.9, polluted=True, causes=(ScanWarning.CONTENDED,)),
         )
     )
-    assert advisor() == 0
+    assert advisor("scan") == 0
     printed = " ".join(capsys.readouterr().out.split())
     assert "other programs used 0.9" in printed
     assert "lower bound" in printed
 
 
 def test_the_newest_profile_is_kept_and_can_be_saved_elsewhere(scans, tmp_path: Path, capsys) -> None:
-    assert advisor("-o", str(tmp_path / "mine.json")) == 0
+    assert advisor("scan", "-o", str(tmp_path / "mine.json")) == 0
     assert store.load_profile() == WHOLE
     assert codec.load(tmp_path / "mine.json", kind="profile") == WHOLE
     assert "wrote" in capsys.readouterr().err
 
 
 def test_a_dash_writes_to_stdout(scans, capsys) -> None:
-    assert advisor("-o", "-") == 0
+    assert advisor("scan", "-o", "-") == 0
     assert json.loads(capsys.readouterr().out)["profile_id"] == "abc"
 
 
 def test_options_reach_the_scan(scans) -> None:
-    assert advisor("--quick", "--only", "cpu.matmul", "--only", "disk", "--budget", "1m", "--wait-quiet", "5") == 0
+    assert (
+        advisor("scan", "--quick", "--only", "cpu.matmul", "--only", "disk", "--budget", "1m", "--wait-quiet", "5") == 0
+    )
     request = scans.asked[0]
     assert request["quick"] is True
     assert request["only"] == ("cpu.matmul", "disk")
@@ -135,9 +131,9 @@ def test_options_reach_the_scan(scans) -> None:
 
 
 def test_a_partial_scan_leaves_the_rest_of_the_kept_profile(scans) -> None:
-    assert advisor() == 0
+    assert advisor("scan") == 0
     scans.answers.append(profile(outcome("cpu.read_bandwidth", 60e9)))
-    assert advisor("--only", "cpu.read_bandwidth") == 0
+    assert advisor("scan", "--only", "cpu.read_bandwidth") == 0
     kept = store.load_profile()
     assert kept is not None
     assert kept.measured("cpu.read_bandwidth").value == 60e9
@@ -147,7 +143,7 @@ def test_a_partial_scan_leaves_the_rest_of_the_kept_profile(scans) -> None:
 def test_a_damaged_kept_profile_does_not_stop_a_partial_scan(scans) -> None:
     store.profile_path().parent.mkdir(parents=True)
     store.profile_path().write_text("{", encoding="utf-8")
-    assert advisor("--only", "cpu") == 0
+    assert advisor("scan", "--only", "cpu") == 0
     assert store.load_profile() == WHOLE
 
 
@@ -164,7 +160,7 @@ def test_a_damaged_kept_profile_does_not_stop_a_partial_scan(scans) -> None:
     ],
 )
 def test_a_wrong_request_is_one_line_before_anything_is_measured(scans, capsys, args, code: int, said: str) -> None:
-    assert advisor(*args) == code
+    assert advisor("scan", *args) == code
     printed = capsys.readouterr()
     assert printed.out == ""
     assert len(printed.err.strip().splitlines()) == 1
@@ -174,21 +170,21 @@ def test_a_wrong_request_is_one_line_before_anything_is_measured(scans, capsys, 
 
 
 def test_ctrl_c_keeps_the_previous_profile(scans, capsys) -> None:
-    assert advisor() == 0
+    assert advisor("scan") == 0
     scans.answers.append(KeyboardInterrupt())
-    assert advisor() == 130
+    assert advisor("scan") == 130
     assert store.load_profile() == WHOLE
 
 
 def test_a_place_that_cannot_be_written_is_one_line(scans, tmp_path: Path, capsys) -> None:
     (tmp_path / "file").write_text("x", encoding="utf-8")
-    assert advisor("-o", str(tmp_path / "file" / "profile.json")) == 1
+    assert advisor("scan", "-o", str(tmp_path / "file" / "profile.json")) == 1
     assert "cannot be written" in capsys.readouterr().err
 
 
 def test_a_real_scan_of_one_probe(tmp_path: Path, monkeypatch, capsys) -> None:
     monkeypatch.setenv("ADVISOR_HOME", str(tmp_path))
-    assert advisor("--only", "cpu.read_bandwidth", "--budget", "2s", "--json") == 0
+    assert advisor("scan", "--only", "cpu.read_bandwidth", "--budget", "2s", "--json") == 0
     document = json.loads(capsys.readouterr().out)
     (found,) = document["outcomes"]
     assert found["status"] == "ok"

@@ -5,11 +5,11 @@ import sqlite3
 from pathlib import Path
 
 import pytest
+from command_line import advisor
 from small_machine import machine_of
 
 from advisor import codec, history, store
 from advisor.cli import _machine, _validation
-from advisor.cli.main import main
 from advisor.engines.base import EngineCrashedError, ModelRefusedError
 from advisor.engines.fake import FakeEngine, Speeds
 from advisor.types import Validation
@@ -34,15 +34,9 @@ def engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeEngine:
     return pretended
 
 
-def advisor(*args: str) -> int:
-    with pytest.raises(SystemExit) as stop:
-        main(["validate", *args])
-    return int(stop.value.code or 0)
-
-
 def predicted_speeds(capsys) -> Speeds:
     """The speeds at which the pretended engine agrees with the prediction."""
-    advisor(MODEL, "--budget", "5s", "--json")
+    advisor("validate", MODEL, "--budget", "5s", "--json")
     estimate = json.loads(capsys.readouterr().out)["records"][0]["estimate"]
     return Speeds(
         prefill_s_per_token=1 / estimate["prefill_tokens_per_s"]["mid"],
@@ -53,7 +47,7 @@ def predicted_speeds(capsys) -> Speeds:
 def test_agreement_is_exit_0(capsys, engine):
     speeds = predicted_speeds(capsys)
     engine.speeds = lambda _: speeds
-    assert advisor(MODEL, "--json") == 0
+    assert advisor("validate", MODEL, "--json") == 0
     record = json.loads(capsys.readouterr().out)["records"][0]
     assert record["status"] == "ok"
     assert record["weights"] == "twin"
@@ -70,13 +64,13 @@ def test_agreement_is_exit_0(capsys, engine):
 
 def test_a_speed_outside_its_interval_is_exit_3(capsys, engine):
     engine.speeds = lambda _: Speeds(decode_s_per_token=5.0)
-    assert advisor(MODEL, "--budget", "5s", "--json") == 3
+    assert advisor("validate", MODEL, "--budget", "5s", "--json") == 3
     assert json.loads(capsys.readouterr().out)["records"][0]["within_interval"]["decode_tokens_per_s"] is False
 
 
 def test_a_failure_is_exit_1_and_still_a_document(capsys, engine):
     engine.fault = EngineCrashedError("the engine ended during 'prefill' (exit -6)")
-    assert advisor(MODEL, "--json") == 1
+    assert advisor("validate", MODEL, "--json") == 1
     record = json.loads(capsys.readouterr().out)["records"][0]
     assert record["status"] == "failed"
     assert "exit -6" in record["reason"]
@@ -84,12 +78,12 @@ def test_a_failure_is_exit_1_and_still_a_document(capsys, engine):
 
 def test_an_engine_that_cannot_run_is_exit_1_with_the_remedy(capsys, engine):
     engine.missing = "llama-cpp-python is not installed; pip install it"
-    assert advisor(MODEL) == 1
+    assert advisor("validate", MODEL) == 1
     assert "pip install it" in " ".join(capsys.readouterr().out.split())
 
 
 def test_results_are_remembered_and_written(capsys):
-    advisor(MODEL, "-o", "out/validation.json", "--budget", "5s")
+    advisor("validate", MODEL, "-o", "out/validation.json", "--budget", "5s")
     saved: Validation = codec.load("out/validation.json", kind="validation")
     assert saved.hardware == "a test machine"
     with history.open_history() as past:
@@ -101,17 +95,17 @@ def test_a_file_is_run_as_it_is(tmp_path: Path, capsys):
     from advisor.twins.twin import write_twin
 
     write_twin(load_catalog().model("SmolLM2-135M-Instruct"), "Q8_0", tmp_path / "mine.gguf", hollow=True)
-    advisor("mine.gguf", "--budget", "5s", "--json")
+    advisor("validate", "mine.gguf", "--budget", "5s", "--json")
     record = json.loads(capsys.readouterr().out)["records"][0]
     assert record["weights"] == "real"
     assert record["answer"] == "Paris, on the Seine."
 
 
 def test_the_picks_of_a_recommendation_are_run_in_order(tmp_path: Path, capsys):
-    advisor(MODEL, "--budget", "5s", "--json")
+    advisor("validate", MODEL, "--budget", "5s", "--json")
     estimate = codec.loads(capsys.readouterr().out, where="test").records[0].estimate
     codec.save(recommendation(estimate), tmp_path / "picks.json")
-    advisor("--from", "picks.json", "--top", "2", "--budget", "5s", "--json")
+    advisor("validate", "--from", "picks.json", "--top", "2", "--budget", "5s", "--json")
     records = json.loads(capsys.readouterr().out)["records"]
     assert [record["estimate"]["model_id"] for record in records] == [estimate.model_id] * 2
 
@@ -145,7 +139,7 @@ def recommendation(estimate):
 
 
 def test_ctrl_c_keeps_what_was_timed(tmp_path: Path, capsys, engine, monkeypatch):
-    advisor(MODEL, "--budget", "5s", "--json")
+    advisor("validate", MODEL, "--budget", "5s", "--json")
     estimate = codec.loads(capsys.readouterr().out, where="test").records[0].estimate
     codec.save(recommendation(estimate), tmp_path / "picks.json")
     loads = []
@@ -159,7 +153,7 @@ def test_ctrl_c_keeps_what_was_timed(tmp_path: Path, capsys, engine, monkeypatch
     engine.speeds = speeds
     remembered = []
     monkeypatch.setattr(_validation, "remember", remembered.append)
-    assert advisor("--from", "picks.json", "--top", "3", "--budget", "5s") == 130
+    assert advisor("validate", "--from", "picks.json", "--top", "3", "--budget", "5s") == 130
     assert [len(document.records) for document in remembered] == [1]
     assert not any((store.cache_dir() / "twins").iterdir())
 
@@ -183,7 +177,7 @@ def test_ctrl_c_keeps_what_was_timed(tmp_path: Path, capsys, engine, monkeypatch
     ],
 )
 def test_bad_requests_are_one_line(capsys, args, code, message):
-    assert advisor(*args) == code
+    assert advisor("validate", *args) == code
     error = capsys.readouterr().err.strip().splitlines()[-1]
     assert message in error
 
@@ -200,7 +194,7 @@ def test_a_configuration_file_names_a_model(tmp_path: Path, capsys):
         "max_position_embeddings": 8192,
     }
     (tmp_path / "config.json").write_text(json.dumps(config))
-    advisor("--config", "config.json", "--quant", "Q8_0", "--budget", "5s", "--json")
+    advisor("validate", "--config", "config.json", "--quant", "Q8_0", "--budget", "5s", "--json")
     record = json.loads(capsys.readouterr().out)["records"][0]
     assert record["weights"] == "twin"
     assert record["status"] == "ok"
@@ -211,12 +205,12 @@ def test_a_wrong_name_is_found_before_anything_is_measured(capsys, monkeypatch):
         pytest.fail("the machine was measured first")
 
     monkeypatch.setattr("advisor.cli._machine.resolve_machine", measured)
-    assert advisor("qwen3-8c") == 2
+    assert advisor("validate", "qwen3-8c") == 2
     assert "nearest" in capsys.readouterr().err
 
 
 def test_a_server_that_is_down_is_a_failed_record(capsys):
-    code = advisor(MODEL, "--endpoint", "http://127.0.0.1:9", "--model", "tiny", "--json")
+    code = advisor("validate", MODEL, "--endpoint", "http://127.0.0.1:9", "--model", "tiny", "--json")
     printed = capsys.readouterr()
     record = json.loads(printed.out)["records"][0]
     assert code == 1
@@ -235,7 +229,7 @@ def error_lines(capsys) -> list[str]:
 
 def test_without_consent_a_twin_stands_in_and_one_line_says_so(capsys, monkeypatch):
     monkeypatch.setattr("advisor.validation.hub_files.find_weights", lambda *_: pytest.fail("nothing may be looked up"))
-    assert advisor(MODEL, "--budget", "5s") in (0, 3)
+    assert advisor("validate", MODEL, "--budget", "5s") in (0, 3)
     lines = [line for line in error_lines(capsys) if "--yes" in line]
     assert len(lines) == 1
     assert "timing weightless twins" in lines[0]
@@ -260,7 +254,7 @@ def hub(tmp_path: Path, monkeypatch):
 
 
 def test_with_yes_real_weights_are_fetched_and_run(hub, capsys):
-    assert advisor(MODEL, "--budget", "5s", "--yes", "--json") in (0, 3)
+    assert advisor("validate", MODEL, "--budget", "5s", "--yes", "--json") in (0, 3)
     record = json.loads(capsys.readouterr().out)["records"][0]
     assert (record["status"], record["weights"]) == ("ok", "real")
     assert record["answer"] == "Paris, on the Seine."
@@ -283,7 +277,7 @@ def test_on_a_terminal_the_user_is_asked_with_size_and_source(hub, capsys, monke
     monkeypatch.setattr("advisor.cli._downloads.click.confirm", confirm)
     monkeypatch.setattr("advisor.cli._downloads.sys.stdin", Terminal())
     monkeypatch.setattr("advisor.cli._downloads.sys.stderr.isatty", lambda: True, raising=False)
-    advisor(MODEL, "--budget", "5s", "-o", "v.json")
+    advisor("validate", MODEL, "--budget", "5s", "-o", "v.json")
     (question,) = asked
     assert "GiB" in question
     assert load_catalog().model("SmolLM2-135M-Instruct").repos["gguf"][0] in question
@@ -293,11 +287,11 @@ def test_on_a_terminal_the_user_is_asked_with_size_and_source(hub, capsys, monke
 
 def test_weights_that_cannot_be_had_are_a_failed_record(hub, capsys, monkeypatch):
     hub.answer = lambda path: (401, b"") if path.startswith("/api/") else None
-    assert advisor(MODEL, "--yes", "--json") == 1
+    assert advisor("validate", MODEL, "--yes", "--json") == 1
     record = json.loads(capsys.readouterr().out)["records"][0]
     assert "check HF_TOKEN" in record["reason"]
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    assert advisor(MODEL, "--yes", "--json") == 1
+    assert advisor("validate", MODEL, "--yes", "--json") == 1
     assert "HF_HUB_OFFLINE is set" in json.loads(capsys.readouterr().out)["records"][0]["reason"]
 
 
@@ -308,22 +302,22 @@ def test_two_quantisations_are_compared_on_a_text(tmp_path: Path, capsys, engine
         write_twin(load_catalog().model("SmolLM2-135M-Instruct"), quant, tmp_path / f"{quant}.gguf", hollow=True)
     (tmp_path / "own.txt").write_text("one two three " * 30)
     engine.speeds = lambda path: Speeds(loss_per_word=2.2 if "Q4_0" in path else 2.0)
-    advisor("Q4_0.gguf", "Q8_0.gguf", "--quality", "--text", "own.txt", "--budget", "5s", "--json")
+    advisor("validate", "Q4_0.gguf", "Q8_0.gguf", "--quality", "--text", "own.txt", "--budget", "5s", "--json")
     document = json.loads(capsys.readouterr().out)
     assert [record["quality"]["text_name"] for record in document["records"]] == ["own.txt"] * 2
     (delta,) = document["quality_deltas"]
     assert (delta["quant_id"], delta["baseline_quant_id"]) == ("Q4_0", "Q8_0")
     assert delta["change_frac"] == pytest.approx(0.2214, abs=1e-3)
-    advisor("Q4_0.gguf", "Q8_0.gguf", "--quality", "--budget", "5s")
+    advisor("validate", "Q4_0.gguf", "Q8_0.gguf", "--quality", "--budget", "5s")
     assert "perplexity +22.1 %" in " ".join(capsys.readouterr().out.split())
 
 
 def test_a_budget_runs_what_settles_a_saved_ranking(tmp_path: Path, capsys, engine):
-    advisor(MODEL, "--budget", "5s", "--json")
+    advisor("validate", MODEL, "--budget", "5s", "--json")
     estimate = codec.loads(capsys.readouterr().out, where="test").records[0].estimate
     codec.save(close_ranking(estimate), tmp_path / "picks.json")
     engine.speeds = lambda _: Speeds(decode_s_per_token=1.0, prefill_s_per_token=1e-4)
-    code = advisor("--from", "picks.json", "--budget", "10m", "-o", "settled.json")
+    code = advisor("validate", "--from", "picks.json", "--budget", "10m", "-o", "settled.json")
     shown = " ".join(capsys.readouterr().out.split())
     settled = codec.load("settled.json", kind="recommendation")
     assert code in (0, 3)
@@ -365,12 +359,12 @@ def close_ranking(estimate):
     ],
 )
 def test_options_that_contradict_each_other_are_refused(capsys, args, message):
-    assert advisor(*args) == 2
+    assert advisor("validate", *args) == 2
     assert message in error_lines(capsys)[-1]
 
 
 def test_a_text_that_is_missing_is_noticed_at_once(capsys):
-    assert advisor(MODEL, "--quality", "--text", "none.txt") == 1
+    assert advisor("validate", MODEL, "--quality", "--text", "none.txt") == 1
     assert "none.txt: cannot be read" in error_lines(capsys)[-1]
 
 
@@ -380,7 +374,7 @@ def test_a_text_that_is_missing_is_noticed_at_once(capsys):
 def test_a_pick_whose_file_is_gone_fails_and_the_next_goes_on(tmp_path: Path, capsys, engine):
     from dataclasses import replace
 
-    advisor(MODEL, "--budget", "5s", "--json")
+    advisor("validate", MODEL, "--budget", "5s", "--json")
     estimate = codec.loads(capsys.readouterr().out, where="test").records[0].estimate
     base = recommendation(estimate)
     gone = replace(base.ranked[0], local_path=str(tmp_path / "gone.gguf"))
@@ -392,7 +386,7 @@ def test_a_pick_whose_file_is_gone_fails_and_the_next_goes_on(tmp_path: Path, ca
         return Speeds()
 
     engine.speeds = speeds
-    assert advisor("--from", "picks.json", "--top", "2", "--budget", "5s", "--json") == 1
+    assert advisor("validate", "--from", "picks.json", "--top", "2", "--budget", "5s", "--json") == 1
     records = json.loads(capsys.readouterr().out)["records"]
     assert [record["status"] for record in records] == ["failed", "ok"]
     assert "no such file" in records[0]["reason"]
@@ -401,14 +395,14 @@ def test_a_pick_whose_file_is_gone_fails_and_the_next_goes_on(tmp_path: Path, ca
 def test_a_pick_that_loads_too_slowly_fails_in_time_and_the_others_are_kept(tmp_path: Path, capsys, engine):
     from dataclasses import replace
 
-    advisor(MODEL, "--budget", "5s", "--json")
+    advisor("validate", MODEL, "--budget", "5s", "--json")
     estimate = codec.loads(capsys.readouterr().out, where="test").records[0].estimate
     base = recommendation(estimate)
     slow = replace(base.ranked[1], local_path=str(tmp_path / "slow.gguf"))
     codec.save(replace(base, ranked=(base.ranked[0], slow, *base.ranked[2:])), tmp_path / "picks.json")
     engine.speeds = lambda path: Speeds(load_s=900.0 if path.endswith("slow.gguf") else 1.0)
     started_s = engine.clock.now()
-    assert advisor("--from", "picks.json", "--top", "2", "--budget", "20s", "--json") == 1
+    assert advisor("validate", "--from", "picks.json", "--top", "2", "--budget", "20s", "--json") == 1
     captured = capsys.readouterr()
     assert engine.clock.now() - started_s < 2 * 25.0
     assert [record["status"] for record in json.loads(captured.out)["records"]] == ["ok", "failed"]
@@ -421,7 +415,7 @@ def test_a_full_disk_costs_the_history_not_the_result(capsys, monkeypatch):
         raise sqlite3.OperationalError("database or disk is full")
 
     monkeypatch.setattr(history.History, "record", full)
-    assert advisor(MODEL, "--budget", "5s", "--json") in (0, 3)
+    assert advisor("validate", MODEL, "--budget", "5s", "--json") in (0, 3)
     captured = capsys.readouterr()
     assert json.loads(captured.out)["records"][0]["status"] == "ok"
     assert "disk is full" in captured.err
@@ -433,7 +427,7 @@ def test_a_twin_that_finds_no_room_is_a_failed_record(capsys, monkeypatch):
 
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr("shutil.disk_usage", lambda _: usage(10**9, 10**9, 10**3))
-    assert advisor(MODEL, "--json") == 1
+    assert advisor("validate", MODEL, "--json") == 1
     reason = json.loads(capsys.readouterr().out)["records"][0]["reason"]
     assert "Free some disk or memory" in reason
     assert "\n" not in reason

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from command_line import advisor
 
 pytestmark = [pytest.mark.fleet, pytest.mark.filterwarnings("default")]
 
@@ -27,14 +28,6 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     ray.shutdown()
     made.shutdown()
     del os.environ["ADVISOR_HOME"]
-
-
-def advisor(*args: str) -> int:
-    from advisor.cli.main import main
-
-    with pytest.raises(SystemExit) as stop:
-        main(list(args))
-    return int(stop.value.code or 0)
 
 
 def test_every_node_is_scanned(cluster: Any, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
