@@ -6,7 +6,6 @@ Format: an eight-byte little-endian length, then that much JSON naming each tens
 import json
 import math
 import os
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,14 +64,6 @@ class Checkpoint:
     tensors: tuple[StoredTensor, ...]
     metadata: Mapping[str, str]
     file_bytes: int
-
-    @property
-    def bytes_by_type(self) -> Mapping[str, int]:
-        """Bytes of the tensors of each stored type."""
-        total = Counter[str]()
-        for tensor in self.tensors:
-            total[tensor.type_name] += tensor.size_bytes
-        return total
 
 
 def read_safetensors(path: str | os.PathLike[str]) -> Checkpoint:

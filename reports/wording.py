@@ -1,7 +1,7 @@
 """Plain words for everything that documents store as enums, ids and term names."""
 
 from advisor.types import Basis, Bound, EstimateWarning, ValidationStatus, Verdict
-from probes.types import ProbeStatus, ScanWarning
+from probes.types import ScanWarning
 from reports.text import plain
 
 ESTIMATE_WARNINGS: dict[str, str] = {
@@ -58,12 +58,6 @@ BOUNDS: dict[str, str] = {
     Bound.COMPUTE: "arithmetic",
     Bound.LINK: "the link between devices",
     Bound.OVERHEAD: "fixed cost",
-}
-
-PROBE_STATUSES: dict[str, str] = {
-    ProbeStatus.OK: "measured",
-    ProbeStatus.WAIVED: "not possible here",
-    ProbeStatus.FAILED: "failed",
 }
 
 VALIDATION_STATUSES: dict[str, str] = {

@@ -10,13 +10,13 @@ import click
 
 from advisor.cli import _catalog_view, _shared
 from advisor.cli._catalog_view import plain
+from catalog.search import SORT_KEYS
 
 if TYPE_CHECKING:
     from catalog.load import Catalog
     from catalog.types import ModelSpec
 
 _TASKS = ("coding", "chat", "reasoning", "agentic", "rag", "embedding", "vision", "multilingual", "general")
-_SORTS = ("quality", "date", "size", "downloads", "name")
 _PARAMS = re.compile(r"^(\d+(?:\.\d+)?)\s*([KMBT])$", re.IGNORECASE)
 _PARAMS_UNITS = {"K": 1e3, "M": 1e6, "B": 1e9, "T": 1e12}
 EXIT_NO = 3
@@ -63,7 +63,7 @@ def _emit(kind: str, catalog_version: str, body: Mapping[str, Any]) -> None:
 @click.option("--since", help="Released on or after a date, e.g. 2026-01.")
 @click.option("--local", "only_local", is_flag=True, help="Only models with files on this machine.")
 @click.option("--everything", is_flag=True, help="Base models, copies, guards and the like, too.")
-@click.option("--sort", type=click.Choice(_SORTS), help="Default: quality with --task, else date.")
+@click.option("--sort", type=click.Choice(SORT_KEYS), help="Default: quality with --task, else date.")
 @click.option("--limit", type=click.IntRange(1), default=40, show_default=True, help="Rows to print.")
 @_shared.json_option
 def list_models(

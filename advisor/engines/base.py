@@ -6,7 +6,6 @@ All values are plain data; the seconds in a `Window` and a `Stream` are raw read
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from itertools import pairwise
 from typing import Literal, Protocol
 
 from advisor.errors import AdvisorError
@@ -126,11 +125,6 @@ class Stream:
     def first_token_s(self) -> float | None:
         """Seconds from handing over the prompt to the first token; None if none came."""
         return self.token_s[0] - self.started_s if self.token_s else None
-
-    @property
-    def decode_elapsed_s(self) -> tuple[float, ...]:
-        """Seconds between consecutive tokens."""
-        return tuple(b - a for a, b in pairwise(self.token_s))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,7 +3,7 @@ from enum import StrEnum
 import pytest
 
 from advisor.types import Basis, Bound, EstimateWarning, Task, ValidationStatus, Verdict
-from probes.types import ProbeStatus, ScanWarning
+from probes.types import ScanWarning
 from reports import wording
 
 
@@ -15,7 +15,6 @@ from reports import wording
         (Basis, wording.BASES),
         (Basis, wording.BASIS_MEANINGS),
         (Bound, wording.BOUNDS),
-        (ProbeStatus, wording.PROBE_STATUSES),
         (ValidationStatus, wording.VALIDATION_STATUSES),
         (Verdict, wording.VERDICTS),
         (Task, wording.TASKS),
