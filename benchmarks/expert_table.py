@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 from advisor.machine import Machine
 from advisor.machines import default_backend, from_hardware
+from advisor.recommendation.ordering import in_best_order
 from advisor.recommendation.recommend import rank
 from advisor.recommendation.request import Candidate, Request
 from advisor.recommendation.score import ABOUT_EQUAL_CHANCE, chance_better
@@ -65,7 +66,7 @@ def main() -> None:
 def _row(catalog: Catalog, machine: Machine, task: Task) -> Iterator[str]:
     request = Request(workload=make_workload(task), top_count=PICKS_COUNT)
     ranked, _ = rank(search_all(catalog, machine, request).candidates, request, catalog.models)
-    shown = ranked[:PICKS_COUNT]
+    shown = in_best_order(ranked, catalog, machine, request)[:PICKS_COUNT]
     yield task
     for index in range(PICKS_COUNT):
         above = shown[index - 1] if 0 < index < len(shown) else None

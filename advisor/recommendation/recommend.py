@@ -15,10 +15,11 @@ from advisor.errors import NothingFitsError
 from advisor.machine import Machine
 from advisor.recommendation.folding import fold
 from advisor.recommendation.limits import check_limits, memory_needed, misses, nearest, passes, relaxations
+from advisor.recommendation.ordering import in_best_order
 from advisor.recommendation.reasons import alternative, reasons
 from advisor.recommendation.request import Candidate, LocalFile, Request, preference, settled
 from advisor.recommendation.score import ABOUT_EQUAL_CHANCE, ScoredEstimate, chance_better, conservative
-from advisor.recommendation.search import Found, in_best_setting, search_all
+from advisor.recommendation.search import Found, search_all
 from advisor.types import Choice, Recommendation, Rejection
 from advisor.whatif import with_whatif
 from catalog.load import Catalog
@@ -29,8 +30,6 @@ from catalog.weights import weigh
 __all__ = ["LocalFile", "Request", "recommend"]
 
 REJECTIONS_COUNT = 400
-#: Picks whose load-time settings are compared; those after them keep the engine's usual ones.
-TUNED_COUNT = 10
 #: Picks for which every engine is judged.
 ENGINES_COUNT = 10
 
@@ -53,7 +52,7 @@ def recommend(
     check_limits(request.limits)
     found = search_all(catalog, machine, request, on_progress)
     ranked, left_out = rank(found.candidates, request, catalog.models)
-    ranked = _tuned(ranked, catalog, machine, request)
+    ranked = in_best_order(ranked, catalog, machine, request)
     refused = replace(
         _unranked(catalog, machine, request, created_at=created_at, tool_version=tool_version),
         rejected=_notable(catalog, found.rejected + left_out, request),
@@ -82,15 +81,6 @@ def _unranked(
         considered_count=len(catalog.models),
         calibration_id=machine.calibration_id,
     )
-
-
-def _tuned(ranked: Sequence[Candidate], catalog: Catalog, machine: Machine, request: Request) -> list[Candidate]:
-    """The candidates, the first of them in the best of their load-time settings."""
-    count = min(request.top_count, TUNED_COUNT)
-    first = [
-        replace(each, best=in_best_setting(catalog, machine, each.model, request, each.best)) for each in ranked[:count]
-    ]
-    return [*first, *ranked[count:]]
 
 
 def rank(

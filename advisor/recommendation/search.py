@@ -6,7 +6,7 @@ The catalog is searched most promising model first, and only until no model left
 import heapq
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from advisor.engines.requirements import GGUF_ENGINES, loadable_quant_ids, platform_of
 from advisor.machine import CPU_DEVICE_ID, Machine
@@ -365,10 +365,7 @@ def score(catalog: Catalog, model: ModelSpec, made: Estimate) -> ScoredEstimate:
 def in_best_setting(
     catalog: Catalog, machine: Machine, model: ModelSpec, request: Request, option: ScoredEstimate
 ) -> ScoredEstimate:
-    """A found option in the best of its load-time settings, as far as they keep it within the limits.
-
-    It keeps its score: models are ranked by the engine's usual settings, all alike.
-    """
+    """A found option in the best of its load-time settings, as far as they keep it within the limits."""
     made = option.estimate
     found = tuned(
         made,
@@ -379,7 +376,7 @@ def in_best_setting(
         fixed=request.settings,
         available_bytes=limited_memory(machine, request.limits),
     )
-    scored = replace(score(catalog, model, found), score=option.score, usable=option.usable)
+    scored = score(catalog, model, found)
     return scored if passes(scored, request.limits) else option
 
 

@@ -10,6 +10,7 @@ from dataclasses import replace
 from advisor.machine import Machine
 from advisor.recommendation.folding import fold
 from advisor.recommendation.limits import Miss, misses, passes
+from advisor.recommendation.ordering import in_best_order
 from advisor.recommendation.request import Candidate, Preference, Request, preference, settled
 from advisor.recommendation.score import ScoredEstimate, parts
 from advisor.recommendation.search import in_best_setting, least_quality, search_all
@@ -47,6 +48,7 @@ def explain(catalog: Catalog, machine: Machine, request: Request, model: ModelSp
         return _refused(case, outcome)
     option = preferred(outcome, request.limits)
     broken = misses(option, request.limits)
+    option = _tuned(case, case, option)
     if broken:
         return _over_limit(case, option, broken)
     quality = catalog.quality(model.model_id, request.workload.task).mid
@@ -55,9 +57,12 @@ def explain(catalog: Catalog, machine: Machine, request: Request, model: ModelSp
     return _ranked(case, outcome, option)
 
 
+def _tuned(case: Case, asked: Case | Variant, option: ScoredEstimate) -> ScoredEstimate:
+    """An option in the best of its load-time settings, as the list shows it."""
+    return in_best_setting(case.catalog, asked.machine, case.model, asked.request, option)
+
+
 def _why(case: Case, option: ScoredEstimate | None, verdict: str, **found: object) -> Why:
-    if option is not None:
-        option = in_best_setting(case.catalog, case.machine, case.model, case.request, option)
     quant_id = option.estimate.quant_id if option else (case.quants or (None,))[0]
     return Why(
         model_id=case.model.model_id,
@@ -106,12 +111,15 @@ def _too_weak(case: Case, option: ScoredEstimate, quality: float) -> Why:
 
 def _ranked(case: Case, outcome: Candidate, option: ScoredEstimate) -> Why:
     """It passes everything: its rank, what the first pick has over it, and what would lift it."""
-    own = replace(outcome, best=option)
+    own = replace(outcome, best=preferred(outcome, case.request.limits))
     others = [
-        candidate for candidate in _rivals(case, preference(option)) if candidate.model.model_id != case.model.model_id
+        candidate
+        for candidate in _rivals(case, preference(own.best))
+        if candidate.model.model_id != case.model.model_id
     ]
     pool = sorted([*others, own], key=lambda each: (*preference(each.best), each.model.model_id), reverse=True)
     leaders, copies = fold(pool, case.catalog.models)
+    leaders = in_best_order(leaders, case.catalog, case.machine, case.request)
     ids = [leader.model.model_id for leader in leaders]
     if case.model.model_id not in ids:
         return _copy(case, option, next(copy for copy in copies if copy.model_id == case.model.model_id), leaders)
@@ -197,7 +205,7 @@ def _mending(case: Case, option: ScoredEstimate | None, above: Sequence[Preferen
         outcome = case.tried(variant)
         if isinstance(outcome, Rejection):
             continue
-        changed = preferred(outcome, variant.request.limits)
+        changed = _tuned(case, variant, preferred(outcome, variant.request.limits))
         effect = _effect(case, option, changed, variant, above)
         if effect is not None:
             seen.add(variant.kind)
