@@ -1,23 +1,24 @@
-"""Bandwidth, matmul and transfers of GPUs through PyTorch: CUDA, ROCm, XPU and Metal behind one class."""
+"""Bandwidth of GPUs' memory and rates of their matrix products, through PyTorch."""
 
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
+from probes import torch_device
 from probes.base import Bench, Waiver
 from probes.errors import NotSupportedError, ProbeError
 from probes.matmul import Growth, largest_dim, measure_product
-from probes.products import TORCH_KINDS, TorchProduct, has_torch, tensor_float_32
+from probes.products import TorchProduct, tensor_float_32
 from probes.sampling import rate_measurement, sample
+from probes.torch_device import TorchDevice, released
 from probes.types import Device, Measurement, ScanWarning
 
-_BUILDS = {"cuda": "CUDA", "rocm": "ROCm", "xpu": "XPU", "metal": "Metal"}
-_TORCH_GUIDE = "install the right build of PyTorch: https://pytorch.org/get-started/locally"
 _BUFFER_BYTES = 512 << 20  # beyond the last-level cache of every GPU (256 MiB on AMD's largest)
 _MIN_BUFFER_BYTES = 16 << 20
 _MEMORY_SHARE = 0.25
+_LISTS_USERS = {"cuda": "nvidia-smi", "rocm": "rocm-smi --showpids"}  # tools that name what holds a GPU's memory
 _REPEAT_S = 0.01
 _FIRST_DIM = 256  # in no time even where a driver emulates a format; a fast GPU doubles it in milliseconds
 _LAST_DIM = 8192  # no chip multiplies larger ones faster, and they take longer to time
@@ -25,109 +26,6 @@ _LONG_ENOUGH_S = 0.02
 _PHYSICS_SLACK = 1.05  # data sheets round
 _ABSURD_FRAC = 0.25  # of the chip's fp32 peak, which every other format of its matrix units exceeds
 _PLANTED = 2
-
-
-@dataclass(frozen=True, slots=True)
-class Accelerator:
-    """A device as PyTorch addresses it, such as ``cuda:1``, and the module that waits for it."""
-
-    torch: Any
-    module: Any
-    where: str
-
-    def wait(self) -> None:
-        """Return when everything started on the device is done."""
-        if self.where.partition(":")[0] in ("cuda", "xpu"):
-            self.module.synchronize(self.where)
-        else:
-            self.module.synchronize()
-
-
-def waiver(device: Device) -> Waiver | None:
-    """Why PyTorch cannot measure a device, or None."""
-    if device.kind not in TORCH_KINDS:
-        return Waiver("measured through PyTorch on CUDA, ROCm, XPU and Metal devices only")
-    if not has_torch():
-        return Waiver("needs PyTorch, which is not installed", _TORCH_GUIDE)
-    import torch
-
-    name = _BUILDS[device.kind]
-    if not _built_for(torch, device.kind):
-        return Waiver(f"the installed PyTorch {torch.__version__} was built without {name}", _TORCH_GUIDE)
-    if not _module(torch, device.kind).is_available():
-        return Waiver(
-            f"PyTorch {torch.__version__} finds no usable {name} device: driver too old, or hidden", "advisor doctor"
-        )
-    if _index(torch, device) is None:
-        return Waiver(
-            "hidden from programs, or a PyTorch that numbers devices differently", "unset CUDA_VISIBLE_DEVICES"
-        )
-    return None
-
-
-def _built_for(torch: Any, kind: str) -> bool:
-    if kind == "cuda":
-        return getattr(torch.version, "cuda", None) is not None
-    if kind == "rocm":
-        return getattr(torch.version, "hip", None) is not None
-    if kind == "xpu":
-        return hasattr(torch, "xpu") and getattr(torch.version, "xpu", None) is not None
-    return bool(torch.backends.mps.is_built())
-
-
-def _module(torch: Any, kind: str) -> Any:
-    if kind == "metal":
-        return torch.backends.mps
-    return torch.xpu if kind == "xpu" else torch.cuda  # ROCm answers under CUDA's name
-
-
-def _index(torch: Any, device: Device) -> int | None:
-    """PyTorch's number for a device.
-
-    Drivers number by bus address, PyTorch by speed or by what is visible: the identity or the bus
-    address decides, then the only device of that name.
-    """
-    number = int(device.device_id.rpartition(":")[2])
-    if device.kind == "metal":
-        return 0 if number == 0 else None
-    module = _module(torch, device.kind)
-    found = [module.get_device_properties(index) for index in range(module.device_count())]
-    uuid = device.properties.get("uuid", "").lower().removeprefix("gpu-")
-    for index, seen in enumerate(found):
-        if uuid and str(getattr(seen, "uuid", "")).lower().removeprefix("gpu-") == uuid:
-            return index
-    address = device.properties.get("pci_address")
-    for index, seen in enumerate(found):
-        if address and _address(seen) == address:
-            return index
-    if any(_address(seen) for seen in found) and address:
-        return None
-    return number if number < len(found) else None
-
-
-def _address(seen: Any) -> str | None:
-    bus = getattr(seen, "pci_bus_id", None)
-    if not isinstance(bus, int):
-        return None
-    return f"{getattr(seen, 'pci_domain_id', 0):04x}:{bus:02x}:{getattr(seen, 'pci_device_id', 0):02x}.0"
-
-
-def open_accelerator(device: Device) -> Accelerator:
-    """The device, ready to use. Call only where `waiver` is None.
-
-    Raises:
-        ProbeError: if it disappeared since.
-    """
-    import torch
-
-    index = _index(torch, device)
-    if index is None:
-        raise ProbeError("the device is no longer visible to PyTorch")
-    if device.kind == "metal":
-        return Accelerator(torch, torch.mps, "mps")
-    if device.kind == "xpu":
-        return Accelerator(torch, torch.xpu, f"xpu:{index}")
-    return Accelerator(torch, torch.cuda, f"cuda:{index}")
 
 
 def buffer_bytes(device: Device, buffers_count: int) -> int:
@@ -139,7 +37,8 @@ def buffer_bytes(device: Device, buffers_count: int) -> int:
     free = device.memory_free_bytes or device.memory_total_bytes
     allowed = int((free or 4 * _BUFFER_BYTES) * _MEMORY_SHARE) // buffers_count
     if allowed < _MIN_BUFFER_BYTES:
-        raise ProbeError("too little free device memory to measure; close what uses it and scan again", "nvidia-smi")
+        fix = _LISTS_USERS.get(device.kind)
+        raise ProbeError("too little free device memory to measure; close what uses it and scan again", fix)
     return min(_BUFFER_BYTES, allowed)
 
 
@@ -173,17 +72,6 @@ KERNELS = (
 )
 
 
-@contextmanager
-def released(gpu: Accelerator) -> Iterator[None]:
-    """Give cached device memory back afterwards, so that engines find it free."""
-    try:
-        yield
-    finally:
-        empty = getattr(gpu.module, "empty_cache", None)
-        if empty is not None:
-            empty()
-
-
 def launches_for(work: Callable[[], None], wait: Callable[[], None], bench: Bench, repeat_s: float = _REPEAT_S) -> int:
     """How many launches make one repeat long enough to time, waiting once at its end."""
     work()
@@ -204,7 +92,7 @@ class GpuStreamProbe:
 
     def waiver(self, device: Device) -> Waiver | None:
         """Where PyTorch cannot use the device."""
-        return waiver(device)
+        return torch_device.waiver(device)
 
     def run(self, device: Device, bench: Bench) -> Measurement:
         """Best and median bytes per second.
@@ -212,11 +100,11 @@ class GpuStreamProbe:
         Raises:
             ProbeError: if the data does not check out, or memory is short.
         """
-        gpu = open_accelerator(device)
+        gpu = torch_device.open_device(device)
         with released(gpu):
             return self._measure(gpu, device, bench)
 
-    def _measure(self, gpu: Accelerator, device: Device, bench: Bench) -> Measurement:
+    def _measure(self, gpu: TorchDevice, device: Device, bench: Bench) -> Measurement:
         kernel, torch, start_s = self.kernel, gpu.torch, bench.clock.now()
         count = buffer_bytes(device, len(kernel.fills)) // 4
         buffers = [torch.full((count,), fill, dtype=torch.int32, device=gpu.where) for fill in kernel.fills]
@@ -272,7 +160,7 @@ class GpuMatmulProbe:
 
     def waiver(self, device: Device) -> Waiver | None:
         """Where PyTorch cannot use the device."""
-        return waiver(device)
+        return torch_device.waiver(device)
 
     def run(self, device: Device, bench: Bench) -> Measurement:
         """Best and median flop per second; a sparse product counts the flop of the dense one it stands for.
@@ -283,7 +171,7 @@ class GpuMatmulProbe:
         """
         if self.dtype == "tf32" and device.kind != "cuda":
             raise NotSupportedError("tf32 is a format of NVIDIA's tensor cores")
-        gpu = open_accelerator(device)
+        gpu = torch_device.open_device(device)
         with released(gpu), tensor_float_32(allowed=self.dtype == "tf32"):
             measured = measure_product(
                 lambda dim: TorchProduct(self.dtype, dim, gpu.where),
@@ -320,9 +208,9 @@ def warm_up(device: Device, dtypes: Iterable[str]) -> None:
         device: the GPU.
         dtypes: number formats that will be multiplied.
     """
-    if waiver(device) is not None:
+    if torch_device.waiver(device) is not None:
         return
-    gpu = open_accelerator(device)
+    gpu = torch_device.open_device(device)
     with released(gpu):
         gpu.torch.zeros(1, dtype=gpu.torch.int32, device=gpu.where)
         gpu.wait()

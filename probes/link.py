@@ -4,11 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from probes import accelerator
-from probes.accelerator import Accelerator, launches_for, open_accelerator, released
+from probes import torch_device
+from probes.accelerator import launches_for
 from probes.base import Bench, Waiver
 from probes.errors import ProbeError
 from probes.sampling import rate_measurement, sample
+from probes.torch_device import TorchDevice, released
 from probes.types import Device, Link, Measurement, ProbeOutcome
 
 _TRANSFER_BYTES = 128 << 20
@@ -41,7 +42,7 @@ class HostLinkProbe:
         """Where PyTorch cannot use the device, or there is no link."""
         if device.unified or device.kind == "metal":
             return Waiver("shares main memory with the processor: nothing is copied")
-        return accelerator.waiver(device)
+        return torch_device.waiver(device)
 
     def run(self, device: Device, bench: Bench) -> Measurement:
         """Best and median bytes per second.
@@ -50,7 +51,7 @@ class HostLinkProbe:
             ProbeError: if the data does not arrive whole.
         """
         start_s = bench.clock.now()
-        gpu = open_accelerator(device)
+        gpu = torch_device.open_device(device)
         size = transfer_bytes(bench)
         with released(gpu):
             near = gpu.torch.full((size,), _PLANTED, dtype=gpu.torch.uint8, pin_memory=self.pinned)
@@ -72,15 +73,15 @@ class PeerLinkProbe:
 
     def waiver(self, device: Device) -> Waiver | None:
         """Where PyTorch cannot use one of the two."""
-        return accelerator.waiver(device) or accelerator.waiver(self.peer)
+        return torch_device.waiver(device) or torch_device.waiver(self.peer)
 
     def run(self, device: Device, bench: Bench) -> Measurement:
-        """Best and median bytes per second; ``details`` say whether peers reach each other directly.
+        """Best and median bytes per second.
 
         Raises:
             ProbeError: if the data does not arrive whole.
         """
-        here, there = open_accelerator(device), open_accelerator(self.peer)
+        here, there = torch_device.open_device(device), torch_device.open_device(self.peer)
         size = _TRANSFER_BYTES
         with released(here), released(there):
             source = here.torch.full((size,), _PLANTED, dtype=here.torch.uint8, device=here.where)
@@ -89,7 +90,7 @@ class PeerLinkProbe:
 
 
 def _measure_copy(
-    gpu: Accelerator, source: Any, target: Any, bench: Bench, *, quantity: str, peer: str | None = None
+    gpu: TorchDevice, source: Any, target: Any, bench: Bench, *, quantity: str, peer: str | None = None
 ) -> Measurement:
     def launch() -> None:
         target.copy_(source, non_blocking=True)

@@ -1,15 +1,13 @@
 """GPU probes on a stand-in: the code paths of a real GPU, with PyTorch computing on the CPU."""
 
-import sys
 import time
 from dataclasses import replace
-from types import SimpleNamespace
 
 import pytest
 from probe_fakes import real_bench
 from probe_gpu import GPU, PEER, StandIn
 
-from probes import accelerator, link
+from probes import accelerator, link, torch_device
 from probes.accelerator import GpuMatmulProbe, GpuStreamProbe, absurdity_warnings, gpu_probes, physics_warnings
 from probes.base import Waiver, run_probe
 from probes.errors import ProbeError
@@ -24,10 +22,9 @@ STREAMS = [probe for probe in gpu_probes("cuda") if isinstance(probe, GpuStreamP
 @pytest.fixture
 def stand_in(monkeypatch) -> StandIn:
     torch = StandIn()
-    opened = accelerator.Accelerator(torch, torch.cuda, "cuda:0")
-    for module in (accelerator, link):
-        monkeypatch.setattr(module, "open_accelerator", lambda device: opened)
-    monkeypatch.setattr(accelerator, "waiver", lambda device: None)
+    opened = torch_device.TorchDevice(torch, torch.cuda, "cuda:0")
+    monkeypatch.setattr(torch_device, "open_device", lambda device: opened)
+    monkeypatch.setattr(torch_device, "waiver", lambda device: None)
     return torch
 
 
@@ -86,7 +83,7 @@ def test_a_peer_link_names_both_ends(stand_in: StandIn, monkeypatch) -> None:
 @needs_torch
 def test_products_on_a_gpu_go_through_the_same_growth(stand_in: StandIn, monkeypatch) -> None:
     monkeypatch.setattr(
-        accelerator, "open_accelerator", lambda device: accelerator.Accelerator(stand_in, stand_in.cuda, "cpu")
+        torch_device, "open_device", lambda device: torch_device.TorchDevice(stand_in, stand_in.cuda, "cpu")
     )
     with real_bench(budget_s=0.2) as bench:
         outcome = run_probe(GpuMatmulProbe(probe_id="cuda.matmul", dtype="fp32"), GPU, bench)
@@ -102,8 +99,8 @@ def test_products_on_a_gpu_go_through_the_same_growth(stand_in: StandIn, monkeyp
 def test_warming_up_multiplies_in_every_format_and_leaves_what_fails_to_its_probe(
     stand_in: StandIn, monkeypatch
 ) -> None:
-    opened = accelerator.Accelerator(stand_in, stand_in.cuda, "cpu")
-    monkeypatch.setattr(accelerator, "open_accelerator", lambda device: opened)
+    opened = torch_device.TorchDevice(stand_in, stand_in.cuda, "cpu")
+    monkeypatch.setattr(torch_device, "open_device", lambda device: opened)
     made = []
     real = accelerator.TorchProduct
     monkeypatch.setattr(accelerator, "TorchProduct", lambda dtype, *rest: made.append(dtype) or real(dtype, *rest))
@@ -114,84 +111,9 @@ def test_warming_up_multiplies_in_every_format_and_leaves_what_fails_to_its_prob
 
 
 def test_a_gpu_that_cannot_be_used_is_not_warmed_up(monkeypatch) -> None:
-    monkeypatch.setattr(accelerator, "waiver", lambda device: Waiver("no driver"))
-    monkeypatch.setattr(accelerator, "open_accelerator", lambda device: pytest.fail("there is nothing to open"))
+    monkeypatch.setattr(torch_device, "waiver", lambda device: Waiver("no driver"))
+    monkeypatch.setattr(torch_device, "open_device", lambda device: pytest.fail("there is nothing to open"))
     accelerator.warm_up(GPU, ["fp16"])
-
-
-def fake_torch(**changes):
-    """The questions a waiver asks of ``torch``."""
-    found = [SimpleNamespace(uuid="DEF", pci_bus_id=9), SimpleNamespace(uuid="abc", pci_bus_id=1)]
-    cuda = SimpleNamespace(
-        is_available=lambda: True, device_count=lambda: len(found), get_device_properties=lambda index: found[index]
-    )
-    values = {
-        "__version__": "2.13.0",
-        "version": SimpleNamespace(cuda="12.8", hip=None, xpu=None),
-        "cuda": cuda,
-        "xpu": SimpleNamespace(is_available=lambda: False),
-        "mps": SimpleNamespace(),
-        "backends": SimpleNamespace(mps=SimpleNamespace(is_built=lambda: True, is_available=lambda: True)),
-    }
-    return SimpleNamespace(**{**values, **changes})
-
-
-@pytest.fixture
-def torch_is(monkeypatch):
-    monkeypatch.setattr(accelerator, "has_torch", lambda: True)
-    return lambda **changes: monkeypatch.setitem(sys.modules, "torch", fake_torch(**changes))
-
-
-def test_devices_are_matched_by_identity_because_numbers_differ(torch_is) -> None:
-    torch_is()
-    assert accelerator.waiver(GPU) is None
-    assert accelerator.open_accelerator(GPU).where == "cuda:1"
-
-
-def test_without_an_identity_the_bus_address_decides(torch_is) -> None:
-    torch_is()
-    by_address = replace(GPU, properties={"pci_address": "0000:09:00.0"})
-    assert accelerator.open_accelerator(by_address).where == "cuda:0"
-
-
-def test_a_hidden_device_is_waived_with_the_command_that_shows_it(torch_is) -> None:
-    torch_is()
-    waiver = accelerator.waiver(replace(GPU, properties={"pci_address": "0000:44:00.0"}))
-    assert waiver is not None
-    assert waiver.fix == "unset CUDA_VISIBLE_DEVICES"
-
-
-@pytest.mark.parametrize(
-    ("changes", "kind", "words"),
-    [
-        ({"version": SimpleNamespace(cuda=None, hip=None, xpu=None)}, "cuda", "built without CUDA"),
-        ({}, "rocm", "built without ROCm"),
-        ({}, "xpu", "built without XPU"),
-        ({"cuda": SimpleNamespace(is_available=lambda: False)}, "cuda", "no usable CUDA device"),
-        ({"backends": SimpleNamespace(mps=SimpleNamespace(is_built=lambda: False))}, "metal", "built without Metal"),
-    ],
-)
-def test_what_keeps_torch_from_a_device_is_said_with_a_fix(torch_is, changes, kind: str, words: str) -> None:
-    torch_is(**changes)
-    waiver = accelerator.waiver(replace(GPU, kind=kind, device_id=f"{kind}:0"))
-    assert waiver is not None
-    assert words in waiver.reason
-    assert waiver.fix
-
-
-def test_metal_and_rocm_open_under_torchs_names(torch_is) -> None:
-    torch_is(version=SimpleNamespace(cuda=None, hip="6.4", xpu=None))
-    assert accelerator.open_accelerator(replace(GPU, kind="rocm", device_id="rocm:0")).where == "cuda:1"
-    metal = Device(device_id="metal:0", kind="metal")
-    assert accelerator.waiver(metal) is None
-    assert accelerator.open_accelerator(metal).where == "mps"
-
-
-def test_without_torch_gpus_are_waived(monkeypatch) -> None:
-    monkeypatch.setattr(accelerator, "has_torch", lambda: False)
-    waiver = accelerator.waiver(GPU)
-    assert waiver is not None
-    assert "PyTorch" in waiver.reason
 
 
 def test_a_figure_above_the_data_sheet_is_marked_not_believed() -> None:
@@ -213,7 +135,7 @@ def test_a_rate_far_below_the_chips_plain_one_is_marked_not_believed() -> None:
 @needs_torch
 def test_a_product_far_below_the_chips_rate_carries_the_warning(stand_in: StandIn, monkeypatch) -> None:
     monkeypatch.setattr(
-        accelerator, "open_accelerator", lambda device: accelerator.Accelerator(stand_in, stand_in.cuda, "cpu")
+        torch_device, "open_device", lambda device: torch_device.TorchDevice(stand_in, stand_in.cuda, "cpu")
     )
     card = replace(GPU, memory_free_bytes=64 << 20, properties={"datasheet_fp32_flop_per_s": "1e18"})
     with real_bench(budget_s=0.2) as bench:
