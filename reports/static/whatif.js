@@ -1,4 +1,5 @@
-/* The same pick under another workload. Formulas and names follow advisor/whatif.py and advisor/score.py;
+/* The same pick under another workload. Formulas and names follow advisor/whatif.py and
+   advisor/recommendation/score.py;
    a browser test compares the results with Python's. */
 const WhatIf = (() => {
   const BLOCK_TOKENS = 256;
@@ -40,20 +41,29 @@ const WhatIf = (() => {
   const depthTokens = (workload) => workload.prompt_tokens + workload.output_tokens / 2;
   const scaled = (span, mid) => ({ low: span.low * (mid / span.mid), mid, high: span.high * (mid / span.mid) });
 
-  /* Share of the way from the worst to the best value, on a logarithmic scale. */
-  function logShare(value, worst, best) {
+  /* Share of the way from the worst to the best value, on a logarithmic scale; the first doublings earn the most. */
+  function logShare(value, worst, best, rules) {
     if (best === null || worst <= 0) return 1;
-    return Math.min(1, Math.max(0, Math.log(value / worst) / Math.log(best / worst)));
+    const share = Math.min(1, Math.max(0, Math.log(value / worst) / Math.log(best / worst)));
+    return 1 - Math.pow(1 - share, rules.saturation);
   }
 
-  function score(quality, decode, firstToken, rules) {
+  /* What is left of the quality at a speed or a wait: `kept` is 1 up to what is usable and falls beyond. */
+  function usability(share, kept, rules) {
+    const slowest = rules.slowest_usability;
+    return (slowest + (1 - slowest) * share) * Math.sqrt(Math.min(1, kept));
+  }
+
+  function score(choice, decode, firstToken, rules) {
+    const { quality, estimate } = choice;
     const wait = firstToken * (1 - rules.cached_prompt_frac);
-    const span = 1 - rules.slowest_usability;
-    const usability = (rules.slowest_usability + span * logShare(decode, rules.usable_tokens_per_s, rules.ample_tokens_per_s))
-      * (rules.slowest_usability + span * logShare(wait, rules.patience_s, rules.prompt_wait_s));
+    const [usable, patience] = [rules.usable_tokens_per_s, rules.patience_s];
+    const speed = usability(logShare(decode, usable, rules.ample_tokens_per_s, rules), usable ? decode / usable : 1, rules);
+    const promptness = usability(logShare(wait, patience, rules.prompt_wait_s, rules), patience / Math.max(wait, 1e-9), rules);
+    const place = estimate.warnings.includes("spills_to_cpu") ? 1 - rules.worth_staying_whole_frac : 1;
     return {
-      score: (quality.mid - rules.caution * (quality.mid - quality.low)) * usability,
-      usable: decode >= rules.usable_tokens_per_s && wait <= rules.patience_s,
+      score: (quality.mid - rules.caution * (quality.mid - quality.low)) * speed * promptness * place,
+      usable: decode >= usable && wait <= rules.bearable_s,
     };
   }
 
@@ -72,7 +82,7 @@ const WhatIf = (() => {
         memory: estimate.memory.total_bytes,
         fits: estimate.memory.fits,
         score: choice.score,
-        usable: score(choice.quality, decode, estimate.first_token_s.mid, rules).usable,
+        usable: score(choice, decode, estimate.first_token_s.mid, rules).usable,
         reason: null,
       };
     }
@@ -98,7 +108,7 @@ const WhatIf = (() => {
     const lacking = devices.filter((device) => device.free !== null && device.needed > device.free);
     return {
       decode, firstToken, memory, fits: lacking.length === 0,
-      ...score(choice.quality, decode.mid, firstToken.mid, rules),
+      ...score(choice, decode.mid, firstToken.mid, rules),
       reason: lacking.length ? `needs ${Format.gib(memory)} with this context` : null,
     };
   }

@@ -16,7 +16,7 @@ import report_examples as examples
 import reports
 from advisor import codec
 from advisor.recommendation.score import score_estimate
-from advisor.types import Workload
+from advisor.types import EstimateWarning, Workload
 from reports import format as fmt
 
 pytestmark = pytest.mark.browser
@@ -161,6 +161,19 @@ def test_the_page_computes_what_the_command_line_would(pages):
                 scored = score_estimate(real, choice.quality)
                 assert seen["score"] == pytest.approx(scored.score, rel=1e-5)
                 assert seen["usable"] == scored.usable
+
+
+def test_the_page_counts_what_is_shared_with_the_cpu_as_the_command_line_does(tmp_path):
+    base = examples.recommendation()
+    spilled = (EstimateWarning.SPILLS_TO_CPU,)
+    shared = tuple(replace(pick, estimate=replace(pick.estimate, warnings=spilled)) for pick in base.ranked)
+    page = reports.render((replace(base, ranked=shared),), tmp_path / "shared.html")
+    asked = replace(base.workload, prompt_tokens=16384, context_tokens=32768)
+    (picks,) = drive(page, "evaluate", [codec.to_mapping(shared[0])["estimate"]["workload"] | _plain(asked)])
+    for pick, seen in zip(shared, picks, strict=True):
+        model = next(model for model in examples.MODELS if model[0] == pick.estimate.model_id)
+        real = replace(examples.make_estimate(model, pick.estimate.quant_id, asked), warnings=spilled)
+        assert seen["score"] == pytest.approx(score_estimate(real, pick.quality).score, rel=1e-5)
 
 
 def _plain(workload: Workload) -> dict:
