@@ -18,7 +18,7 @@ from advisor.errors import AdvisorError, BadRequestError
 from advisor.export.formats import require_loadable
 from advisor.export.pick import SERVER_KEY, Job, Pick
 from advisor.launch import LOOPBACK, Launch, published_repo
-from advisor.recommendation.obtain import file_label
+from catalog.obtain import file_label
 
 _PORTS_TO_TRY = 64
 _STOP_S = 3

@@ -126,8 +126,8 @@ _USUAL_QUANTS = ("Q4_K_M", "Q5_K_M", "Q6_K", "Q8_0", "BF16", "AWQ-4bit", "FP8", 
 
 def usual_files(catalog: "Catalog", model: "ModelSpec") -> list[dict[str, Any]]:
     """Sizes at usual quantisations, or those it was trained in, with what each costs in quality."""
-    from advisor.recommendation.obtain import NATIVE_GGUF_QUANT_ID, NATIVE_QUANT_ID, is_native
     from catalog.errors import CatalogError
+    from catalog.obtain import NATIVE_GGUF_QUANT_ID, NATIVE_QUANT_ID, is_native
     from catalog.weights import weigh
 
     sizes = []

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from advisor.engines.requirements import named_quant_id
 from advisor.errors import AdvisorError
-from advisor.recommendation.obtain import quant_ids
 from catalog.load import Catalog
+from catalog.obtain import quant_ids
 from catalog.types import ArtifactSpec, ModelSpec
 from catalog.weights import weigh
 

@@ -11,10 +11,10 @@ from dataclasses import dataclass, replace
 from advisor.errors import BadRequestError
 from advisor.launch.sources import PLAIN, format_kind
 from advisor.machine import CPU_DEVICE_ID, Machine
-from advisor.recommendation.obtain import NATIVE_GGUF_QUANT_ID, NATIVE_QUANT_ID, is_native
-from advisor.recommendation.obtain import quant_ids as gguf_quant_ids
 from advisor.types import Rates
 from catalog.load import Catalog
+from catalog.obtain import NATIVE_GGUF_QUANT_ID, NATIVE_QUANT_ID, is_native
+from catalog.obtain import quant_ids as gguf_quant_ids
 from catalog.types import ArtifactSpec, ChipSpec, ModelSpec
 from catalog.weights import weigh
 

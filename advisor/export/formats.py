@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from advisor.errors import BadRequestError
 from advisor.export.pick import Pick
 from advisor.launch import format_kind
-from advisor.recommendation.obtain import NATIVE_GGUF_QUANT_ID, NATIVE_QUANT_ID, is_native
+from catalog.obtain import NATIVE_GGUF_QUANT_ID, NATIVE_QUANT_ID, is_native
 from catalog.types import ModelSpec
 
 LM_STUDIO = "lm-studio"

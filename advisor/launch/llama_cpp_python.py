@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 
 from advisor.launch.types import Launch, Order
-from advisor.recommendation.obtain import file_label
+from catalog.obtain import file_label
 
 ENGINE_ID = "llama-cpp-python"
 PORT = 8000

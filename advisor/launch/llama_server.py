@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from advisor.launch.types import Launch, Order
-from advisor.recommendation.obtain import file_label
+from catalog.obtain import file_label
 from catalog.sampling import Sampling
 
 ENGINE_ID = "llama.cpp"

@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 
 from advisor.errors import AdvisorError
-from advisor.recommendation.obtain import repo_for as gguf_repo_for
+from catalog.obtain import repo_for as gguf_repo_for
 from catalog.types import FileFormat, ModelSpec
 
 #: Weights as published by the model's makers, in 16 bits.

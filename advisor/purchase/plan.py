@@ -23,7 +23,6 @@ from advisor.purchase.costs import Costs, computer_power_w, electricity_usd_per_
 from advisor.purchase.machine_classes import ALWAYS_SHOWN, machines_to_try, sized_name
 from advisor.recommendation.eligibility import licensed
 from advisor.recommendation.limits import misses
-from advisor.recommendation.obtain import LAST_RESORT_QUANT_IDS
 from advisor.recommendation.request import Request, settled
 from advisor.recommendation.score import ScoredEstimate
 from advisor.recommendation.search import limited_memory, score, search_model, too_large
@@ -41,6 +40,7 @@ from advisor.types import (
 )
 from catalog.chips import HardwareSpec
 from catalog.load import Catalog
+from catalog.obtain import LAST_RESORT_QUANT_IDS
 from catalog.types import ArtifactSpec, ModelSpec
 
 

@@ -14,7 +14,6 @@ from advisor.predict import candidates
 from advisor.recommendation.eligibility import reject
 from advisor.recommendation.folding import leader
 from advisor.recommendation.limits import passes
-from advisor.recommendation.obtain import LAST_RESORT_QUANT_IDS, quant_ids
 from advisor.recommendation.request import (
     Candidate,
     Preference,
@@ -35,6 +34,7 @@ from advisor.settings import tuned
 from advisor.types import Estimate, EstimateWarning, Limits, Rejection
 from advisor.workloads import TASKS
 from catalog.load import Catalog
+from catalog.obtain import LAST_RESORT_QUANT_IDS, quant_ids
 from catalog.types import ArtifactSpec, ModelSpec
 from catalog.units import GIB
 from catalog.weights import weigh

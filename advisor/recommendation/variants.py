@@ -6,12 +6,12 @@ from dataclasses import dataclass, replace
 from advisor.machine import CPU_DEVICE_ID, Machine
 from advisor.recommendation.eligibility import reject
 from advisor.recommendation.limits import passes
-from advisor.recommendation.obtain import quant_ids
 from advisor.recommendation.request import Candidate, Request, settled
 from advisor.recommendation.score import ScoredEstimate
 from advisor.recommendation.search import search_model
 from advisor.types import EstimateWarning, Limits, Rejection, Task
 from catalog.load import Catalog
+from catalog.obtain import quant_ids
 from catalog.types import ModelSpec
 from catalog.units import GIB
 

@@ -7,11 +7,11 @@ from advisor.machine import Machine
 from advisor.predict import predict
 from advisor.recommendation.eligibility import reject
 from advisor.recommendation.limits import broken_by, memory_needed
-from advisor.recommendation.obtain import quant_ids
 from advisor.recommendation.search import together_bytes
 from advisor.settings import LoadSettings
 from advisor.stacks.jobs import Job
 from advisor.types import Estimate, Limits, Rejection
+from catalog.obtain import quant_ids
 from catalog.types import ModelSpec
 from catalog.units import GIB
 from catalog.weights import weigh

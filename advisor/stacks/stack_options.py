@@ -8,7 +8,6 @@ from advisor.machine import CPU_DEVICE_ID, Machine
 from advisor.predict import candidates
 from advisor.recommendation.eligibility import reject
 from advisor.recommendation.limits import passes
-from advisor.recommendation.obtain import quant_ids
 from advisor.recommendation.request import Request
 from advisor.recommendation.score import ScoredEstimate, quality_after_loss, score_estimate
 from advisor.recommendation.search import search_all
@@ -16,6 +15,7 @@ from advisor.settings import NOTHING_FIXED, LoadSettings
 from advisor.stacks.jobs import Job
 from advisor.types import DeviceMemory, Estimate, EstimateWarning, Limits
 from catalog.load import Catalog
+from catalog.obtain import quant_ids
 from catalog.types import ArtifactSpec, ModelSpec
 from catalog.weights import weigh
 

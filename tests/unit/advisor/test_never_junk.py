@@ -11,7 +11,6 @@ from advisor.machines import default_backend, from_hardware
 from advisor.recommendation.eligibility import reject
 from advisor.recommendation.folding import fold, leader
 from advisor.recommendation.limits import check_limits, relaxed
-from advisor.recommendation.obtain import QUANT_IDS, quant_ids, repo_for
 from advisor.recommendation.recommend import rank, recommend
 from advisor.recommendation.request import Request, settled
 from advisor.recommendation.score import (
@@ -27,6 +26,7 @@ from advisor.recommendation.search import score, search_all, search_model
 from advisor.recommendation.why import explain
 from advisor.types import EstimateWarning, Limits, Task
 from advisor.workloads import TASKS, make_workload
+from catalog.obtain import QUANT_IDS, quant_ids, repo_for
 
 STAMP = {"created_at": "2026-01-01T00:00:00Z", "tool_version": "0"}
 MACHINES = ("rtx 4060", "rtx 4090", "m4 max 128GiB", "ryzen 9 7950x+64GiB", "raspberry pi 5")

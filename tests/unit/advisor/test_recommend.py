@@ -6,11 +6,11 @@ from advisor.engines.requirements import loadable_quant_ids
 from advisor.errors import NothingFitsError
 from advisor.machines import from_hardware
 from advisor.recommendation.eligibility import reject
-from advisor.recommendation.obtain import quant_ids
 from advisor.recommendation.recommend import LocalFile, Request, recommend
 from advisor.recommendation.search import _LEAST_BYTES_PER_WEIGHT, search_model, too_large
 from advisor.types import Limits, Rejection, Task
 from advisor.workloads import TASKS, make_workload
+from catalog.obtain import quant_ids
 from catalog.units import GIB
 from catalog.weights import weigh
 
