@@ -19,8 +19,8 @@ _CONTEXT_STEP_TOKENS = 1024
 class TaskProfile:
     """A task's default workload and the speeds that matter for it.
 
-    Below ``usable_tokens_per_s`` (or above ``patience_s`` to the first token of a turn) a model is
-    not ranked while anything faster is; above ``ample_tokens_per_s`` more speed earns almost nothing.
+    Below ``usable_tokens_per_s`` (or far above ``patience_s`` to the first token of a turn) a model is
+    ranked behind all that are faster; above ``ample_tokens_per_s`` more speed earns almost nothing.
     ``cached_prompt_frac`` is the part of a prompt that an engine's prompt cache usually still holds
     from the turn before. ``context_tokens`` is what the engine is loaded with, with room for the turns to come.
     A model below ``least_quality`` gets the task wrong too often to be offered while anything better fits.
@@ -34,7 +34,7 @@ class TaskProfile:
     patience_s: float
     context_tokens: int
     cached_prompt_frac: float = 0.0
-    least_quality: float = 20.0
+    least_quality: float = 25.0
     needs: frozenset[str] = frozenset()
 
 
@@ -47,7 +47,6 @@ TASKS: dict[Task, TaskProfile] = {
         prompt_wait_s=3.0,
         patience_s=60.0,
         context_tokens=32768,
-        least_quality=25.0,
         cached_prompt_frac=0.9,
     ),
     Task.AGENTIC: TaskProfile(
@@ -58,7 +57,6 @@ TASKS: dict[Task, TaskProfile] = {
         prompt_wait_s=3.0,
         patience_s=60.0,
         context_tokens=32768,
-        least_quality=25.0,
         cached_prompt_frac=0.9,
         needs=frozenset({"tool_use"}),
     ),
@@ -109,6 +107,7 @@ TASKS: dict[Task, TaskProfile] = {
         prompt_wait_s=2.0,
         patience_s=30.0,
         context_tokens=8192,
+        least_quality=20.0,
         needs=frozenset({"vision"}),
     ),
     Task.MULTILINGUAL: TaskProfile(

@@ -196,8 +196,11 @@ def _rules(recommendation: Recommendation) -> dict[str, float | None]:
         "ample_tokens_per_s": None if ample == float("inf") else ample,
         "prompt_wait_s": profile.prompt_wait_s,
         "patience_s": profile.patience_s,
+        "bearable_s": score.BEARABLE_FACTOR * profile.patience_s,
         "cached_prompt_frac": profile.cached_prompt_frac,
         "slowest_usability": score.SLOWEST_USABILITY,
+        "saturation": score.SATURATION,
+        "worth_staying_whole_frac": score.WORTH_STAYING_WHOLE_FRAC,
         "caution": score.CAUTION,
     }
 

@@ -31,6 +31,9 @@ ABOUT_EQUAL_CHANCE = 0.65
 #: The first doublings of speed above the slowest usable one earn the most.
 SATURATION = 1.5
 CAUTION = 0.5
+#: A model is ranked behind all that answer in time only from so many times the task's patience on: patience is a
+#: working assumption and predicted waits of processors are off by a third, so a little more is a matter of the score.
+BEARABLE_FACTOR = 1.5
 #: Share of its score that staying off the CPU is worth to a model.
 WORTH_STAYING_WHOLE_FRAC = 0.03
 #: Divergence turns into lost answers by a factor that differs this much between tasks and models.
@@ -113,7 +116,7 @@ def parts(option: "ScoredEstimate") -> dict[str, float]:
 
 def is_usable(decode_tokens_per_s: float, wait_s: float, profile: TaskProfile) -> bool:
     """Whether the task can be done at this speed at all."""
-    return decode_tokens_per_s >= profile.usable_tokens_per_s and wait_s <= profile.patience_s
+    return decode_tokens_per_s >= profile.usable_tokens_per_s and wait_s <= BEARABLE_FACTOR * profile.patience_s
 
 
 def score_estimate(estimate: Estimate, quality: Quality, profile: TaskProfile | None = None) -> ScoredEstimate:

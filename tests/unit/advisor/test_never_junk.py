@@ -17,6 +17,7 @@ from advisor.recommendation.score import (
     LOSS_DOUBT,
     WORTH_STAYING_WHOLE_FRAC,
     conservative,
+    is_usable,
     parts,
     quality_after_loss,
     score_estimate,
@@ -184,6 +185,29 @@ def test_usability_keeps_falling_beyond_what_is_usable():
     assert speeds == sorted(speeds, reverse=True)
     assert waits == sorted(waits, reverse=True)
     assert len(set(speeds)) == len(speeds)
+
+
+def test_a_wait_somewhat_beyond_patience_is_a_matter_of_the_score_a_slow_answer_is_not():
+    profile = TASKS[Task.CODING]
+    assert is_usable(6.0, 66.0, profile)
+    assert not is_usable(6.0, 91.0, profile)
+    assert not is_usable(5.9, 3.0, profile)
+    assert usability(6.0, 66.0, profile) < usability(6.0, 60.0, profile)
+
+
+@pytest.mark.parametrize("task", [Task.CODING, Task.AGENTIC])
+def test_a_small_board_is_not_given_a_weak_model_for_a_few_seconds(catalog, task):
+    board = from_hardware(catalog.hardware("raspberry pi 5"), catalog)
+    first, *others = recommend(catalog, board, Request(workload=make_workload(task)), **STAMP).ranked
+    assert first.quality.mid >= max(pick.quality.mid for pick in others)
+
+
+def test_no_task_but_vision_is_offered_a_model_below_25(catalog):
+    board = from_hardware(catalog.hardware("raspberry pi 5"), catalog)
+    for task in (Task.CHAT, Task.RAG, Task.MULTILINGUAL, Task.GENERAL):
+        ranked = recommend(catalog, board, Request(workload=make_workload(task)), **STAMP).ranked
+        assert ranked
+        assert all(catalog.quality(pick.estimate.model_id, task).mid >= 25.0 for pick in ranked)
 
 
 def test_the_context_has_room_for_the_turns_to_come():
