@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 
-from advisor.cli import _shared
+from advisor.cli import _shared, _streams
 from advisor.cli._shared import BYTES, TOKENS
 from advisor.errors import BadRequestError
 
@@ -253,7 +253,9 @@ machine_options = group(
         "profile_file": click.option(
             "--profile", "profile_file", help="A profile.json instead of this machine's newest."
         ),
-        "hardware": click.option("--hardware", help='What if: "rtx 5090", "rtx 3090*2+epyc 9654+384GiB", "m4 max 64GiB".'),
+        "hardware": click.option(
+            "--hardware", help='What if: "rtx 5090", "rtx 3090*2+epyc 9654+384GiB", "m4 max 64GiB".'
+        ),
         "backend": click.option("--backend", help="cuda, metal, rocm, vulkan, sycl or cpu."),
         "engine_id": click.option("--engine", "engine_id", help="llama.cpp, vllm, mlx, tensorrt-llm or ollama."),
         "no_calibrate": click.option(
@@ -340,7 +342,8 @@ class Output:
 
         if self.output_path is not None:
             codec.save(document, self.output_path)
-        sys.stdout.write(render([document]).decode())
+        with _streams.printing():
+            sys.stdout.write(render([document]).decode())
 
 
 def _output(**values: Any) -> Output:

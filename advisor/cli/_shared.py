@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from advisor.cli import _streams
 from catalog.units import UnitError, parse_bytes, parse_duration, parse_tokens
 
 if TYPE_CHECKING:
@@ -68,7 +69,12 @@ def stdout_console() -> "Console":
     """A console for results: colour only on a terminal, 100 columns in a pipe."""
     from rich.console import Console
 
-    return Console(width=None if sys.stdout.isatty() else 100, highlight=False, soft_wrap=False)
+    class Printer(Console):
+        def on_broken_pipe(self) -> None:
+            """Say that nobody reads on; rich would end the command as a failure."""
+            raise BrokenPipeError
+
+    return Printer(width=None if sys.stdout.isatty() else 100, highlight=False, soft_wrap=False)
 
 
 def say(message: str) -> None:
@@ -122,12 +128,13 @@ def deliver(document: object, *, as_json: bool, output_path: str | None, show: C
     """Hand over a result: saved where asked, then printed as JSON or shown."""
     from advisor import codec
 
-    if output_path is not None:
-        codec.save(document, output_path)
-        if output_path == "-":
-            return
-        say(f"wrote {output_path}")
-    if as_json:
-        codec.write_json(codec.dump(document))
-    else:
-        show(stdout_console())
+    with _streams.printing():
+        if output_path is not None:
+            codec.save(document, output_path)
+            if output_path == "-":
+                return
+            say(f"wrote {output_path}")
+        if as_json:
+            codec.write_json(codec.dump(document))
+        else:
+            show(stdout_console())

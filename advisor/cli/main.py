@@ -5,16 +5,16 @@ module is imported only when it is run; its one-line help stands here.
 """
 
 import atexit
-import codecs
 import gc
 import importlib
-import io
 import os
 import sys
+from typing import Any
 
 import click
 
 from advisor import __version__
+from advisor.cli import _streams
 
 #: command -> (module with a click object named ``command``, one-line help)
 COMMANDS: dict[str, tuple[str, str]] = {
@@ -72,6 +72,16 @@ class LazyGroup(click.Group):
             raise click.UsageError(f"no command {name[:40]!r}{hint}", ctx=ctx)
         return super().resolve_command(ctx, args)
 
+    def make_context(self, *args: Any, **values: Any) -> click.Context:
+        """As click does, but for help that nobody reads to its end."""
+        with _streams.told_apart_from_failures():
+            return super().make_context(*args, **values)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """As click does, but for output that nobody reads to its end."""
+        with _streams.told_apart_from_failures():
+            return super().invoke(ctx)
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - click's
         """List commands without importing them."""
         with formatter.section("Commands"):
@@ -87,30 +97,6 @@ def advisor() -> None:
 def _one_line(error: object) -> str:
     text = " ".join(str(error).split())
     return text or type(error).__name__
-
-
-#: What stands for a character that a locale does not know, one for one, so that tables stay in line.
-_PLAIN = dict(zip("–—−…•·×≈±°³◆─│µ≤≥→’“”✓✗✅❌▁▂▃▄▅▆▇█", '---.*-x~~o3^-|u<>>\'""+x+x_.,-=+*#', strict=True))
-
-
-def _plainly(error: UnicodeError) -> tuple[str, int]:
-    """The plain characters for those that cannot be printed; ``?`` where there is none."""
-    if not isinstance(error, UnicodeEncodeError):
-        raise error
-    return "".join(_PLAIN.get(char, "?") for char in error.object[error.start : error.end]), error.end
-
-
-def _print_what_the_locale_can() -> None:
-    """Under a locale that knows few characters, a dash or a bar is printed plainly instead of ending the command."""
-    codecs.register_error("advisor.plainly", _plainly)
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper) and stream.errors in ("strict", "surrogateescape"):
-            stream.reconfigure(errors="advisor.plainly")
-
-
-def _drop_what_is_left_to_print() -> None:
-    """Keep Python from complaining at shutdown about output that nobody takes."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def known_errors() -> tuple[type[Exception], ...]:
@@ -130,9 +116,11 @@ def main(args: list[str] | None = None) -> None:
     """Run a command; every error leaves one line on stderr and the contract's exit code."""
     gc.set_threshold(_COLLECT_EVERY)
     atexit.register(gc.freeze)  # what is left then goes with the process: looking through it first took a tenth of it
-    _print_what_the_locale_can()
+    _streams.prepare()
+    code: object = 0
     try:
-        code = advisor.main(args=args, prog_name="advisor", standalone_mode=False)
+        with _streams.printing():
+            code = advisor.main(args=args, prog_name="advisor", standalone_mode=False)
     except click.exceptions.NoArgsIsHelpError as error:
         click.echo(error.format_message(), err=True)
         sys.exit(error.exit_code)
@@ -145,9 +133,8 @@ def main(args: list[str] | None = None) -> None:
     except (click.Abort, KeyboardInterrupt):
         click.echo("advisor: interrupted; nothing half-written was kept", err=True)
         sys.exit(EXIT_INTERRUPTED)
-    except BrokenPipeError:
-        # the reader (head, less) went away: not an error; keep Python from complaining at shutdown
-        _drop_what_is_left_to_print()
+    except _streams.ReaderGoneError:
+        _streams.drop_what_is_left_to_print()
         sys.exit(0)
     except OSError as error:
         # a full disk, a folder that was taken away: where no command has better words for it
@@ -155,7 +142,7 @@ def main(args: list[str] | None = None) -> None:
             raise
         where = f"{error.filename}: " if error.filename else ""
         click.echo(f"advisor: {_one_line(f'{where}{error.strerror or error}')}; mend that and run it again", err=True)
-        _drop_what_is_left_to_print()
+        _streams.drop_what_is_left_to_print()
         sys.exit(EXIT_FAILED)
     except Exception as error:
         if os.environ.get("ADVISOR_DEBUG") or not isinstance(error, known_errors()):

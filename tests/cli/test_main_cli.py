@@ -1,5 +1,6 @@
 """The command group: help, typos, errors in one line, exit codes."""
 
+import json
 import os
 import subprocess
 import sys
@@ -8,6 +9,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from advisor.cli import _streams
 from advisor.cli import main as cli
 from advisor.errors import AdvisorError, BadRequestError, NothingFitsError
 from reports import format as fmt
@@ -162,7 +164,7 @@ def test_ctrl_c_says_that_nothing_was_half_written(monkeypatch, capsys):
 def test_all_that_is_drawn_has_a_plain_character():
     """What console texts are made of, the history's trends among it; a model's name keeps its own ``?``."""
     written = {char for path in CONSOLE_MODULES for char in path.read_text("utf-8") if not char.isascii()}
-    cli._print_what_the_locale_can()
+    _streams.prepare()
     drawn = sparkline(range(8)).encode("ascii", "advisor.plainly").decode()
     assert {char for char in written if "?" in char.encode("ascii", "advisor.plainly").decode()} == set()
     assert len(set(drawn)) == 8
@@ -173,3 +175,71 @@ def test_a_locale_of_few_characters_gets_plain_ones():
     assert result.returncode == 0
     assert "1k - answer 512 - context" in result.stdout
     assert "?" not in result.stdout
+
+
+# Streams --------------------------------------------------------------------------------------
+
+
+def unread(*args, **kwargs):
+    """A command whose output nobody reads; the pipe is gone before it starts."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    try:
+        return subprocess.run(
+            [sys.executable, "-m", "advisor", *args],
+            stdout=writer,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=120,
+            check=False,
+            **kwargs,
+        )
+    finally:
+        os.close(writer)
+
+
+WHERE = ("--hardware", "rtx 4090")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="pipes end otherwise there")
+@pytest.mark.parametrize(
+    ("args", "code"),
+    [
+        (("--help",), 0),
+        (("scan", "--help"), 0),
+        (("catalog", "list"), 0),
+        (("estimate", "qwen3-8b", *WHERE), 0),
+        (("estimate", "qwen3-8b", *WHERE, "--json"), 0),
+        (("recommend", *WHERE, "--csv"), 0),
+        (("recommend", *WHERE, "--json", "--min-tps", "100000"), 3),
+        (("estimate", "qwen3-8b", *WHERE, "--min-tps", "100000"), 3),
+    ],
+)
+def test_output_that_nobody_reads_is_no_failure_and_no_verdict_is_lost(args, code):
+    done = unread(*args)
+    assert done.returncode == code
+    assert "Traceback" not in done.stderr
+    assert len([line for line in done.stderr.splitlines() if line.startswith("advisor:")]) == (1 if code else 0)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="descriptors are closed by a shell here")
+@pytest.mark.parametrize("closed", [">&-", "<&- >&- 2>&-"])
+def test_a_command_started_without_streams_does_its_work(tmp_path, closed):
+    saved = tmp_path / "estimate.json"
+    line = f'exec "$0" -m advisor estimate qwen3-8b --hardware "rtx 4090" -o "$1" {closed}'
+    done = subprocess.run(["sh", "-c", line, sys.executable, str(saved)], timeout=120, check=False)
+    assert done.returncode == 0
+    assert json.loads(saved.read_text("utf-8"))["kind"] == "estimate"
+
+
+@pytest.mark.skipif(os.name != "posix", reason="descriptors are closed by a shell here")
+def test_no_stdin_to_read_a_document_from_is_one_line():
+    line = 'exec "$0" -m advisor report - -o - <&-'
+    done = subprocess.run(["sh", "-c", line, sys.executable], capture_output=True, text=True, timeout=120, check=False)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("advisor: stdin: not valid JSON")
+
+
+def test_a_connection_that_breaks_is_not_taken_for_a_reader_who_left():
+    with pytest.raises(OSError, match="a connection was closed"), _streams.told_apart_from_failures():
+        raise BrokenPipeError(32, "Broken pipe")
