@@ -169,7 +169,7 @@ def _agreement_failures(parameters: AgreementSummary, sizes: AgreementSummary) -
 
 def _quality(*, refit: bool) -> tuple[Mapping[str, Any], ...]:
     if refit:
-        from catalog.build import fit_scores
+        from catalog.facts.from_sources import fit_scores
 
         return tuple(asdict(test) for test in fit_scores().left_out)
     stored = Path(__file__).resolve().parent / "data" / "accuracy.json"

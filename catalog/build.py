@@ -14,17 +14,15 @@ from pathlib import Path
 from typing import Any
 
 from catalog.facts.chips import chip_records
+from catalog.facts.from_sources import FACTS_DATE, fit_scores, read_model_records
 from catalog.facts.model_names import name_tiers
-from catalog.facts.models import model_records
 from catalog.facts.offers import price_records, sampling_records
 from catalog.facts.packing import pack_sources
 from catalog.facts.quants import quant_records
-from catalog.facts.scores import Scores, score_models
-from catalog.facts.sources import SOURCES_DIR, read_models, read_plain_table, read_table
+from catalog.facts.scores import Scores
+from catalog.facts.sources import SOURCES_DIR, read_plain_table, read_table
 
 DATA_DIR = Path(__file__).resolve().parent / "data"
-FACTS_DATE = "2026-10"
-TODAY_YEAR = 2026.75
 
 
 def build(sources_dir: Path = SOURCES_DIR, data_dir: Path = DATA_DIR) -> str:
@@ -56,23 +54,6 @@ def build(sources_dir: Path = SOURCES_DIR, data_dir: Path = DATA_DIR) -> str:
     for name, data in files.items():
         (data_dir / name).write_bytes(data)
     return version
-
-
-def read_model_records(sources_dir: Path = SOURCES_DIR) -> list[dict[str, Any]]:
-    """Every model's packaged record."""
-    corrections = read_plain_table("corrections", sources_dir)
-    benchmarks = read_table("benchmarks", sources_dir)
-    return model_records(read_models(sources_dir), corrections, benchmarks, FACTS_DATE)
-
-
-def fit_scores(sources_dir: Path = SOURCES_DIR, models: Sequence[Mapping[str, Any]] | None = None) -> Scores:
-    """Quality scores of every model, and the fit they come from."""
-    return score_models(
-        models or read_model_records(sources_dir),
-        read_table("benchmarks", sources_dir),
-        read_table("bench_conflicts", sources_dir),
-        TODAY_YEAR,
-    )
 
 
 def _chips(sources_dir: Path) -> list[dict[str, Any]]:

@@ -1,13 +1,11 @@
-"""How well the quality fit predicts what it has not seen: ``python -m catalog.facts.accuracy``.
+"""How well the quality fit predicts what it has not seen.
 
 Two tests per task, exact and without refitting: the model's cells at the task are left out (its other
 scores stay), or everything of the model is left out (only family, size, date and kind remain).
 """
 
-import json
-import sys
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -82,17 +80,3 @@ def _predictions(posterior: Posterior, task: int, kept: str) -> Iterator[tuple[f
         weight /= weight.sum()
         variance = weight @ covariance[np.ix_(here, here)] @ weight
         yield float(weight @ error[here]), float(np.sqrt(variance)), float(weight @ posterior.values[rows[here]])
-
-
-def main() -> int:
-    """Fit and print the table."""
-    from catalog.build import fit_scores
-
-    scores = fit_scores()
-    for row in scores.left_out:
-        sys.stdout.write(json.dumps(asdict(row)) + "\n")
-    return 0
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())

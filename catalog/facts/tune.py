@@ -8,9 +8,9 @@ import dataclasses
 import sys
 from collections.abc import Sequence
 
-from catalog.build import TODAY_YEAR, read_model_records
 from catalog.facts.ability import Subject, Variances, fit
 from catalog.facts.benchmarks import Observation, observations
+from catalog.facts.from_sources import TODAY_YEAR, read_model_records
 from catalog.facts.scores import make_subjects
 from catalog.facts.sources import read_table
 
