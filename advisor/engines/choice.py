@@ -13,9 +13,11 @@ from advisor.engines.requirements import (
     MLX,
     OLLAMA,
     PLAIN_QUANT_ID,
+    TENSORRT_LLM,
     VLLM,
     Platform,
     loadable_quant_ids,
+    task_waiver,
     waiver,
 )
 from advisor.launch.sources import published_repo
@@ -26,6 +28,8 @@ from catalog.weights import weigh
 
 #: From so many users on, batches in a paged cache are worth more than a finer choice of quantisation.
 _MANY_USERS_COUNT = 4
+#: Numbers of cards among which a model's heads divide, so that all work on every layer at once.
+_DIVIDING_COUNTS = (2, 4, 8)
 #: What vLLM and its like leave of a device for weights and cache, beside what each device keeps for graphs.
 _USABLE_FRAC = 0.9
 _GRAPH_BYTES = 1.5 * GIB
@@ -42,7 +46,9 @@ def engine_options(model: ModelSpec, made: Estimate, platform: Platform) -> tupl
 
 
 def _judge(engine_id: str, model: ModelSpec, made: Estimate, platform: Platform) -> tuple[float, EngineOption]:
-    reason = waiver(engine_id, platform) or _refusal(engine_id, model, made)
+    reason = (
+        waiver(engine_id, platform) or task_waiver(engine_id, made.workload.task) or _refusal(engine_id, model, made)
+    )
     quant_ids: Sequence[str] = ()
     if reason is None:
         quant_ids = loadable_quant_ids(model, engine_id, platform)
@@ -65,7 +71,7 @@ def _judge(engine_id: str, model: ModelSpec, made: Estimate, platform: Platform)
 
 def _refusal(engine_id: str, model: ModelSpec, made: Estimate) -> str | None:
     """What about the model or its plan an engine cannot do."""
-    if engine_id == MLX and model.capabilities & {"embedding", "reranker"}:
+    if engine_id in (MLX, TENSORRT_LLM) and model.capabilities & {"embedding", "reranker"}:
         return "its server answers in words only"
     if engine_id == OLLAMA and "reranker" in model.capabilities:
         return "it has no reranking"
@@ -102,8 +108,9 @@ def _suitability(engine_id: str, quant_id: str, made: Estimate, platform: Platfo
     """Points and the reason in words: for one user the finest weights, for many the best batching."""
     users = made.workload.concurrency_count
     many = users >= _MANY_USERS_COUNT
+    at_once = platform.backend == "cuda" and platform.chips_count in _DIVIDING_COUNTS
     if engine_id == LLAMA_CPP:
-        return 4.0 if many else 5.0, _llama_reason(made, platform, users, many=many)
+        return 4.0 if many else 5.0, _llama_reason(made, platform, users, many=many, at_once=at_once)
     if engine_id == OLLAMA:
         return (
             3.0,
@@ -115,6 +122,12 @@ def _suitability(engine_id: str, quant_id: str, made: Estimate, platform: Platfo
     if engine_id == VLLM:
         if many:
             return 6.0, f"{users} users share a paged cache and one batch; loads {_shown(quant_id)}"
+        if at_once:
+            cards = platform.chips_count
+            return (
+                5.5,
+                f"all {cards} cards work on every layer at once, even for {_users(users)}; loads {_shown(quant_id)}",
+            )
         return (
             2.0,
             f"loads {_shown(quant_id)}; batching earns nothing for {_users(users)}, and it takes 90 % of the memory",
@@ -129,13 +142,15 @@ def _suitability(engine_id: str, quant_id: str, made: Estimate, platform: Platfo
     return 1.0, f"loads {_shown(quant_id)}; made for serving many, hard to install for {_users(users)}"
 
 
-def _llama_reason(made: Estimate, platform: Platform, users: int, *, many: bool) -> str:
+def _llama_reason(made: Estimate, platform: Platform, users: int, *, many: bool, at_once: bool) -> str:
     if EstimateWarning.SPILLS_TO_CPU in made.warnings:
         return "splits the model between the accelerator and the CPU"
     if platform.backend == "cpu":
         return "the fastest on CPUs, with the widest choice of quantisations"
     if many:
         return f"runs {users} slots side by side; every slot keeps its whole context"
+    if at_once:
+        return "the widest choice of quantisations; its cards mostly take turns, layer by layer"
     return f"the widest choice of quantisations, and as fast as any for {_users(users)}"
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from advisor.errors import BadRequestError
 from advisor.launch.sources import PLAIN, format_kind
 from advisor.machine import CPU_DEVICE_ID, Machine
-from advisor.types import Rates
+from advisor.types import Rates, Task
 from catalog.load import Catalog
 from catalog.obtain import NATIVE_GGUF_QUANT_ID, NATIVE_QUANT_ID, is_native
 from catalog.obtain import quant_ids as gguf_quant_ids
@@ -119,6 +119,15 @@ def waiver(engine_id: str, platform: Platform) -> str | None:
     if platform.os != "Linux":
         return "it runs on Linux (on Windows in WSL 2)"
     return _tensorrt_waiver(platform) if engine_id == TENSORRT_LLM else _vllm_waiver(platform)
+
+
+def task_waiver(engine_id: str, task: Task) -> str | None:
+    """Why an engine's server cannot do a task, whatever the model; None if it can."""
+    if engine_id == MLX and task is Task.VISION:
+        return "mlx-lm's server reads no images (mlx-vlm's does)"
+    if engine_id in (MLX, TENSORRT_LLM) and task is Task.EMBEDDING:
+        return "its server answers in words only"
+    return None
 
 
 def _ollama_waiver(platform: Platform) -> str | None:

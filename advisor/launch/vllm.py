@@ -5,7 +5,9 @@ import math
 from collections.abc import Iterator, Mapping
 
 from advisor.launch.sources import PLAIN, format_kind
+from advisor.launch.tool_parsers import tool_parser
 from advisor.launch.types import Launch, Order
+from advisor.types import Task
 from catalog.units import GIB
 
 ENGINE_ID = "vllm"
@@ -59,7 +61,17 @@ def _args(order: Order) -> tuple[str, ...]:
         args += ["--quantization", online]
     if order.is_embedding or order.is_reranker:
         args += ["--runner", "pooling"]
-    return (*args, *_sampling_args(order), *_serve_args(order))
+    return (*args, *_tool_args(order), *_sampling_args(order), *_serve_args(order))
+
+
+def _tool_args(order: Order) -> tuple[str, ...]:
+    """Without these it refuses the requests of agents, which let the model choose its tools."""
+    parser = tool_parser(order.model.architecture) if _calls_tools(order) else None
+    return ("--enable-auto-tool-choice", "--tool-call-parser", parser) if parser else ()
+
+
+def _calls_tools(order: Order) -> bool:
+    return order.workload.task in (Task.AGENTIC, Task.CODING) and "tool_use" in order.model.capabilities
 
 
 def _batch_args(order: Order) -> tuple[str, ...]:
@@ -120,5 +132,7 @@ def _not_taken(order: Order) -> Iterator[str]:
 def _notes(order: Order) -> Iterator[str]:
     if order.deployment.kv_quant_id == "q8_0":
         yield "its 8-bit cache is fp8, not q8_0"
+    if _calls_tools(order) and tool_parser(order.model.architecture) is None:
+        yield "tool calls need --enable-auto-tool-choice --tool-call-parser NAME; the model's card names its parser"
     if order.accelerators:
         yield f"it takes {MEMORY_FRAC:.0%} of the device whatever the model needs: the rest becomes KV cache"

@@ -6,7 +6,7 @@ first reason given is the one that matters most.
 
 from collections.abc import Callable
 
-from advisor.engines.requirements import GGUF_ENGINES, LLAMA_CPP, NAMES, loadable_quant_ids
+from advisor.engines.requirements import GGUF_ENGINES, LLAMA_CPP, NAMES, loadable_quant_ids, task_waiver
 from advisor.types import Limits, Rejection, Task, Workload
 from advisor.workloads import TASKS
 from catalog.types import ModelSpec
@@ -106,6 +106,9 @@ RULES: tuple[Rule, ...] = (right_kind, released, licensed, long_enough, known_sh
 
 def reject(model: ModelSpec, workload: Workload, limits: Limits, engine_id: str = LLAMA_CPP) -> Rejection | None:
     """The first rule that excludes a model from an engine's ranking, or None if it may be ranked."""
+    unable = task_waiver(engine_id, workload.task)
+    if unable is not None:
+        return Rejection(model_id=model.model_id, reason=unable, fix="--engine llama.cpp")
     for rule in RULES:
         if rule is obtainable and engine_id not in GGUF_ENGINES:
             rejection = _loadable_by(engine_id, model)

@@ -243,4 +243,4 @@ def _commonest(rejected: Sequence[Rejection]) -> str:
             first = of_rule[0]
             return f"nearest: {first.model_id}: {first.reason}; {advice}"
     first = rejected[0]
-    return f"for example {first.model_id}: {first.reason}"
+    return f"for example {first.model_id}: {first.reason}" + (f"; try {first.fix}" if first.fix else "")

@@ -6,7 +6,7 @@ import pytest
 
 from advisor.engines import requirements
 from advisor.engines.choice import engine_options
-from advisor.errors import BadRequestError
+from advisor.errors import BadRequestError, NothingFitsError
 from advisor.machines import from_hardware
 from advisor.predict import predict
 from advisor.recommendation.recommend import recommend
@@ -172,3 +172,39 @@ def test_a_recommendation_for_an_engine_ranks_what_it_loads_with_its_command(har
         assert choice.estimate.deployment.experts_on_cpu_layers_count == 0
         assert program in choice.command
         assert {option.engine_id for option in choice.engines} == set(requirements.ENGINE_IDS)
+
+
+@pytest.mark.parametrize("hardware", ["rtx 3090*2", "rtx 3090*4", "h100 sxm*8"])
+def test_cards_that_can_work_at_once_do_so_even_for_one_user(hardware):
+    """llama.cpp's take turns; the predicted speeds say the same."""
+    found = options("qwen3-32b", "Q4_K_M", hardware)
+    assert next(iter(found)) == "vllm"
+    assert "at once" in found["vllm"].reason
+    assert "take turns" in found["llama.cpp"].reason
+
+
+def test_three_cards_or_amds_run_llama_cpp():
+    for hardware in ("rtx 3090*3", "7900 xtx*2"):
+        assert next(iter(options("qwen3-32b", "Q4_K_M", hardware))) == "llama.cpp"
+
+
+@pytest.mark.parametrize(
+    ("task", "engine_id", "words"),
+    [
+        (Task.VISION, "mlx", "reads no images"),
+        (Task.EMBEDDING, "mlx", "words only"),
+        (Task.EMBEDDING, "tensorrt-llm", "words only"),
+    ],
+)
+def test_an_engine_whose_server_cannot_do_the_task_is_not_planned_with(task, engine_id, words):
+    assert words in requirements.task_waiver(engine_id, task)
+    here = machine("m4 max 64GiB" if engine_id == "mlx" else "h100 sxm")
+    here = requirements.with_engine(here, engine_id, requirements.platform_of(here, CATALOG))
+    with pytest.raises(NothingFitsError, match=f"{words}.*--engine llama.cpp"):
+        recommend(CATALOG, here, Request(workload=make_workload(task)), created_at="", tool_version="")
+
+
+def test_other_engines_see_and_embed():
+    for engine_id in ("llama.cpp", "vllm", "ollama"):
+        assert requirements.task_waiver(engine_id, Task.VISION) is None
+        assert requirements.task_waiver(engine_id, Task.EMBEDDING) is None

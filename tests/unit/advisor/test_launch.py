@@ -13,6 +13,7 @@ from launch_examples import CHAT, EMBEDDER, EVERY_VALUE, MODEL, deployment, ever
 from advisor import launch
 from advisor.errors import AdvisorError, BadRequestError
 from advisor.launch.ollama import _quoted
+from advisor.types import Task
 from catalog.load import load_catalog
 from catalog.sampling import sampling_for
 
@@ -233,3 +234,25 @@ def test_published_sampling_defaults_are_found_by_model_and_by_what_it_was_tuned
     assert sampling_for(MODEL) is None
     assert sampling_for(catalog.model("Qwen/Qwen3-8B-Base")) is None
     assert sampling_for(replace(MODEL, model_id="qwen/qwen3-vl-8b-instruct")) is None
+
+
+def test_vllm_reads_tool_calls_by_the_parser_of_the_architecture():
+    caller = replace(MODEL, architecture="qwen35", capabilities=MODEL.capabilities | {"tool_use"})
+    agents = replace(CHAT, task=Task.AGENTIC)
+    plan = deployment(engine_id="vllm", quant_id="FP8", file_format="safetensors")
+    made = launch.command(caller, plan, agents)
+    assert "--enable-auto-tool-choice" in made.argv
+    assert option(made, "--tool-call-parser") == "qwen3_coder"
+    assert "--tool-call-parser" not in launch.command(caller, plan, CHAT).argv
+    assert "--tool-call-parser" not in launch.command(MODEL, plan, agents).argv
+
+
+def test_vllm_says_which_option_tool_calls_need_where_the_parser_is_not_known():
+    caller = replace(MODEL, architecture="llama", capabilities=MODEL.capabilities | {"tool_use"})
+    made = launch.command(
+        caller,
+        deployment(engine_id="vllm", quant_id="FP8", file_format="safetensors"),
+        replace(CHAT, task=Task.AGENTIC),
+    )
+    assert "--tool-call-parser" not in made.argv
+    assert any("--tool-call-parser NAME" in note for note in made.notes)
