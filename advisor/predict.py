@@ -3,74 +3,15 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from advisor import placement
+from advisor.candidates import KV_QUANT_IDS, base_deployment, candidates
 from advisor.errors import BadRequestError
 from advisor.estimate import estimate
 from advisor.machine import Machine
-from advisor.memory.kv_cache import SERVING_ENGINES, unusable_reason
-from advisor.settings import NOTHING_FIXED, LoadSettings, tuned
-from advisor.types import Deployment, Estimate, Workload
+from advisor.memory.kv_cache import unusable_reason
+from advisor.settings import NOTHING_FIXED, LoadSettings
+from advisor.tuning import tuned
+from advisor.types import Estimate, Workload
 from catalog.types import ArtifactSpec, ModelSpec
-
-KV_QUANT_IDS = ("f16", "q8_0")
-
-
-def base_deployment(
-    model: ModelSpec,
-    artifact: ArtifactSpec,
-    machine: Machine,
-    kv_quant_id: str,
-    settings: LoadSettings = NOTHING_FIXED,
-) -> Deployment:
-    """Load-time parameters before anything is placed."""
-    first = machine.devices[0]
-    base = Deployment(
-        model_id=model.model_id,
-        quant_id=artifact.quant_id,
-        engine_id=machine.engine_id,
-        backend=first.backend,
-        file_format=artifact.file_format,
-        kv_quant_id=kv_quant_id,
-        threads_count=machine.devices[-1].rates.threads_count,
-    )
-    return settings.applied(base)
-
-
-def kv_quant_ids(engine_id: str) -> tuple[str, ...]:
-    """Cache types worth trying with an engine, finest first."""
-    return ("f16", "fp8") if engine_id in SERVING_ENGINES else KV_QUANT_IDS
-
-
-def candidates(
-    model: ModelSpec,
-    artifact: ArtifactSpec,
-    machine: Machine,
-    workload: Workload,
-    *,
-    kv_quant_id: str | None = None,
-    available_bytes: dict[str, int] | None = None,
-    settings: LoadSettings = NOTHING_FIXED,
-) -> list[Estimate]:
-    """Estimates of the placements that fit, with the finest KV type that lets one fit; empty if none does."""
-    free = machine.available_bytes()
-    devices: dict[str, int | None] = dict(available_bytes or free)
-    for kv_id in (kv_quant_id,) if kv_quant_id else kv_quant_ids(machine.engine_id):
-        base = base_deployment(model, artifact, machine, kv_id, settings)
-        placed = placement.place(
-            model,
-            artifact,
-            workload,
-            devices,
-            base=base,
-            shared=machine.shared_device_ids,
-            repacked_types=machine.repacked_types,
-        )
-        if placed:
-            return [
-                estimate(model, artifact, machine, workload, deployment, plan=plan if devices == free else None)
-                for deployment, plan in placed
-            ]
-    return []
 
 
 def predict(
@@ -84,7 +25,7 @@ def predict(
 ) -> Estimate:
     """The fastest placement of the first weights that fit; over-full (and marked so) if none does.
 
-    Settings that are not fixed are compared (see ``advisor.settings``).
+    Settings that are not fixed are compared (see ``advisor.tuning``).
 
     Raises:
         BadRequestError: if the KV type that is asked for needs flash attention, which is switched off.

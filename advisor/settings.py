@@ -1,29 +1,12 @@
-"""Load-time settings: fixed by the user, or the best of those compared.
+"""Load-time settings that a user may fix; what is left open is compared (``advisor.tuning``)."""
 
-A search places every model with the engine's usual settings; `tuned` then tries the others on what it found, where
-the model of speed and memory tells them apart: the micro-batch of prompts longer than it (placed anew, for its
-buffers take room from layers), a mapped file or none, prompts worked through on the CPU where it holds the weights
-rather than on an accelerator that those are copied to, and attention without the flash kernel, which on a CPU may be
-the quicker one and takes more memory.
-"""
-
-import math
 from dataclasses import dataclass, replace
 
 from advisor.errors import BadRequestError
-from advisor.links import streams_to
-from advisor.machine import CPU_DEVICE_ID, Machine
-from advisor.memory.kv_cache import LLAMA_CPP
-from advisor.types import ComparedSetting, Deployment, Estimate, EstimateWarning, Workload
-from catalog.types import ArtifactSpec, ModelSpec
+from advisor.types import Deployment
 
-#: Micro-batches worth comparing; the engine's own is 512.
-UBATCH_TOKENS = (512, 1024, 2048)
 _MOST_THREADS_COUNT = 4096
 _MOST_BATCH_TOKENS = 1 << 20
-#: A setting is left for another that is this much faster over a whole turn, or as fast and this much smaller.
-_GAIN_FRAC = 0.03
-_EQUAL_FRAC = 0.005
 _OPTIONS = {
     "threads_count": "--threads",
     "batch_tokens": "--batch",
@@ -83,120 +66,3 @@ class LoadSettings:
 
 
 NOTHING_FIXED = LoadSettings()
-
-
-def tuned(
-    made: Estimate,
-    model: ModelSpec,
-    artifact: ArtifactSpec,
-    machine: Machine,
-    workload: Workload,
-    *,
-    fixed: LoadSettings = NOTHING_FIXED,
-    available_bytes: dict[str, int] | None = None,
-) -> Estimate:
-    """The best of the settings beside an estimate's own, with the comparison in ``settings``.
-
-    Args:
-        made: the estimate of a placement with the usual settings; returned as it is where there is nothing to try.
-        model: the model.
-        artifact: the weights it was made for.
-        machine: the machine.
-        workload: what is asked of it.
-        fixed: what the user fixed, which is not varied.
-        available_bytes: memory by device where it is limited to less than is free.
-    """
-    if machine.engine_id != LLAMA_CPP or not made.memory.fits:
-        return made
-    from advisor.predict import candidates  # it uses this module's settings
-
-    def tried(settings: LoadSettings) -> Estimate | None:
-        found = candidates(
-            model,
-            artifact,
-            machine,
-            workload,
-            kv_quant_id=made.deployment.kv_quant_id,
-            available_bytes=available_bytes,
-            settings=settings,
-        )
-        return min(found, key=_turn_s, default=None)
-
-    best, own, rows = made, fixed, [(_name(made), made)]
-    for step in _steps(made, fixed, machine):
-        settings = replace(own, **step)  # type: ignore[arg-type]
-        option = tried(settings)
-        if option is None or option.deployment in [row.deployment for _, row in rows]:
-            continue
-        rows.append((_name(option), option))
-        if _is_known(option) and _is_better(option, best):
-            best, own = option, settings
-    if len(rows) == 1:
-        return made
-    return replace(best, settings=tuple(_row(name, option, option is best) for name, option in rows))
-
-
-def _steps(made: Estimate, fixed: LoadSettings, machine: Machine) -> list[dict[str, int | bool]]:
-    """One setting changed at a time, those that can matter."""
-    how = made.deployment
-    on_cpu = CPU_DEVICE_ID in how.layers_by_device or how.experts_on_cpu_layers_count > 0
-    steps: list[dict[str, int | bool]] = [{"ubatch_tokens": size} for size in _larger_ubatches(made, fixed)]
-    if fixed.mmap is None and on_cpu and how.mmap:
-        steps.append({"mmap": False})
-    if fixed.op_offload is None and on_cpu and _streams(made, machine):
-        steps.append({"op_offload": False})
-        if fixed.ubatch_tokens is None:  # a larger micro-batch may have paid for itself by fewer copies alone
-            steps.append({"op_offload": False, "ubatch_tokens": how.ubatch_tokens})
-    if fixed.flash_attention is None and how.kv_quant_id == "f16":
-        steps.append({"flash_attention": False})
-    return steps
-
-
-def _larger_ubatches(made: Estimate, fixed: LoadSettings) -> list[int]:
-    """Micro-batches that a prompt fills at least half: on the CPU alone larger ones do not matter."""
-    if fixed.ubatch_tokens is not None or made.deployment.backend == "cpu":
-        return []
-    usual, most = made.deployment.ubatch_tokens, made.deployment.batch_tokens
-    return [size for size in UBATCH_TOKENS if usual < size <= most and made.workload.prompt_tokens > size // 2]
-
-
-def _streams(made: Estimate, machine: Machine) -> bool:
-    """Whether prompts are worked through on an accelerator with weights that the CPU holds."""
-    prompt_tokens, how = made.workload.prompt_tokens, made.deployment
-    passes_count = math.ceil(prompt_tokens / how.ubatch_tokens)
-    return streams_to(machine, how.layers_by_device, prompt_tokens / passes_count) is not None
-
-
-def _turn_s(made: Estimate) -> float:
-    """Seconds of a whole turn: the prompt and its answer."""
-    return made.first_token_s.mid + made.workload.output_tokens / made.decode_tokens_per_s.mid
-
-
-def _is_better(option: Estimate, best: Estimate) -> bool:
-    faster = _turn_s(option) < (1.0 - _GAIN_FRAC) * _turn_s(best)
-    equal = _turn_s(option) <= (1.0 + _EQUAL_FRAC) * _turn_s(best)
-    return faster or (equal and option.memory.total_bytes < (1.0 - _GAIN_FRAC) * best.memory.total_bytes)
-
-
-def _is_known(made: Estimate) -> bool:
-    return EstimateWarning.PLAIN_ATTENTION_NOT_MEASURED not in made.warnings
-
-
-def _name(made: Estimate) -> str:
-    how = made.deployment
-    parts = [f"micro-batch {how.ubatch_tokens}", "mapped file" if how.mmap else "no mapped file"]
-    if not how.op_offload:
-        parts.append("no op offload")
-    if not how.flash_attention:
-        parts.append("no flash attention" + ("" if _is_known(made) else " (only its memory is told apart)"))
-    return ", ".join(parts)
-
-
-def _row(name: str, made: Estimate, chosen: bool) -> ComparedSetting:
-    return ComparedSetting(
-        setting=name,
-        decode_tokens_per_s=made.decode_tokens_per_s.mid,
-        prefill_tokens_per_s=made.prefill_tokens_per_s.mid,
-        memory_total_bytes=made.memory.total_bytes,
-        chosen=chosen,
-    )

@@ -14,9 +14,9 @@ import subprocess
 import sys
 from time import perf_counter
 
+from advisor.candidates import base_deployment, candidates
 from advisor.estimate import estimate
 from advisor.machines import from_hardware
-from advisor.predict import base_deployment, candidates
 from advisor.recommendation.request import Request
 from advisor.recommendation.search import search_all
 from advisor.types import Task

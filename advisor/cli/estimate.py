@@ -46,8 +46,9 @@ def command(
     MODEL is a catalog name such as qwen3-8b, or a .gguf file; QUANT defaults to the best that fits.
     Limits bound --max-context and --max-users; without those, a prediction beyond a limit exits with 3.
     """
+    from advisor.candidates import kv_quant_ids
     from advisor.cli._subject import resolve_subject
-    from advisor.predict import kv_quant_ids, predict
+    from advisor.predict import predict
     from catalog.load import load_catalog
     from reports.console import print_estimate
 

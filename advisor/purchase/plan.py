@@ -7,6 +7,7 @@ score likes best within the limits. Machines are ranked by what they cost; rente
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from advisor.candidates import candidates
 from advisor.engines.requirements import (
     GGUF_ENGINES,
     LLAMA_CPP,
@@ -18,7 +19,6 @@ from advisor.engines.requirements import (
 from advisor.errors import BadRequestError, NothingFitsError
 from advisor.machine import Machine
 from advisor.machines import default_backend, from_hardware
-from advisor.predict import candidates
 from advisor.purchase.costs import Costs, computer_power_w, electricity_usd_per_million, price_of, usd_per_million
 from advisor.purchase.machine_classes import ALWAYS_SHOWN, machines_to_try, sized_name
 from advisor.recommendation.eligibility import licensed

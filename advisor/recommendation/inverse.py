@@ -10,9 +10,9 @@ with users, so bisection finds the edge, and the first step beyond it says what 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
+from advisor.candidates import candidates
 from advisor.estimate import estimate
 from advisor.machine import Machine
-from advisor.predict import candidates
 from advisor.recommendation.search import limited_memory
 from advisor.recommendation.spans import span
 from advisor.settings import NOTHING_FIXED, LoadSettings

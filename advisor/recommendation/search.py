@@ -8,9 +8,9 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from advisor.candidates import candidates
 from advisor.engines.requirements import GGUF_ENGINES, loadable_quant_ids, platform_of
 from advisor.machine import CPU_DEVICE_ID, Machine
-from advisor.predict import candidates
 from advisor.recommendation.eligibility import reject
 from advisor.recommendation.folding import leader
 from advisor.recommendation.limits import passes
@@ -30,7 +30,7 @@ from advisor.recommendation.score import (
     score_estimate,
     usability,
 )
-from advisor.settings import tuned
+from advisor.tuning import tuned
 from advisor.types import Estimate, EstimateWarning, Limits, Rejection
 from advisor.workloads import TASKS
 from catalog.load import Catalog

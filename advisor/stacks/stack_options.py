@@ -3,9 +3,9 @@
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from advisor.candidates import candidates
 from advisor.estimate import estimate
 from advisor.machine import CPU_DEVICE_ID, Machine
-from advisor.predict import candidates
 from advisor.recommendation.eligibility import reject
 from advisor.recommendation.limits import passes
 from advisor.recommendation.request import Request

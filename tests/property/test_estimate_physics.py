@@ -8,8 +8,8 @@ from pathlib import Path
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from advisor.candidates import base_deployment
 from advisor.estimate import estimate
-from advisor.predict import base_deployment
 from advisor.types import Task, Workload
 from catalog.load import load_catalog
 from catalog.weights import weigh

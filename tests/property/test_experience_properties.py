@@ -11,9 +11,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from advisor import roofline
+from advisor.candidates import base_deployment
 from advisor.estimate import estimate
 from advisor.experience import correlation, is_experience, learn, subject_of
-from advisor.predict import base_deployment
 from advisor.types import (
     EngineBuild,
     EstimateWarning,

@@ -4,11 +4,11 @@ from dataclasses import replace
 
 import pytest
 
+from advisor.candidates import candidates
 from advisor.errors import BadRequestError
 from advisor.estimate import estimate
 from advisor.machine import Machine
 from advisor.machines import from_hardware
-from advisor.predict import candidates
 from advisor.shares import split
 from advisor.types import ALL_LAYERS_COUNT, Basis, Deployment, EstimateWarning, Workload
 from catalog.weights import weigh

@@ -2,8 +2,8 @@ from dataclasses import replace
 
 import pytest
 
+from advisor.candidates import candidates
 from advisor.estimate import estimate
-from advisor.predict import candidates
 from advisor.recommendation.inverse import Subject, longest_context, most_users
 from advisor.types import Limits, Task
 from advisor.workloads import TASKS, make_workload

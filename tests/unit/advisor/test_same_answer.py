@@ -4,10 +4,11 @@ from dataclasses import replace
 
 import pytest
 
+from advisor.candidates import candidates
 from advisor.errors import BadRequestError
 from advisor.estimate import estimate
 from advisor.machines import from_hardware, from_profile
-from advisor.predict import candidates, predict
+from advisor.predict import predict
 from advisor.purchase.plan import Question, best_setting
 from advisor.recommendation.recommend import Request, recommend
 from advisor.types import Basis, Deployment, EstimateWarning, Limits, Task, Workload

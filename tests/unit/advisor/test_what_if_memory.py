@@ -5,8 +5,9 @@ from dataclasses import replace
 import pytest
 from report_examples import profile
 
+from advisor.candidates import candidates
 from advisor.machines import from_hardware, from_profile
-from advisor.predict import candidates, predict
+from advisor.predict import predict
 from advisor.recommendation.search import together_bytes
 from advisor.types import EstimateWarning, Workload
 from catalog.units import GIB
