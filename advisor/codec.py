@@ -189,8 +189,11 @@ def load(source: str | os.PathLike[str], *, kind: str | None = None) -> Any:
     return loads(text, where=where, kind=kind)
 
 
-def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
-    """Write a file so that a reader, a crash or Ctrl-C never sees half of it.
+_ELSEWHERE = "choose another place with -o"
+
+
+def write_atomically(path: str | os.PathLike[str], data: bytes, *, advice: str = _ELSEWHERE) -> None:
+    """Write a file so that a reader, a crash or Ctrl-C never sees half of it; ``advice`` is for where that fails.
 
     Raises:
         DocumentError: if the file cannot be written; an existing file is then unchanged.
@@ -207,19 +210,19 @@ def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
         Path(temporary).replace(target)
     except OSError as error:
         reason = error.strerror or type(error).__name__
-        raise DocumentError(f"{target}: cannot be written ({reason}); choose another place with -o") from None
+        raise DocumentError(f"{target}: cannot be written ({reason}); {advice}") from None
     finally:
         if temporary is not None:
             Path(temporary).unlink(missing_ok=True)
 
 
-def save(document: object, path: str | os.PathLike[str]) -> None:
+def save(document: object, path: str | os.PathLike[str], *, advice: str = _ELSEWHERE) -> None:
     """Write a document atomically, or to stdout for ``-``."""
     text = dump(document)
     if str(path) == "-":
         write_json(text)
         return
-    write_atomically(path, f"{text}\n".encode())
+    write_atomically(path, f"{text}\n".encode(), advice=advice)
 
 
 def slug(text: str) -> str:

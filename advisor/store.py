@@ -11,6 +11,8 @@ from advisor.types import Calibration, Recommendation
 from catalog.header_cache import HeaderCache
 from probes.types import HardwareProfile
 
+_ADVICE = "set ADVISOR_HOME to a folder of yours"
+
 
 def data_dir() -> Path:
     """The directory for everything the tool remembers."""
@@ -44,7 +46,7 @@ def profile_path() -> Path:
 
 def save_profile(profile: HardwareProfile) -> Path:
     """Keep a profile as the newest; the previous one survives any interruption."""
-    codec.save(profile, profile_path())
+    codec.save(profile, profile_path(), advice=_ADVICE)
     return profile_path()
 
 
@@ -68,7 +70,7 @@ def recommendation_path() -> Path:
 
 def save_recommendation(recommendation: Recommendation) -> None:
     """Keep a recommendation so that ``export`` and ``validate`` can refer to its ranks."""
-    codec.save(recommendation, recommendation_path())
+    codec.save(recommendation, recommendation_path(), advice=_ADVICE)
 
 
 def load_recommendation() -> Recommendation | None:
@@ -87,7 +89,7 @@ def _calibration_path(profile_id: str, engine_key: str) -> Path:
 def save_calibration(calibration: Calibration, engine_key: str) -> Path:
     """Keep a calibration under its machine, engine build and thread count."""
     path = _calibration_path(calibration.profile_id, engine_key)
-    codec.save(calibration, path)
+    codec.save(calibration, path, advice=_ADVICE)
     return path
 
 

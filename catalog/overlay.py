@@ -33,10 +33,10 @@ def read_overlay(directory: Path) -> dict[str, bytes]:
         if path.stat().st_size > _MAX_OVERLAY_BYTES:
             raise CatalogError(f"{path} is larger than {_MAX_OVERLAY_BYTES} bytes; delete it and update again")
         lines = path.read_bytes().splitlines()
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return {}
     except OSError as error:
-        raise CatalogError(f"{path} cannot be read: {error.strerror}") from error
+        raise CatalogError(f"{path}: cannot be read ({error.strerror}); mend that or set ADVISOR_HOME") from error
     packed = {}
     for number, line in enumerate(lines, 1):
         try:

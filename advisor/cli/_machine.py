@@ -1,10 +1,13 @@
 """The machine a command is about: this one, a saved profile, or a what-if from data sheets."""
 
 from dataclasses import replace
+from functools import cache
+from pathlib import Path
 
 from advisor import store
 from advisor.calibration.calibration_run import calibrate, engine_key, engine_version, find_calibration
-from advisor.cli._shared import Progress, say
+from advisor.cli._shared import Progress, keep, say
+from advisor.codec import DocumentError
 from advisor.errors import BadRequestError
 from advisor.machine import Machine
 from advisor.types import Calibration
@@ -14,15 +17,18 @@ from probes.types import HardwareProfile
 
 def this_profile(*, quiet: bool = False) -> HardwareProfile:
     """This machine's newest profile; measured now if there is none."""
-    profile = store.load_profile()
-    if profile is not None:
-        return profile
+    return store.load_profile() or _measured(store.profile_path(), quiet)
+
+
+@cache
+def _measured(path: Path, quiet: bool) -> HardwareProfile:  # noqa: ARG001 - once for a path, kept there or not
+    """A profile of this machine, measured now."""
     from probes.scan import scan
 
     say("no profile of this machine yet: measuring it (about 20 s)")
     with Progress("measuring this machine", quiet=quiet) as progress:
         profile = scan(on_progress=lambda label, done, count: progress.update(done / max(count, 1), label))
-    store.save_profile(profile)
+    keep("the profile", lambda: store.save_profile(profile))
     return profile
 
 
@@ -37,7 +43,7 @@ def this_calibration(profile: HardwareProfile, *, run: bool = True, quiet: bool 
     try:
         with Progress("calibrating llama.cpp", quiet=quiet) as progress:
             made = calibrate(profile, on_progress=progress.update)
-    except EngineError as error:
+    except (EngineError, DocumentError, OSError) as error:  # also a home that cannot be written to
         say(f"advisor: calibration failed, predictions are from data sheets: {error}")
         return None
     _remember(made)

@@ -82,6 +82,16 @@ def say(message: str) -> None:
     click.echo(message, err=True)
 
 
+def keep(what: str, write: Callable[[], object]) -> None:
+    """Remember something for later commands; where that cannot be written, say so and go on."""
+    from advisor.codec import DocumentError
+
+    try:
+        write()
+    except DocumentError as error:
+        say(f"advisor: {what} is not kept: {error}")
+
+
 class Progress:
     """A progress bar on stderr for one stage: drawn on a terminal, a single line elsewhere."""
 

@@ -157,7 +157,7 @@ def command(
     if not where.elsewhere:
         from advisor.store import save_recommendation
 
-        save_recommendation(result)
+        _shared.keep("the recommendation", lambda: save_recommendation(result))
     if timing is not None:
         result = _proven(catalog, machine, result, proof.validate_count, timing)
     output.deliver(result, partial(_show, result))

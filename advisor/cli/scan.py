@@ -88,4 +88,4 @@ def _keep(profile: "HardwareProfile", *, partial_scan: bool) -> None:
             older = store.load_profile()
         except codec.DocumentError:
             older = None  # a damaged profile is replaced by what was just measured
-    store.save_profile(merged(older, profile))
+    _shared.keep("the profile", lambda: store.save_profile(merged(older, profile)))

@@ -114,6 +114,35 @@ def test_the_newest_profile_is_kept_and_can_be_saved_elsewhere(scans, tmp_path: 
     assert "wrote" in capsys.readouterr().err
 
 
+@pytest.fixture
+def no_home(scans, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A data directory that nothing can be written to, whoever runs this."""
+    taken = tmp_path / "taken"
+    taken.write_text("a file")
+    monkeypatch.setenv("ADVISOR_HOME", str(taken))
+    return taken
+
+
+def test_a_scan_that_cannot_be_kept_is_shown_all_the_same(no_home, capsys) -> None:
+    assert advisor("scan", "--json") == 0
+    printed = capsys.readouterr()
+    assert json.loads(printed.out)["profile_id"] == "abc"
+    (line,) = printed.err.splitlines()
+    assert line.startswith(f"advisor: the profile is not kept: {no_home}")
+    assert line.endswith("set ADVISOR_HOME to a folder of yours")
+
+
+def test_a_machine_that_cannot_be_remembered_is_measured_once_and_answered_for(scans, no_home, capsys) -> None:
+    from advisor.cli._machine import this_profile
+
+    assert advisor("recommend", "--task", "chat", "--top", "1", "--no-calibrate", "--json") in (0, 3)
+    this_profile(quiet=True)
+    printed = capsys.readouterr()
+    assert json.loads(printed.out)["kind"] == "recommendation"
+    assert len(scans.asked) == 1
+    assert printed.err.count("is not kept") == 2  # the profile, the recommendation
+
+
 def test_a_dash_writes_to_stdout(scans, capsys) -> None:
     assert advisor("scan", "-o", "-") == 0
     assert json.loads(capsys.readouterr().out)["profile_id"] == "abc"
