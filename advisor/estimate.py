@@ -5,6 +5,7 @@ Everything that predicts (``estimate``, ``recommend``, ``plan``, ``validate``, `
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from advisor import links, roofline
@@ -12,7 +13,7 @@ from advisor.attention import AttentionKernel
 from advisor.errors import BadRequestError
 from advisor.estimate_warnings import has_unknown_types, rethreads, unmeasured, warnings_of
 from advisor.experience import Subject, corrected, rethreaded, subject_of
-from advisor.machine import ASSUMED_DISK_BYTES_PER_S, CPU_DEVICE_ID, Machine, MachineDevice
+from advisor.machine import ASSUMED_DISK_BYTES_PER_S, CPU_DEVICE_ID, Machine
 from advisor.memory import plan as memory
 from advisor.memory.kv_cache import LLAMA_CPP_ENGINES, bytes_per_element
 from advisor.shares import Shares, split
@@ -41,6 +42,32 @@ class _Phase:
     @property
     def time_s(self) -> float:
         return roofline.total_s(self.terms)
+
+
+@dataclass(frozen=True, slots=True)
+class _Case:
+    """What is asked of one model on one machine, and which device holds how much of it."""
+
+    model: ModelSpec
+    artifact: ArtifactSpec
+    machine: Machine
+    workload: Workload
+    deployment: Deployment
+    shares: Shares
+
+    @property
+    def attention_kernel(self) -> AttentionKernel:
+        return AttentionKernel(self.deployment.flash_attention, self.deployment.kv_quant_id)
+
+    @property
+    def passes_count(self) -> int:
+        """Micro-batches of the prompt."""
+        return math.ceil(self.workload.prompt_tokens / self.deployment.ubatch_tokens)
+
+    @property
+    def launches_s(self) -> float:
+        """Seconds of launching operations one by one in each pass."""
+        return links.launches_s(self.model, self.machine, self.deployment, self.shares)
 
 
 def interval(mid: float, sigma: float) -> Interval:
@@ -82,10 +109,9 @@ def estimate(
         repacked_types=machine.repacked_types,
     )
     shares = split(model, deployment, machine.devices[0].device_id)
-    passes_count = math.ceil(workload.prompt_tokens / deployment.ubatch_tokens)
-    decode = _spilled(_decode(model, artifact, machine, workload, deployment, shares), "decode", plan, machine, 1)
-    prefill = _prefill(model, artifact, machine, workload, deployment, shares)
-    prefill = _spilled(prefill, "prefill", plan, machine, passes_count)
+    case = _Case(model, artifact, machine, workload, deployment, shares)
+    decode = _spilled(_decode(case), "decode", plan, machine, 1)
+    prefill = _spilled(_prefill(case), "prefill", plan, machine, case.passes_count)
     if machine.experience is not None:
         subject = subject_of(workload, prefill.terms + decode.terms, deployment)
         decode, prefill = (
@@ -133,118 +159,100 @@ def _check_context(model: ModelSpec, workload: Workload) -> None:
         )
 
 
-def _attention_kernel(deployment: Deployment) -> AttentionKernel:
-    return AttentionKernel(deployment.flash_attention, deployment.kv_quant_id)
-
-
-def _decode(
-    model: ModelSpec,
-    artifact: ArtifactSpec,
-    machine: Machine,
-    workload: Workload,
-    deployment: Deployment,
-    shares: Shares,
-) -> _Phase:
-    depth_tokens = workload.prompt_tokens + workload.output_tokens / 2.0
-    kv_bytes = bytes_per_element(deployment.kv_quant_id)
+def _decode(case: _Case) -> _Phase:
+    """One token for every user, half-way through the answer."""
+    workload, deployment = case.workload, case.deployment
     # over several GPUs launches are priced with the links; other engines record the graphs of batches too
-    priced = deployment.engine_id not in LLAMA_CPP_ENGINES or links.launches_s(model, machine, deployment, shares) > 0.0
+    launched_apart = deployment.engine_id not in LLAMA_CPP_ENGINES or case.launches_s > 0.0
     parts = []
-    for device_id, share in shares:
-        rates = machine.device(device_id).rates
-        if priced:
+    for device_id, share in case.shares:
+        rates = case.machine.device(device_id).rates
+        if launched_apart:
             rates = replace(rates, batch_s_per_operation=0.0)
         work = decode_work(
-            artifact,
-            model.geometry,
-            depth_tokens=depth_tokens,
-            kv_bytes_per_element=kv_bytes,
+            case.artifact,
+            case.model.geometry,
+            depth_tokens=workload.prompt_tokens + workload.output_tokens / 2.0,
+            kv_bytes_per_element=bytes_per_element(deployment.kv_quant_id),
             batch_count=workload.concurrency_count,
             share=share,
             threads_count=rates.threads_count if device_id == CPU_DEVICE_ID else None,
-            attention_kernel=_attention_kernel(deployment),
+            attention_kernel=case.attention_kernel,
         )
         parts.append(_Phase(roofline.price_decode(work, rates), rates.decode_sigma))
-    joined = _join(parts, parallel=deployment.split_mode == "row")
-    crossing = links.crossing_terms("decode", model, machine, deployment, shares, tokens=workload.concurrency_count)
-    return _with_doubt(replace(joined, terms=joined.terms + crossing), model, artifact, machine, shares)
+    crossing = links.crossing_terms(
+        "decode", case.model, case.machine, deployment, case.shares, tokens=workload.concurrency_count
+    )
+    return _joined(case, parts, crossing)
 
 
-def _prefill(
-    model: ModelSpec,
-    artifact: ArtifactSpec,
-    machine: Machine,
-    workload: Workload,
-    deployment: Deployment,
-    shares: Shares,
-) -> _Phase:
+def _prefill(case: _Case) -> _Phase:
+    """The whole prompt."""
+    workload, deployment = case.workload, case.deployment
     parts = []
     working = []  # where the arithmetic is done: nothing is handed to a CPU whose weights are copied away
-    for device_id, share in shares:
+    for device_id, share in case.shares:
         work = prefill_work(
-            artifact,
-            model.geometry,
+            case.artifact,
+            case.model.geometry,
             prompt_tokens=workload.prompt_tokens,
             ubatch_tokens=deployment.ubatch_tokens,
             share=share,
-            attention_kernel=_attention_kernel(deployment),
-            architecture=model.architecture,
+            attention_kernel=case.attention_kernel,
+            architecture=case.model.architecture,
         )
-        device = machine.device(device_id)
-        streamed = _streamed_prefill(work, machine, device, deployment, shares)
-        own = streamed or _Phase(roofline.price_prefill(work, device.rates), device.rates.prefill_sigma)
-        parts.append(own)
+        streamed = _streamed_prefill(case, work, device_id)
         if streamed is None:
+            rates = case.machine.device(device_id).rates
             working.append((device_id, share))
-    joined = _join(parts, parallel=deployment.split_mode == "row")
-    passes_count = math.ceil(workload.prompt_tokens / deployment.ubatch_tokens)
+        parts.append(streamed or _Phase(roofline.price_prefill(work, rates), rates.prefill_sigma))
     crossing = links.crossing_terms(
         "prefill",
-        model,
-        machine,
+        case.model,
+        case.machine,
         deployment,
         tuple(working),
         tokens=workload.prompt_tokens,
-        passes_count=passes_count,
+        passes_count=case.passes_count,
     )
-    return _with_doubt(replace(joined, terms=joined.terms + crossing), model, artifact, machine, shares)
+    return _joined(case, parts, crossing)
 
 
-def _streamed_prefill(
-    work: Work, machine: Machine, device: MachineDevice, deployment: Deployment, shares: Shares
-) -> _Phase | None:
+def _streamed_prefill(case: _Case, work: Work, device_id: str) -> _Phase | None:
     """Weights held by the CPU, worked with on the accelerator they are copied to; None: they are not.
 
     It holds for whole layers and for experts alike, whether it pays or not: llama.cpp looks at the tokens of a
     micro-batch only, and copies the experts that those wake. An accelerator in the computer's own memory leaves them.
     """
-    if device.device_id != CPU_DEVICE_ID or not deployment.op_offload:
+    if device_id != CPU_DEVICE_ID or not case.deployment.op_offload:
         return None
-    accelerator = links.streams_to(machine, (device_id for device_id, _ in shares), work.tokens_per_pass)
+    accelerator = links.streams_to(case.machine, (name for name, _ in case.shares), work.tokens_per_pass)
     if accelerator is None:
         return None
     rates = accelerator.rates
-    lent = links.lending_term(work, machine, accelerator, deployment)
+    lent = links.lending_term(work, case.machine, accelerator, case.deployment)
     sigma = math.hypot(rates.prefill_sigma, _LINK_SIGMA) if lent.basis is Basis.ASSUMED else rates.prefill_sigma
     return _Phase((*roofline.price_prefill(work, rates), lent), sigma)
 
 
-def _join(parts: list[_Phase], *, parallel: bool) -> _Phase:
+def _joined(case: _Case, parts: Sequence[_Phase], crossing: tuple[Term, ...]) -> _Phase:
+    """The parts on all devices with what crosses between them, and the doubt that what was never timed adds."""
+    joined = _join(parts, parallel=case.deployment.split_mode == "row")
+    variance = joined.sigma**2
+    if has_unknown_types(case.artifact, case.machine, case.shares):
+        variance += _UNKNOWN_TYPE_SIGMA**2
+    if case.model.geometry is None or not case.artifact.exact:
+        variance += _UNKNOWN_SHAPE_SIGMA**2
+    return _Phase(joined.terms + crossing, math.sqrt(variance))
+
+
+def _join(parts: Sequence[_Phase], *, parallel: bool) -> _Phase:
     """Devices in turn add their times; devices side by side (tensor parallel) wait for the slowest."""
     if parallel and len(parts) > 1:
         return max(parts, key=lambda part: part.time_s)
     total_s = sum(part.time_s for part in parts)
     sigma = sum(part.sigma * part.time_s for part in parts) / total_s
     return _Phase(tuple(term for part in parts for term in part.terms), sigma)
-
-
-def _with_doubt(phase: _Phase, model: ModelSpec, artifact: ArtifactSpec, machine: Machine, shares: Shares) -> _Phase:
-    variance = phase.sigma**2
-    if has_unknown_types(artifact, machine, shares):
-        variance += _UNKNOWN_TYPE_SIGMA**2
-    if model.geometry is None or not artifact.exact:
-        variance += _UNKNOWN_SHAPE_SIGMA**2
-    return replace(phase, sigma=math.sqrt(variance))
 
 
 def _spilled(phase: _Phase, name: str, plan: MemoryPlan, machine: Machine, passes_count: int) -> _Phase:

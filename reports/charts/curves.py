@@ -118,20 +118,17 @@ def _draw_cache(host: Host, found: tuple[Curve, ...], axes: "Axes", theme: Theme
                 color=theme.muted,
                 va="top",
             )
-    for curve, color, marker in zip(found, theme.series, "os^Dv", strict=False):
-        axes.plot(
-            curve.at,
-            [rate / _GIGA for rate in curve.bytes_per_s],
-            color=color,
-            marker=marker,
-            markersize=4.5,
-            lw=1.8,
-            label=curve.device_id,
-        )
+    _plot(axes, found, theme, [curve.device_id for curve in found], markersize=4.5)
     axes.set_xlabel("Buffer size")
     axes.set_ylabel("Bandwidth (GB/s)")
     if len(found) > 1:
         axes.legend(loc="lower left", frameon=False)
+
+
+def _plot(axes: "Axes", found: Sequence[Curve], theme: Theme, labels: Sequence[str], *, markersize: float) -> None:
+    for curve, label, color, marker in zip(found, labels, theme.series, "os^Dv", strict=False):
+        rates = [rate / _GIGA for rate in curve.bytes_per_s]
+        axes.plot(curve.at, rates, color=color, marker=marker, markersize=markersize, lw=1.8, label=label)
 
 
 def _threads_chart(found: tuple[Curve, ...], number: int, where: str) -> Chart:
@@ -159,16 +156,7 @@ def _threads_chart(found: tuple[Curve, ...], number: int, where: str) -> Chart:
 def _draw_threads(found: tuple[Curve, ...], axes: "Axes", theme: Theme) -> None:
     from matplotlib.ticker import MaxNLocator
 
-    for curve, color, marker in zip(found, theme.series, "os^Dv", strict=False):
-        axes.plot(
-            curve.at,
-            [rate / _GIGA for rate in curve.bytes_per_s],
-            color=color,
-            marker=marker,
-            markersize=6,
-            lw=1.8,
-            label=shortened(curve.name, 34),
-        )
+    _plot(axes, found, theme, [shortened(curve.name, 34) for curve in found], markersize=6.0)
     axes.set_ylim(0, max(rate for curve in found for rate in curve.bytes_per_s) / _GIGA * 1.15)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlabel("Threads")
