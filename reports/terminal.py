@@ -27,9 +27,13 @@ def text(value: object, style: str = "") -> "Text":
 
 
 def table(*columns: str, right: Iterable[int] = (), folds: Iterable[int] = (), gap: int = 2) -> "Table":
-    """A light table; columns in ``folds`` wrap, the others keep their width. ``gap`` is the space between them."""
+    """A light table; columns in ``folds`` wrap, the others keep their width. ``gap`` is the space between them.
+
+    On a narrow terminal columns that wrap keep room for a word; it is the last ones that are cut then.
+    """
     from rich import box
-    from rich.table import Table
+
+    from reports.narrow import Table
 
     padding = (0, gap - 1, 0, 0)
     made = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=padding, header_style="bold")
