@@ -16,7 +16,7 @@ from advisor.types import (
     Term,
     Why,
 )
-from reports import answers, engines, phrases, proof, terminal, users, wording
+from reports import answers, engines, pace, phrases, proof, terminal, users, wording
 from reports import format as fmt
 from reports.console_measured import print_accuracy, print_profile, print_validation
 from reports.terminal import make_console
@@ -68,7 +68,9 @@ def print_recommendation(recommendation: Recommendation, console: "Console") -> 
 def _picks_table(choices: Sequence[Choice], *, wide: bool) -> "Table":
     extra = ("Context", "KV", "Basis") if wide else ()
     asked = answers.extreme_cells(choices)
-    columns = ("#", "Model", "Quant", "Quality", "tok/s", "1st token", "GiB", *(name for _, name in asked), *extra)
+    task = choices[0].estimate.workload.task
+    wait = "each" if pace.reads_only(task) else "1st token"
+    columns = ("#", "Model", "Quant", "Quality", pace.unit(task), wait, "GiB", *(name for _, name in asked), *extra)
     right = range(3, 7 + len(asked))
     table = terminal.table(*columns, right=(0, *right), folds=(1,), gap=2 if wide else 1)
     for choice in choices:
@@ -80,7 +82,7 @@ def _picks_table(choices: Sequence[Choice], *, wide: bool) -> "Table":
             terminal.text(
                 phrases.quality(choice.quality) if wide or not asked else phrases.quality_mid(choice.quality)
             ),
-            terminal.text(fmt.interval(estimate.decode_tokens_per_s)),
+            terminal.text(fmt.interval(pace.speed(estimate))),
             terminal.text(fmt.duration(estimate.first_token_s.mid)),
             _memory_cell(estimate.memory),
             *(terminal.text(answers.extreme_cell(choice, quantity)) for quantity, _ in asked),

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from advisor import codec, workloads
 from advisor.recommendation import score
 from advisor.types import Recommendation
-from reports import wording
+from reports import pace, wording
 from reports.blocks import Block, Bullets, Command, Page, Stats, Tone
 from reports.charts.memory import PART_NAMES
 from reports.charts.svg import inline_svg
@@ -188,7 +188,7 @@ def _words(documents: Sequence[object]) -> dict[str, Any]:
     }
 
 
-def _rules(recommendation: Recommendation) -> dict[str, float | None]:
+def _rules(recommendation: Recommendation) -> dict[str, float | str | None]:
     profile = workloads.TASKS[recommendation.task]
     ample = profile.ample_tokens_per_s
     return {
@@ -202,6 +202,8 @@ def _rules(recommendation: Recommendation) -> dict[str, float | None]:
         "saturation": score.SATURATION,
         "worth_staying_whole_frac": score.WORTH_STAYING_WHOLE_FRAC,
         "caution": score.CAUTION,
+        "reads_only": pace.reads_only(recommendation.task),
+        "speed_unit": pace.unit(recommendation.task),
     }
 
 

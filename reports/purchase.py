@@ -15,7 +15,7 @@ from advisor.types import (
     Upgrade,
 )
 from reports import format as fmt
-from reports import phrases
+from reports import pace, phrases
 from reports.text import plain
 
 #: The four classes that people choose between first.
@@ -42,8 +42,9 @@ _LEAST_PRICED = 3
 #: Less than this is within the noise of any prediction.
 _NO_CHANGE_FRAC = 0.02
 _SAME_QUALITY = 0.5
+#: RAM of the PC around cards in a plan, the same for all; a footnote tells it.
+_PLANNED_MEMORY = " + 64 GiB"
 _SHORTENED = (
-    (" + 64 GiB", ""),
     ("NVIDIA ", ""),
     ("GeForce ", ""),
     ("AMD Radeon ", "Radeon "),
@@ -57,10 +58,15 @@ def class_title(machine_class: MachineClass) -> str:
 
 
 def machine(name: str) -> str:
-    """A machine's name without the makers that it tells anyway, nor the RAM that is the same for all."""
+    """A machine's name without the makers that it tells anyway."""
     for long, short in _SHORTENED:
         name = name.replace(long, short)
     return plain(name)
+
+
+def planned_machine(name: str) -> str:
+    """The name of a machine that a plan tried, without the RAM that is the same for all."""
+    return machine(name.removesuffix(_PLANNED_MEMORY))
 
 
 def worth_showing(plan: Plan, machine_class: MachineClass, count: int) -> Sequence[PlanRow]:
@@ -214,7 +220,7 @@ def _pick_cells(name: str, quality: str, made: Estimate) -> tuple[str, ...]:
         name,
         plain(made.quant_id),
         quality,
-        fmt.interval(made.decode_tokens_per_s),
+        fmt.interval(pace.speed(made)),
         fmt.duration(made.first_token_s.mid),
         fmt.gib(made.memory.total_bytes).removesuffix(" GiB"),
     )

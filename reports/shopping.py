@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from advisor.types import ComparisonColumn, MachineComparison, Plan, PlanRow
 from reports import format as fmt
-from reports import phrases, purchase, terminal, wording
+from reports import pace, phrases, purchase, terminal, wording
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -47,7 +47,7 @@ def _plan_table(plan: Plan) -> "Table":
 def _plan_cells(row: PlanRow) -> tuple[str, ...]:
     estimate = row.estimate
     return (
-        f"  {purchase.machine(row.hardware)}",
+        f"  {purchase.planned_machine(row.hardware)}",
         purchase.price(row.price, row.price_usd),
         estimate.quant_id,
         fmt.number(estimate.decode_tokens_per_s.mid),
@@ -89,14 +89,15 @@ def print_machine_comparison(comparison: MachineComparison, console: "Console") 
         if column.reason is not None:
             terminal.bullets(console, [column.reason])
         else:
-            console.print(_picks_table(column, comparison.model_id))
+            console.print(_picks_table(column, comparison))
         console.print()
     for line in purchase.notes(comparison):
         console.print(terminal.text(line, "dim"))
 
 
-def _picks_table(column: ComparisonColumn, model_id: str | None) -> "Table":
-    table = terminal.table("  Model", "Quant", "Quality", "tok/s", "Wait", "GiB", right=(2, 3, 4, 5), folds=(0,))
-    for cells in purchase.pick_rows(column, model_id, _PICKS_SHOWN):
+def _picks_table(column: ComparisonColumn, comparison: MachineComparison) -> "Table":
+    speed = pace.unit(comparison.workload.task)
+    table = terminal.table("  Model", "Quant", "Quality", speed, "Wait", "GiB", right=(2, 3, 4, 5), folds=(0,))
+    for cells in purchase.pick_rows(column, comparison.model_id, _PICKS_SHOWN):
         table.add_row(*[terminal.text(cell) for cell in (f"  {cells[0]}", *cells[1:])])
     return table

@@ -1,19 +1,39 @@
 """Why a pick is where it is, in words."""
 
+from collections.abc import Mapping
+
 from advisor.recommendation.score import ScoredEstimate
 from advisor.recommendation.spans import span
-from advisor.types import Estimate, EstimateWarning
+from advisor.types import Bound, Estimate, EstimateWarning, Task
 from catalog.types import ModelSpec
 from catalog.units import GIB
+
+_PARTS: Mapping[str, str] = {
+    "experts": "reading expert weights",
+    "attention_weights": "reading attention weights",
+    "feed_forward_weights": "reading feed-forward weights",
+    "weights": "reading weights",
+    "output": "the output layer",
+    "norms": "norms and other small weights",
+    "kv": "reading the KV cache",
+    "state": "the recurrent state",
+    "overhead": "the engine's own overhead",
+    "host": "waiting for the processor",
+    "link": "transfers between devices",
+    "spill": "fetching what does not fit",
+}
+_LIMITS: Mapping[str, str] = {
+    Bound.MEMORY: ", at the speed of memory",
+    Bound.COMPUTE: ", at the speed of arithmetic",
+}
 
 
 def alternative(option: ScoredEstimate) -> str:
     """Another setting of the same model, in a few words."""
     made = option.estimate
-    return (
-        f"{made.quant_id}: {made.decode_tokens_per_s.mid:.3g} tok/s, {made.memory.total_bytes / GIB:.1f} GiB, "
-        f"quality {option.quality.mid:.0f}"
-    )
+    reads_only = made.workload.task == Task.EMBEDDING
+    speed = f"{1.0 / made.first_token_s.mid:.3g} docs/s" if reads_only else f"{made.decode_tokens_per_s.mid:.3g} tok/s"
+    return f"{made.quant_id}: {speed}, {made.memory.total_bytes / GIB:.1f} GiB, quality {option.quality.mid:.0f}"
 
 
 def reasons(model: ModelSpec, option: ScoredEstimate) -> tuple[str, ...]:
@@ -41,13 +61,15 @@ def _bottleneck(made: Estimate) -> str:
     decode = [term for term in made.terms if term.name.startswith("decode.")]
     slowest = max(decode, key=lambda term: term.time_s)
     share = slowest.time_s / sum(term.time_s for term in decode)
-    return f"{share:.0%} of a token's time is {slowest.name.removeprefix('decode.')}, {slowest.bound}-bound"
+    part, _, kind = slowest.name.removeprefix("decode.").partition(".")
+    name = _PARTS.get(part, part.replace("_", " ")) + (f" ({kind})" if kind else "")
+    return f"{share:.0%} of a token's time is {name}{_LIMITS.get(slowest.bound, '')}"
 
 
 def _documents_reason(made: Estimate) -> str:
     """What counts for a model that reads and does not write: documents per second."""
     each_s, tokens = made.first_token_s.mid, made.workload.prompt_tokens
-    return f"reads {1.0 / each_s:.3g} documents of {tokens} tokens per second, each in {span(each_s)}"
+    return f"reads {1.0 / each_s:.3g} documents a second, {tokens} tokens each, one in {span(each_s)}"
 
 
 def _wait_reason(option: ScoredEstimate) -> str:

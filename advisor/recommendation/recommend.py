@@ -20,7 +20,7 @@ from advisor.recommendation.reasons import alternative, reasons
 from advisor.recommendation.request import Candidate, LocalFile, Request, preference, settled
 from advisor.recommendation.score import ABOUT_EQUAL_CHANCE, ScoredEstimate, chance_better, conservative
 from advisor.recommendation.search import Found, search_all
-from advisor.types import Choice, Recommendation, Rejection
+from advisor.types import Choice, Recommendation, Rejection, Task
 from advisor.whatif import with_whatif
 from catalog.load import Catalog
 from catalog.types import ModelSpec
@@ -179,7 +179,9 @@ def _pareto_ids(candidates: Sequence[Candidate]) -> set[str]:
 
     def value(candidate: Candidate) -> tuple[float, float, float]:
         made = candidate.best.estimate
-        return conservative(candidate.best.quality), made.decode_tokens_per_s.mid, -float(made.memory.total_bytes)
+        reads_only = made.workload.task == Task.EMBEDDING
+        speed = 1.0 / made.first_token_s.mid if reads_only else made.decode_tokens_per_s.mid
+        return conservative(candidate.best.quality), speed, -float(made.memory.total_bytes)
 
     values = sorted(((value(candidate), candidate.model.model_id) for candidate in candidates), reverse=True)
     front: list[tuple[tuple[float, float, float], str]] = []

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from advisor import whatif
 from advisor.types import Estimate, Recommendation
 from reports import format as fmt
-from reports import phrases
+from reports import pace, phrases
 from reports.blocks import Grid
 from reports.charts.axes import LABEL_LIMIT, context_axis, legend, log_axis
 from reports.charts.base import Chart
@@ -39,6 +39,8 @@ def build(documents: Sequence[object]) -> tuple[Chart, ...]:
     charts: list[Chart] = []
     for document in documents:
         if isinstance(document, Recommendation):
+            if pace.reads_only(document.task):
+                continue  # nothing is generated
             named = [(phrases.choice_name(choice), choice.estimate) for choice in document.ranked]
         elif isinstance(document, Estimate):
             named = [(phrases.short_name(document.model_id), document)]

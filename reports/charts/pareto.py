@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from advisor.types import Choice, Recommendation
 from reports import format as fmt
-from reports import phrases, wording
+from reports import pace, phrases, wording
 from reports.blocks import Grid
 from reports.charts.axes import LABEL_LIMIT, Label, Segment, legend, log_axis, place_labels
 from reports.charts.base import Chart
@@ -38,9 +38,9 @@ def _chart(recommendation: Recommendation, index: int, suffix: str) -> Chart:
     front = [phrases.choice_name(choice) for choice in ranked if _at(choice) in edge]
     task = wording.task(recommendation.task)
     described = (
-        f"{phrases.counted(len(ranked), 'pick')} by {task} quality against generation speed. The first pick, "
-        f"{phrases.choice_name(ranked[0])}, has quality {phrases.quality(ranked[0].quality)} at "
-        f"{fmt.interval(ranked[0].estimate.decode_tokens_per_s)} tokens per second."
+        f"{phrases.counted(len(ranked), 'pick')} by {task} quality against {pace.name(recommendation.task)}. "
+        f"The first pick, {phrases.choice_name(ranked[0])}, has quality {phrases.quality(ranked[0].quality)} at "
+        f"{fmt.interval(pace.speed(ranked[0].estimate))} {pace.unit_in_words(recommendation.task)}."
     )
     if front:
         described += f" On the front, where no other pick is both better and faster: {', '.join(front[:8])}."
@@ -50,7 +50,7 @@ def _chart(recommendation: Recommendation, index: int, suffix: str) -> Chart:
             phrases.choice_name(choice),
             plain(choice.estimate.quant_id),
             phrases.quality(choice.quality),
-            fmt.interval(choice.estimate.decode_tokens_per_s),
+            fmt.interval(pace.speed(choice.estimate)),
             "yes" if _at(choice) in edge else "no",
         )
         for choice in ranked[:_ROWS_SHOWN]
@@ -61,8 +61,8 @@ def _chart(recommendation: Recommendation, index: int, suffix: str) -> Chart:
         caption="Up is better, right is faster; bars hold 80 % of outcomes. Hollow or pale: quality inferred.",
         description=described,
         table=Grid(
-            caption=f"Quality at {task} and generation speed",
-            headers=("Rank", "Model", "Quant", "Quality", "tok/s", "On the front"),
+            caption=f"Quality at {task} and {pace.name(recommendation.task)}",
+            headers=("Rank", "Model", "Quant", "Quality", pace.unit(recommendation.task), "On the front"),
             rows=rows,
             numeric=frozenset({0, 3, 4}),
             row_headers=False,
@@ -72,12 +72,12 @@ def _chart(recommendation: Recommendation, index: int, suffix: str) -> Chart:
 
 
 def _at(choice: Choice) -> tuple[float, float]:
-    return choice.estimate.decode_tokens_per_s.mid, choice.quality.mid
+    return pace.speed(choice.estimate).mid, choice.quality.mid
 
 
 def _draw(recommendation: Recommendation, axes: "Axes", theme: Theme) -> None:
     ranked = recommendation.ranked
-    spans = [choice.estimate.decode_tokens_per_s for choice in ranked[:_RANGES_SHOWN]]
+    spans = [pace.speed(choice.estimate) for choice in ranked[:_RANGES_SHOWN]]
     speeds = [edge for span in spans for edge in (span.low, span.high)] + [_at(choice)[0] for choice in ranked]
     limit = recommendation.limits.min_tokens_per_s
     if limit and limit * _FAR_LIMIT_FACTOR < min(speeds):
@@ -91,7 +91,7 @@ def _draw(recommendation: Recommendation, axes: "Axes", theme: Theme) -> None:
         axes.axvline(limit, color=theme.muted, lw=1.0, ls=(0, (4, 2)), label="slowest you accept")
     _draw_front(ranked, axes, theme)
     _draw_picks(ranked, axes, theme)
-    axes.set_xlabel("Generation speed (tokens per second)")
+    axes.set_xlabel(pace.axis(recommendation.task))
     axes.set_ylabel(f"Quality at {wording.task(recommendation.task)} (0–100)")
     legend(axes)
     front = _front(ranked)
@@ -103,7 +103,7 @@ def _draw(recommendation: Recommendation, axes: "Axes", theme: Theme) -> None:
 
 
 def _bars(choice: Choice) -> tuple[Segment, Segment]:
-    (speed, quality), span = _at(choice), choice.estimate.decode_tokens_per_s
+    (speed, quality), span = _at(choice), pace.speed(choice.estimate)
     return ((span.low, quality), (span.high, quality)), ((speed, choice.quality.low), (speed, choice.quality.high))
 
 
@@ -132,7 +132,7 @@ def _draw_front(ranked: Sequence[Choice], axes: "Axes", theme: Theme) -> None:
 
 def _draw_picks(ranked: Sequence[Choice], axes: "Axes", theme: Theme) -> None:
     for choice in ranked[:_RANGES_SHOWN]:
-        speed, quality = choice.estimate.decode_tokens_per_s, choice.quality
+        speed, quality = pace.speed(choice.estimate), choice.quality
         axes.plot([speed.low, speed.high], [quality.mid] * 2, color=theme.sky, lw=1.1, alpha=0.6, zorder=2.5)
         axes.plot([speed.mid] * 2, [quality.low, quality.high], color=theme.sky, lw=1.1, alpha=0.6, zorder=2.5)
     for imputed in (False, True):

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from advisor.types import MachineClass, MachineComparison, Plan, PlanRow
 from reports import format as fmt
-from reports import phrases, purchase
+from reports import pace, phrases, purchase
 from reports.blocks import Grid
 from reports.charts.axes import legend, log_axis
 from reports.charts.base import Chart
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 _MARKERS = "osD^vPX"
 _NAME_LIMIT = 26
+#: How far the axis goes beyond the longest bar, for the model named behind it.
+_ROOM_FOR_NAMES = 1.9
 
 
 def build(documents: Sequence[object]) -> tuple[Chart, ...]:
@@ -28,7 +30,7 @@ def build(documents: Sequence[object]) -> tuple[Chart, ...]:
     for index, comparison in enumerate(compared, 1):
         speeds = _speeds(comparison)
         if speeds:
-            charts.append(_comparison_chart(speeds, index))
+            charts.append(_comparison_chart(speeds, comparison.workload.task, index))
     return tuple(charts)
 
 
@@ -39,7 +41,7 @@ def _priced(plan: Plan) -> list[PlanRow]:
 def _plan_chart(plan: Plan, rows: Sequence[PlanRow], index: int) -> Chart:
     cells = tuple(
         (
-            purchase.machine(row.hardware),
+            purchase.planned_machine(row.hardware),
             purchase.price(row.price, row.price_usd),
             fmt.interval(row.estimate.decode_tokens_per_s),
         )
@@ -51,7 +53,7 @@ def _plan_chart(plan: Plan, rows: Sequence[PlanRow], index: int) -> Chart:
         title=f"Price and speed for {plain(plan.model_id)}",
         caption="Left is cheaper, up is faster; the best of each kind for its price is named. Rents are in the table.",
         description=f"{phrases.counted(len(rows), 'machine')} with a known price. The cheapest is "
-        f"{purchase.machine(cheapest.hardware)} at {purchase.price(cheapest.price, cheapest.price_usd)}.",
+        f"{purchase.planned_machine(cheapest.hardware)} at {purchase.price(cheapest.price, cheapest.price_usd)}.",
         table=Grid(
             caption="Price and speed", headers=("Machine", "Price", "tok/s"), rows=cells, numeric=frozenset({1, 2})
         ),
@@ -78,7 +80,7 @@ def _draw_plan(rows: tuple[PlanRow, ...], axes: "Axes", theme: Theme) -> None:
         )
         best = max(own, key=lambda row: row.estimate.decode_tokens_per_s.mid / (row.price_usd or 1.0))
         axes.annotate(
-            shortened(purchase.machine(best.hardware), _NAME_LIMIT),
+            shortened(purchase.planned_machine(best.hardware), _NAME_LIMIT),
             (best.price_usd or 0.0, best.estimate.decode_tokens_per_s.mid),
             textcoords="offset points",
             xytext=(5, 5),
@@ -96,31 +98,30 @@ def _speeds(comparison: MachineComparison) -> list[tuple[str, str, float]]:
         made = column.estimate or (column.picks[0].estimate if column.picks else None)
         if made is not None:
             name = plain(made.model_id).rpartition("/")[2]
-            found.append(
-                (purchase.machine(column.hardware), f"{name} {plain(made.quant_id)}", made.decode_tokens_per_s.mid)
-            )
+            found.append((purchase.machine(column.hardware), f"{name} {plain(made.quant_id)}", pace.speed(made).mid))
     return found
 
 
-def _comparison_chart(speeds: Sequence[tuple[str, str, float]], index: int) -> Chart:
+def _comparison_chart(speeds: Sequence[tuple[str, str, float]], task: str, index: int) -> Chart:
     fastest = max(speeds, key=lambda entry: entry[2])
     return Chart(
         chart_id=f"compared-machines-{index}",
         title="Speed of each machine's first pick",
         caption="Each machine in the setting that suits it best.",
-        description=f"{phrases.counted(len(speeds), 'machine')}; the fastest is {fastest[0]}, {fmt.rate(fastest[2])}.",
+        description=f"{phrases.counted(len(speeds), 'machine')}; the fastest is {fastest[0]}, "
+        f"{fmt.number(fastest[2])} {pace.unit(task)}.",
         table=Grid(
             caption="Speed by machine",
-            headers=("Machine", "Model", "tok/s"),
+            headers=("Machine", "Model", pace.unit(task)),
             rows=tuple((name, model, fmt.number(speed)) for name, model, speed in speeds),
             numeric=frozenset({2}),
         ),
-        draw=partial(_draw_comparison, tuple(speeds)),
+        draw=partial(_draw_comparison, tuple(speeds), pace.axis(task)),
         height_in=max(2.4, 1.2 + 0.45 * len(speeds)),
     )
 
 
-def _draw_comparison(speeds: tuple[tuple[str, str, float], ...], axes: "Axes", theme: Theme) -> None:
+def _draw_comparison(speeds: tuple[tuple[str, str, float], ...], label: str, axes: "Axes", theme: Theme) -> None:
     positions = range(len(speeds))
     axes.barh(list(positions), [speed for _, _, speed in speeds], color=theme.series[0], height=0.6)
     axes.set_yticks(list(positions), [shortened(name, _NAME_LIMIT) for name, _, _ in speeds])
@@ -135,5 +136,5 @@ def _draw_comparison(speeds: tuple[tuple[str, str, float], ...], axes: "Axes", t
             fontsize=8,
             color=theme.muted,
         )
-    axes.margins(x=0.35)
-    axes.set_xlabel("Generation speed (tok/s)")
+    axes.set_xlim(0.0, _ROOM_FOR_NAMES * max(speed for _, _, speed in speeds))
+    axes.set_xlabel(label)

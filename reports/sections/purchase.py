@@ -2,7 +2,7 @@
 
 from advisor.types import MachineClass, MachineComparison, Plan, PlanRow
 from reports import format as fmt
-from reports import phrases, purchase, wording
+from reports import pace, phrases, purchase, wording
 from reports.blocks import Block, Bullets, Fold, Grid, Headline, Paragraph, Section
 from reports.text import plain
 
@@ -40,7 +40,9 @@ def _class_blocks(plan: Plan, machine_class: MachineClass) -> list[Block]:
     rows = [row for row in plan.rows if row.machine_class is machine_class]
     blocks: list[Block] = [_class_grid(purchase.class_title(machine_class), rows)] if rows else []
     missed = [miss for miss in plan.class_misses if miss.machine_class is machine_class]
-    blocks += [Paragraph(f"None; nearest: {purchase.machine(miss.hardware)}: {plain(miss.reason)}.") for miss in missed]
+    blocks += [
+        Paragraph(f"None; nearest: {purchase.planned_machine(miss.hardware)}: {plain(miss.reason)}.") for miss in missed
+    ]
     return blocks
 
 
@@ -64,7 +66,7 @@ def _class_grid(title: str, rows: list[PlanRow]) -> Grid:
 def _plan_cells(row: PlanRow) -> tuple[str, ...]:
     estimate = row.estimate
     return (
-        purchase.machine(row.hardware),
+        purchase.planned_machine(row.hardware),
         purchase.price(row.price, row.price_usd),
         plain(row.price.basis or fmt.UNKNOWN),
         plain(estimate.quant_id),
@@ -99,6 +101,7 @@ def comparison_headline(comparison: MachineComparison) -> Headline:
 def comparison_section(comparison: MachineComparison, document_index: int) -> Section:
     """A line for each pick of each machine, and what each machine costs."""
     rows: list[tuple[str, ...]] = []
+    task = comparison.workload.task
     for column in comparison.machines:
         name = purchase.machine(column.hardware)
         found = list(purchase.pick_rows(column, comparison.model_id, _PICKS_SHOWN))
@@ -113,7 +116,7 @@ def comparison_section(comparison: MachineComparison, document_index: int) -> Se
     blocks: list[Block] = [
         Grid(
             caption="What each machine runs",
-            headers=("Machine", "Model", "Quant", "Quality", "tok/s", "First token", "GiB"),
+            headers=("Machine", "Model", "Quant", "Quality", pace.unit(task), pace.wait_name(task), "GiB"),
             rows=tuple(rows),
             numeric=frozenset({3, 4, 5, 6}),
         )

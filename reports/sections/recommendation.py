@@ -1,7 +1,7 @@
 """A recommendation: the pick, the ranked table, what was left out."""
 
 from advisor.types import Choice, DeviceMemory, Estimate, Recommendation, Validation, ValidationStatus
-from reports import answers, phrases, wording
+from reports import answers, pace, phrases, wording
 from reports import format as fmt
 from reports.blocks import (
     Block,
@@ -27,7 +27,6 @@ ROWS_SHOWN = 25
 _REJECTED_SHOWN = 12
 _CLOSE_FRAC = 0.10
 
-PICK_HEADERS = ("#", "Model", "Quant", "Quality", "Speed, tok/s", "First token", "Memory", "Known by", "Score")
 PICK_NUMERIC = frozenset({0, 3, 4, 5, 6, 8})
 
 
@@ -58,27 +57,23 @@ def headline(recommendation: Recommendation, validations: tuple[Validation, ...]
 
 
 def _in_words(recommendation: Recommendation, choice: Choice) -> str:
-    estimate = choice.estimate
     considered = recommendation.considered_count or len(recommendation.ranked) + len(recommendation.rejected)
-    return (
-        f"Of {phrases.counted(considered, 'model')}, it promises the most useful answers here: about "
-        f"{fmt.number(estimate.decode_tokens_per_s.mid)} tokens per second, the first one after "
-        f"{fmt.duration(estimate.first_token_s.mid)} of reading a prompt of "
-        f"{fmt.tokens(estimate.workload.prompt_tokens)} tokens."
-    )
+    best = "finds best here" if pace.reads_only(recommendation.task) else "promises the most useful answers here"
+    return f"Of {phrases.counted(considered, 'model')}, it {best}: {pace.in_words(choice)}."
 
 
 def _stats(choice: Choice) -> Stats:
     estimate = choice.estimate
-    decode, first = estimate.decode_tokens_per_s, estimate.first_token_s
+    task = estimate.workload.task
+    speed, first = pace.speed(estimate), estimate.first_token_s
     quality_note = f"{fmt.score_range(choice.quality.low, choice.quality.high)} of 100"
     if choice.quality.imputed:
         quality_note += ", inferred"
     first_value, first_unit = fmt.duration_parts(first.mid)
     return Stats(
         (
-            Stat(label="Speed", value=fmt.number(decode.mid), unit="tok/s", note=fmt.edges(decode)),
-            Stat(label="First token", value=first_value, unit=first_unit, note=fmt.duration_edges(first)),
+            Stat(label="Speed", value=fmt.number(speed.mid), unit=pace.unit(task), note=fmt.edges(speed)),
+            Stat(label=pace.wait_name(task), value=first_value, unit=first_unit, note=fmt.duration_edges(first)),
             Stat(label="Quality", value=fmt.points(choice.quality.mid), note=quality_note),
             Stat(
                 label="Memory",
@@ -146,8 +141,14 @@ def memory_bar(device: DeviceMemory) -> MemoryBar:
     )
 
 
+def pick_headers(task: str) -> tuple[str, ...]:
+    """The columns of the ranked table."""
+    speed, wait = f"Speed, {pace.unit(task)}", pace.wait_name(task)
+    return "#", "Model", "Quant", "Quality", speed, wait, "Memory", "Known by", "Score"
+
+
 def pick_row(choice: Choice) -> tuple[str, ...]:
-    """One line of the ranked table; cells follow `PICK_HEADERS`."""
+    """One line of the ranked table; cells follow `pick_headers`."""
     estimate = choice.estimate
     mark = "≈" if choice.about_equal_to_rank else ""
     return (
@@ -155,7 +156,7 @@ def pick_row(choice: Choice) -> tuple[str, ...]:
         phrases.choice_name(choice),
         plain(estimate.quant_id),
         phrases.quality(choice.quality),
-        fmt.interval(estimate.decode_tokens_per_s),
+        fmt.interval(pace.speed(estimate)),
         fmt.duration(estimate.first_token_s.mid),
         fmt.gib(estimate.memory.total_bytes),
         wording.basis(estimate.basis),
@@ -172,7 +173,7 @@ def picks_section(recommendation: Recommendation, document_index: int, suffix: s
     if recommendation.ranked:
         table = Grid(
             caption=f"Picks for {wording.task(recommendation.task)}{suffix}",
-            headers=PICK_HEADERS,
+            headers=pick_headers(recommendation.task),
             rows=tuple(pick_row(choice) for choice in recommendation.ranked[:ROWS_SHOWN]),
             numeric=PICK_NUMERIC,
             row_headers=False,

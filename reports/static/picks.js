@@ -139,7 +139,7 @@ const Picks = (() => {
         prompt_tokens: Format.tokens(workload.prompt_tokens),
         output_tokens: Format.tokens(workload.output_tokens),
         concurrency_count: String(workload.concurrency_count),
-        min_speed: this.chosen("min_speed") ? `${Format.number(this.chosen("min_speed"))} tok/s` : "any",
+        min_speed: this.chosen("min_speed") ? `${Format.number(this.chosen("min_speed"))} ${this.rules.speed_unit}` : "any",
       };
       for (const [name, text] of Object.entries(texts)) {
         const input = this.form.elements[name];
@@ -155,7 +155,7 @@ const Picks = (() => {
       const inside = this.rows.filter((row) => !row.out);
       const best = inside.reduce((top, row) => (!top || row.place < top.place ? row : top), null);
       this.status.textContent = best
-        ? `${Format.count(inside.length)} of ${Format.count(this.rows.length)} picks work; first is ${best.name} ${best.quant}, ${Format.number(best.now.decode.mid)} tok/s.`
+        ? `${Format.count(inside.length)} of ${Format.count(this.rows.length)} picks work; first is ${best.name} ${best.quant}, ${Format.number(best.now.decode.mid)} ${this.rules.speed_unit}.`
         : "None of the picks works this way.";
     }
 
@@ -168,7 +168,7 @@ const Picks = (() => {
       for (const row of this.rows) {
         row.now = WhatIf.evaluate(row.choice, workload, this.rules);
         row.out = row.now.reason;
-        if (!row.out && row.now.decode.mid < minSpeed) row.out = `slower than ${Format.number(minSpeed)} tok/s`;
+        if (!row.out && row.now.decode.mid < minSpeed) row.out = `slower than ${Format.number(minSpeed)} ${this.rules.speed_unit}`;
       }
       const order = [...this.rows].sort((a, b) =>
         Number(Boolean(a.out)) - Number(Boolean(b.out))

@@ -71,13 +71,17 @@ const WhatIf = (() => {
     return ["prompt_tokens", "output_tokens", "context_tokens", "concurrency_count"].every((key) => first[key] === second[key]);
   }
 
+  /* What counts for models that read and write nothing: documents per second. */
+  const inverse = (span) => ({ low: 1 / span.high, mid: 1 / span.mid, high: 1 / span.low });
+  const pace = (decode, firstToken, rules) => (rules.reads_only ? inverse(firstToken) : decode);
+
   /* A pick under a workload: figures as in its estimate, or `reason` where the table does not reach. */
   function evaluate(choice, workload, rules) {
     const estimate = choice.estimate;
     if (sameWorkload(estimate.workload, workload)) {
       const decode = estimate.decode_tokens_per_s.mid;
       return {
-        decode: estimate.decode_tokens_per_s,
+        decode: pace(estimate.decode_tokens_per_s, estimate.first_token_s, rules),
         firstToken: estimate.first_token_s,
         memory: estimate.memory.total_bytes,
         fits: estimate.memory.fits,
@@ -107,7 +111,7 @@ const WhatIf = (() => {
     const memory = devices.reduce((sum, device) => sum + device.needed, 0);
     const lacking = devices.filter((device) => device.free !== null && device.needed > device.free);
     return {
-      decode, firstToken, memory, fits: lacking.length === 0,
+      decode: pace(decode, firstToken, rules), firstToken, memory, fits: lacking.length === 0,
       ...score(choice, decode.mid, firstToken.mid, rules),
       reason: lacking.length ? `needs ${Format.gib(memory)} with this context` : null,
     };
