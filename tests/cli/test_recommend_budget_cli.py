@@ -5,27 +5,17 @@ from pathlib import Path
 
 import pytest
 from command_line import advisor
-from small_machine import machine_of
+from small_machine import pretend
 
 from advisor import codec, history
-from advisor.cli import _machine, _validation
 from advisor.engines.fake import FakeEngine, Speeds
 from advisor.validation.weights_source import Room
-from probes.types import HardwareProfile, Host
 
 
 @pytest.fixture(autouse=True)
 def engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeEngine:
     pretended = FakeEngine(speeds=lambda _: Speeds(prefill_s_per_token=1e-4, decode_s_per_token=0.02))
-    profile = HardwareProfile(
-        profile_id="p1", created_at="2026-01-01T00:00:00Z", tool_version="0", host=Host(os="Linux"), devices=()
-    )
-    monkeypatch.setenv("ADVISOR_HOME", str(tmp_path / "home"))
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(_machine, "resolve_machine", lambda *_, **__: machine_of())
-    monkeypatch.setattr(_machine, "this_profile", lambda **_: profile)
-    monkeypatch.setattr(_validation, "local_engine", lambda *_, **__: pretended)
-    monkeypatch.setattr("catalog.local.find_local_models", lambda *_, **__: ())
+    pretend(pretended, monkeypatch, tmp_path)
     room = Room(disk_bytes=10**12, memory_bytes=10**12, budget_s=1e6)  # whatever this machine can spare just now
     monkeypatch.setattr("advisor.validation.validate.measure_room", lambda *_: room)
     monkeypatch.setattr(

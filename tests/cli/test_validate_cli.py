@@ -6,15 +6,14 @@ from pathlib import Path
 
 import pytest
 from command_line import advisor
-from small_machine import machine_of
+from small_machine import pretend
 
 from advisor import codec, history, store
-from advisor.cli import _machine, _validation
+from advisor.cli import _validation
 from advisor.engines.base import EngineCrashedError, ModelRefusedError
 from advisor.engines.fake import FakeEngine, Speeds
 from advisor.types import Validation
 from catalog.load import load_catalog
-from probes.types import HardwareProfile, Host
 
 MODEL = "SmolLM2-135M-Instruct:q8_0"
 
@@ -22,15 +21,7 @@ MODEL = "SmolLM2-135M-Instruct:q8_0"
 @pytest.fixture(autouse=True)
 def engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeEngine:
     pretended = FakeEngine()
-    profile = HardwareProfile(
-        profile_id="p1", created_at="2026-01-01T00:00:00Z", tool_version="0", host=Host(os="Linux"), devices=()
-    )
-    monkeypatch.setenv("ADVISOR_HOME", str(tmp_path / "home"))
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(_machine, "resolve_machine", lambda *_, **__: machine_of())
-    monkeypatch.setattr(_machine, "this_profile", lambda **_: profile)
-    monkeypatch.setattr(_validation, "local_engine", lambda *_, **__: pretended)
-    monkeypatch.setattr("catalog.local.find_local_models", lambda *_, **__: ())
+    pretend(pretended, monkeypatch, tmp_path)
     return pretended
 
 

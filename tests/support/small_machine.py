@@ -1,7 +1,14 @@
-"""A small CPU machine with calibrated rates, for commands that would otherwise measure this one."""
+"""A small CPU machine with calibrated rates, and an engine to go with it, for commands that would otherwise measure."""
 
+from pathlib import Path
+
+import pytest
+
+from advisor.cli import _machine, _validation
+from advisor.engines.fake import FakeEngine
 from advisor.machine import Machine, MachineDevice
 from advisor.types import Basis, Rates
+from probes.types import HardwareProfile, Host
 
 GIB = 1024**3
 
@@ -20,3 +27,16 @@ def machine_of() -> Machine:
     )
     device = MachineDevice(device_id="cpu", backend="cpu", name="CPU", memory_available_bytes=16 * GIB, rates=rates)
     return Machine(name="a test machine", profile_id="p1", devices=(device,))
+
+
+def pretend(engine: FakeEngine, monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+    """Have commands run in ``folder``, on the small machine, with this engine and no models of the user's."""
+    profile = HardwareProfile(
+        profile_id="p1", created_at="2026-01-01T00:00:00Z", tool_version="0", host=Host(os="Linux"), devices=()
+    )
+    monkeypatch.setenv("ADVISOR_HOME", str(folder / "home"))
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr(_machine, "resolve_machine", lambda *_, **__: machine_of())
+    monkeypatch.setattr(_machine, "this_profile", lambda **_: profile)
+    monkeypatch.setattr(_validation, "local_engine", lambda *_, **__: engine)
+    monkeypatch.setattr("catalog.local.find_local_models", lambda *_, **__: ())
