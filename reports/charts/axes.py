@@ -17,6 +17,13 @@ _CHAR_WIDTH = 6.0  # points of one character of a label, on average
 _LINE_HEIGHT = 12.0
 _CLEARANCE = 2.5
 _SMALLEST = 1e-30  # a logarithmic axis shows nothing below, nor above its inverse
+#: Which multiples of each power of ten get a tick, on axes of fewer than so many decades.
+_TICKS = (
+    (0.4, (1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0)),
+    (0.9, (1.0, 1.5, 2.0, 3.0, 5.0, 7.0)),
+    (3.0, (1.0, 2.0, 5.0)),
+    (math.inf, (1.0,)),
+)
 
 Segment = tuple[tuple[float, float], tuple[float, float]]
 
@@ -31,11 +38,12 @@ class Label:
     color: str | None = None
 
 
-def plain_log(axis: "Axis", *, minor: bool = True) -> None:
-    """Ticks at 1, 2, 5 of each decade with plain numbers: no powers, no mathematics typesetting."""
+def plain_log(axis: "Axis", *, decades_count: float = 1.0) -> None:
+    """Ticks with plain numbers, the closer the fewer decades there are: no powers, no mathematics typesetting."""
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-    axis.set_major_locator(LogLocator(base=10, subs=(1.0, 2.0, 5.0) if minor else (1.0,), numticks=12))
+    subs = next(subs for most, subs in _TICKS if decades_count < most)
+    axis.set_major_locator(LogLocator(base=10, subs=subs, numticks=12))
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
     axis.set_minor_formatter(NullFormatter())
 
@@ -52,11 +60,11 @@ def log_axis(axes: "Axes", which: str, values: Iterable[float], *, pad: float = 
     if which == "x":
         axes.set_xscale("log")
         axes.set_xlim(low / pad, high * pad)
-        plain_log(axes.xaxis, minor=decades(low, high) < 3)
+        plain_log(axes.xaxis, decades_count=decades(low, high))
     else:
         axes.set_yscale("log")
         axes.set_ylim(low / pad, high * pad)
-        plain_log(axes.yaxis, minor=decades(low, high) < 3)
+        plain_log(axes.yaxis, decades_count=decades(low, high))
     axes.tick_params(which="minor", length=0)
 
 

@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _PICKS_SHOWN = 10
-_SMALL_SHARE_FRAC = 0.02
+#: A device gets no bar if it holds less than this share of what the fullest does, or of what it has free: mostly a
+#: table of embeddings beside the processor.
+_SMALL_SHARE_FRAC, _SMALL_FREE_FRAC = 0.1, 0.02
 _PARTS = ("weights_bytes", "kv_bytes", "compute_bytes", "overhead_bytes")
 PART_NAMES = {
     "weights_bytes": "weights",
@@ -27,6 +29,8 @@ PART_NAMES = {
     "compute_bytes": "working space",
     "overhead_bytes": "overhead",
 }
+#: Width of a bar's figure as a share of the widest bar or limit.
+_LABEL_FRAC = 0.2
 _HATCHES = ("", "//", "..", "xx")
 
 
@@ -52,15 +56,19 @@ def build(documents: Sequence[object]) -> tuple[Chart, ...]:
 def _bars(named: Sequence[tuple[str, Estimate]]) -> list[_Bar]:
     bars = []
     for name, estimate in named:
-        large = [
-            device
-            for device in estimate.memory.devices
-            if device.total_bytes >= _SMALL_SHARE_FRAC * estimate.memory.total_bytes
-        ]
+        fullest = max((device.total_bytes for device in estimate.memory.devices), default=0)
+        large = [device for device in estimate.memory.devices if _is_notable(device, fullest)]
         for device in large:
             suffix = f" · {plain(device.device_id, 10)}" if len(large) > 1 else ""
             bars.append(_Bar(shortened(name, LABEL_LIMIT) + suffix, device))
     return bars
+
+
+def _is_notable(device: DeviceMemory, fullest_bytes: int) -> bool:
+    if device.total_bytes == fullest_bytes:
+        return True
+    least_bytes = max(_SMALL_SHARE_FRAC * fullest_bytes, _SMALL_FREE_FRAC * (device.available_bytes or 0))
+    return device.total_bytes >= least_bytes
 
 
 def _chart(named: Sequence[tuple[str, Estimate]], index: int) -> Chart:
@@ -73,6 +81,8 @@ def _chart(named: Sequence[tuple[str, Estimate]], index: int) -> Chart:
     described = f"Memory that {phrases.counted(len(named), 'model')} need{'s' if len(named) == 1 else ''}, split into "
     described += "weights, KV cache, working space and overhead, beside what is free. "
     described += f"Too large: {', '.join(tight)}." if tight else "All of them fit."
+    is_whole = len(bars) == sum(len(estimate.memory.devices) for _, estimate in named)
+    left_out = "" if is_whole else " Devices that hold little of a model are left out."
     rows = tuple(
         (
             bar.label,
@@ -86,7 +96,7 @@ def _chart(named: Sequence[tuple[str, Estimate]], index: int) -> Chart:
     return Chart(
         chart_id=f"memory-{index + 1}",
         title="Memory of each pick against what is free",
-        caption="The dashed line is the memory that is free for a model on its device.",
+        caption="The dashed line is the memory that is free for a model on its device." + left_out,
         description=described,
         table=Grid(
             caption="Memory by use",
@@ -121,11 +131,12 @@ def _draw(bars: tuple[_Bar, ...], axes: "Axes", theme: Theme) -> None:
     for row, bar in enumerate(bars):
         _draw_limit(row, bar.device, axes, theme, labelled=row == 0)
     limits = [bar.device.available_bytes / GIB for bar in bars if bar.device.available_bytes]
-    axes.set_xlim(0, max([*left, *limits, 0.1]) * 1.12)
+    widest = max([*left, *limits, 0.1])
+    axes.set_xlim(0, widest * (1.0 + _LABEL_FRAC))
     for row, (bar, end) in enumerate(zip(bars, left, strict=True)):
         axes.annotate(
             fmt.gib(bar.device.total_bytes),
-            (end, row),
+            (_label_at(bar.device, end, widest), row),
             xytext=(5, 0),
             textcoords="offset points",
             bbox={"facecolor": theme.surface, "edgecolor": "none", "pad": 1.0},
@@ -140,6 +151,12 @@ def _draw(bars: tuple[_Bar, ...], axes: "Axes", theme: Theme) -> None:
     axes.invert_yaxis()
     axes.set_xlabel("Memory (GiB)")
     legend(axes, columns_count=5)
+
+
+def _label_at(device: DeviceMemory, end_gib: float, widest_gib: float) -> float:
+    """Where a bar's figure starts: behind the bar, or behind the line that it would stand on."""
+    limit = (device.available_bytes or 0) / GIB
+    return limit if end_gib <= limit < end_gib + _LABEL_FRAC * widest_gib else end_gib
 
 
 def _draw_limit(row: int, device: DeviceMemory, axes: "Axes", theme: Theme, *, labelled: bool) -> None:

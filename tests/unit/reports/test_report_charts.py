@@ -10,7 +10,8 @@ from PIL import Image
 from advisor.types import TrendPoint
 from probes.types import Measurement, ProbeOutcome, ProbeStatus
 from reports import png
-from reports.charts import curves, machines, pareto, proof, roofline, trends
+from reports.charts import axes as axis
+from reports.charts import curves, machines, memory, pareto, proof, roofline, trends
 from reports.charts.base import to_svg
 from reports.charts.svg import inline_svg
 from reports.charts.theme import DARK, LIGHT, roles
@@ -218,3 +219,25 @@ def test_the_front_holds_what_no_pick_beats_in_quality_and_speed():
     for choice in ranked:
         speed, quality = choice.estimate.decode_tokens_per_s.mid, choice.quality.mid
         assert any(s >= speed and q >= quality for s, q in front)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "least", "most"), [(25.0, 140.0, 3, 8), (30.0, 45.0, 2, 8), (3.0, 400.0, 4, 10), (1e-6, 1e6, 4, 14)]
+)
+def test_a_logarithmic_axis_has_ticks_to_read_it_by(low, high, least, most):
+    from matplotlib.figure import Figure
+
+    axes = Figure().subplots()
+    axis.log_axis(axes, "y", [low, high])
+    shown = [tick for tick in axes.get_yticks() if low / 1.3 <= tick <= high * 1.3]
+    assert least <= len(shown) <= most
+
+
+def test_a_table_of_embeddings_on_the_cpu_gets_no_bar():
+    made = examples.recommendation(examples.GPU, "RTX 4090").ranked[0].estimate
+    card = made.memory.devices[0]
+    beside = replace(card, device_id="cpu", total_bytes=card.total_bytes // 20)
+    half = replace(card, device_id="cuda:1")
+    devices = replace(made.memory, devices=(card, half, beside))
+    rows = memory.build([replace(made, memory=devices)])[0].table.rows
+    assert [row[1] for row in rows] == [card.device_id, "cuda:1"]
