@@ -58,6 +58,12 @@ def test_files_that_are_named_exist(path):
 
 
 @pytest.mark.parametrize("path", DOCS, ids=IDS)
+def test_folders_that_are_named_exist(path):
+    for name in re.findall(r"`([\w./-]*\w)/`", prose(path)):
+        assert (ROOT / name).is_dir() or any(f"/{name}/" in f"/{file}" for file in FILES), name
+
+
+@pytest.mark.parametrize("path", DOCS, ids=IDS)
 def test_programs_that_are_named_exist(path):
     text = path.read_text(encoding="utf-8")
     for script in re.findall(r"python (benchmarks/\w+\.py|tools/\w+\.py)", text):
