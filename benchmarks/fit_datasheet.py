@@ -116,6 +116,17 @@ def samples_of(rows: Iterable[dict[str, str]], catalog: Catalog) -> list[Sample]
     return samples
 
 
+def main_samples(catalog: Catalog) -> list[Sample]:
+    """Rows of the published table: fitted on, and what the tables score."""
+    return samples_of(read_rows("llama_bench.csv.gz"), catalog)
+
+
+def further_samples(catalog: Catalog) -> list[Sample]:
+    """Rows of other tables: fitted on."""
+    further = (single_user_rows(), whole_on_card_rows(), own_rows())
+    return [sample for rows in further for sample in samples_of(rows, catalog)]
+
+
 def error_of_row(fields: dict[str, str]) -> float:
     """Log standard error of a row's figure, where the row tells how many runs it is the middle of and their range."""
     runs_count = int(fields.get("n") or 1)
@@ -323,16 +334,15 @@ def size_label(size_gib: float) -> str:
 
 def fit_all(catalog: Catalog) -> tuple[Coefficients, list[str]]:
     """Coefficients of both phases, and their tables."""
-    main_samples = samples_of(read_rows("llama_bench.csv.gz"), catalog)
-    further = (single_user_rows(), whole_on_card_rows(), own_rows())
-    samples = main_samples + [sample for rows in further for sample in samples_of(rows, catalog)]
+    scored = main_samples(catalog)
+    samples = scored + further_samples(catalog)
     effects: dict[str, float] = {}
     sigmas: dict[str, dict[str, dict[str, float]]] = {}
     lines: list[str] = []
     for phase in PHASES:
         fit = PhaseFit.of(phase, samples)
         left_out = LeftOut.of(fit)
-        lines += report(fit, left_out, sum(one.priced.row.phase == phase for one in main_samples))
+        lines += report(fit, left_out, sum(one.priced.row.phase == phase for one in scored))
         effects |= fit.effects(fit.fit())
         sigmas[phase] = sigmas_of(fit, left_out)
     coefficients = Coefficients(

@@ -4,8 +4,8 @@ Every coefficient of `Rates` is a physical base (one over the bandwidth, one ove
 time) times ``exp(sum of fitted effects)``. Effects form a tree that shrinks to nothing where nothing was
 published: the stack (backend, and whose hardware), the generation within it, the chip itself; beside them
 the storage type, the age of the build and what the chip may draw. An unseen generation gets its stack's
-figure, an unseen chip its generation's; what plain attention costs and how fast launches got cheaper is shared by all
-stacks first. ``advisor.datasheets.datasheet`` turns the products into rates,
+figure, an unseen chip its generation's; what attention costs, with and without a score matrix, and how fast launches
+got cheaper is shared by all stacks first. ``advisor.datasheets.datasheet`` turns the products into rates,
 ``advisor.datasheets.design`` into what ``benchmarks/fit_datasheet.py`` fits.
 """
 
@@ -53,6 +53,13 @@ _BASE_ATTENTION_FLOP = 1.0
 _BASE_PREFILL_BYTES = 0.7
 _BASE_KV = 1.5
 _BASE_DECODE_ATTENTION_FLOP = 4.0
+#: Without flash attention a decoded token pays for every score by itself, whatever the bandwidth: 1.3 ns of 128 values
+#: on an M2 Ultra, at 32 and at 64 heads alike, 0.2 to 0.3 ns on an L40S, an A100 and an H100. Seconds per flop:
+_BASE_PLAIN_FLOP_S = 1e-12
+#: Kernels of a processor take half as long without flash attention as with it (an x86 one timed through the engine).
+_PLAIN_PER_FLASH_ON_CPU = 0.5
+#: A processor multiplies packed integers in two instructions, accelerators in one.
+_CPU_UNPACKING = 2.0
 #: Kernels of the types below two and three bits unpack by table look-ups.
 _LOOKUP_TYPES = frozenset({"IQ1_S", "IQ1_M", "IQ2_XXS", "IQ2_XS", "IQ2_S", "IQ3_XXS", "IQ3_S", "TQ1_0", "TQ2_0"})
 #: Vector operations per weight relative to a 4-bit type, whose products take four weights at a time: floats take
@@ -162,23 +169,40 @@ def decode_factors(traits: ChipTraits, setting: Setting = Setting()) -> DecodeFa
         ("decode.inline_ecc", float(traits.inline_ecc)),
         ("decode.integrated", float(traits.integrated)),
     )
-    unpacking = 0.0 if stack in _UNPACKING_FOR_FREE else 1.0 / traits.vector_flop_per_s
-    flop = Factor(unpacking, (*names.tree("decode.flop"), *aged)).times(("decode.power", -traits.power_log))
-    plain = 0.0 if setting.flash_attention else 1.0
+    flop = Factor(_unpacking_s(traits), (*names.tree("decode.flop"), *aged))
     launch_age = names.age if stack != "cuda" or replays_graphs(traits) else 0.0
     overhead = (*aged, ("decode.operation_age", launch_age), (f"decode.operation_age/{stack}", launch_age))
-    kv = ((f"decode.kv/{stack}", 1.0), ("decode.kv_plain", plain), (f"decode.kv_plain/{stack}", plain), *aged)
     return DecodeFactors(
         weight_byte={name: _typed(byte, "decode.byte", stack, name, _LOOKUP_DECODE) for name in TYPES},
         weight_flop={name: flop.times((f"decode.flop:{name}", 1.0), base=_UNPACKING.get(name, 1.0)) for name in TYPES},
         expert=_experts("decode.expert", stack),
-        kv_byte=Factor(_BASE_KV / bandwidth, kv),
-        attention_flop=Factor(
-            _BASE_DECODE_ATTENTION_FLOP / traits.vector_flop_per_s, ((f"decode.attention/{stack}", 1.0), *aged)
-        ),
+        kv_byte=Factor(_BASE_KV / bandwidth, ((f"decode.kv/{stack}", 1.0), *aged)),
+        attention_flop=_decode_attention(traits, setting).times(*aged),
         operation=Factor(_BASE_OPERATION_S, (*names.tree("decode.operation"), *overhead)),
         moe_layer=Factor(_BASE_MOE_LAYER_S, ((f"decode.moe_layer/{stack}", 1.0), *overhead)),
     )
+
+
+def _unpacking_s(traits: ChipTraits) -> float:
+    """Seconds per flop that weights take to be unpacked.
+
+    Within a generation it goes by the power a chip may draw rather than by its lanes: all of them are at work.
+    """
+    if traits.stack in _UNPACKING_FOR_FREE:
+        return 0.0
+    base = _CPU_UNPACKING if traits.stack == "cpu" else 1.0
+    return base * math.exp(-traits.power_log) / traits.vector_flop_per_s
+
+
+def _decode_attention(traits: ChipTraits, setting: Setting) -> Factor:
+    """Seconds per flop of a decoded token's attention: by arithmetic in one sweep, score by score without it."""
+    stack, vector_s = traits.stack, 1.0 / traits.vector_flop_per_s
+    flash = Factor(_BASE_DECODE_ATTENTION_FLOP * vector_s, ((f"decode.attention/{stack}", 1.0),))
+    if setting.flash_attention:
+        return flash
+    if stack == "cpu":
+        return flash.times(base=_PLAIN_PER_FLASH_ON_CPU)
+    return Factor(_BASE_PLAIN_FLOP_S + vector_s, (("decode.plain", 1.0), (f"decode.plain/{stack}", 1.0)))
 
 
 def prefill_factors(traits: ChipTraits, setting: Setting = Setting()) -> PrefillFactors:
@@ -208,9 +232,12 @@ def prefill_factors(traits: ChipTraits, setting: Setting = Setting()) -> Prefill
         weight_byte=Factor(_BASE_PREFILL_BYTES / bandwidth, ((f"prefill.byte/{stack}", 1.0), *whole)),
         attention_flop=Factor(
             _BASE_ATTENTION_FLOP / traits.vector_flop_per_s if flash else 0.0,
-            (*names.tree("prefill.attention"), *whole, power),
+            (("prefill.attention", 1.0), *names.tree("prefill.attention"), *whole, power),
         ),
-        score=Factor(0.0 if flash else _BASE_SCORE_BYTES / bandwidth, ((f"prefill.score/{stack}", 1.0), *whole)),
+        score=Factor(
+            0.0 if flash else _BASE_SCORE_BYTES / bandwidth,
+            (("prefill.score", 1.0), (f"prefill.score/{stack}", 1.0), *whole),
+        ),
         activation=Factor(_BASE_ACTIVATION_BYTES / bandwidth, (*names.tree("prefill.activation"), *whole)),
         routed_activation=Factor(
             _BASE_ROUTED_ACTIVATION_BYTES / bandwidth, ((f"prefill.routed_activation/{stack}", 1.0), *whole)

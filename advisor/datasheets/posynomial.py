@@ -31,45 +31,56 @@ class Monomial:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Design:
-    """Monomials of all measurements side by side, those of one measurement adjacent."""
+    """Monomials of all measurements side by side, those of one measurement adjacent.
+
+    A monomial takes part in few effects: ``columns`` (indices into ``names``) and ``exponents`` are monomials x the
+    most that any has, padded with exponents of zero.
+    """
 
     names: tuple[str, ...]
     starts: NDArray[np.intp]
     log_values: Floats
-    exponents: Floats  # monomials x effects
+    columns: NDArray[np.intp]
+    exponents: Floats
 
     @classmethod
     def of(cls, rows: Sequence[Sequence[Monomial]]) -> "Design":
         """Lay out the monomials of every measurement."""
-        terms = [[term for term in row if term.value > 0.0] for row in rows]
-        names = sorted({name for row in terms for term in row for name, _ in term.exponents})
+        kept = [[term for term in row if term.value > 0.0] for row in rows]
+        terms = [term for row in kept for term in row]
+        names = sorted({name for term in terms for name, _ in term.exponents})
         column = {name: index for index, name in enumerate(names)}
-        count = sum(map(len, terms))
-        exponents = np.zeros((count, len(names)))
-        log_values = np.empty(count)
-        starts = np.empty(len(terms), dtype=np.intp)
-        at = 0
-        for index, row in enumerate(terms):
-            starts[index] = at
-            for term in row:
-                log_values[at] = np.log(term.value)
-                for name, weight in term.exponents:
-                    exponents[at, column[name]] += weight
-                at += 1
-        return cls(names=tuple(names), starts=starts, log_values=log_values, exponents=exponents)
+        width = max((len(term.exponents) for term in terms), default=0)
+        columns = np.zeros((len(terms), width), dtype=np.intp)
+        exponents = np.zeros((len(terms), width))
+        for at, term in enumerate(terms):
+            columns[at, : len(term.exponents)] = [column[name] for name, _ in term.exponents]
+            exponents[at, : len(term.exponents)] = [weight for _, weight in term.exponents]
+        return cls(
+            names=tuple(names),
+            starts=np.cumsum([0, *map(len, kept[:-1])], dtype=np.intp),
+            log_values=np.log([term.value for term in terms]),
+            columns=columns,
+            exponents=exponents,
+        )
 
     def log_times(self, effects: Floats) -> Floats:
         """Predicted logarithms of all measurements."""
-        sizes = np.exp(self.log_values + self.exponents @ effects)
-        return np.log(np.add.reduceat(sizes, self.starts))
+        return np.asarray(np.log(np.add.reduceat(self._sizes(effects), self.starts)))
 
     def jacobian(self, effects: Floats) -> Floats:
         """Derivatives of the predicted logarithms by the effects: each monomial's share times its exponents."""
-        sizes = np.exp(self.log_values + self.exponents @ effects)
-        totals = np.add.reduceat(sizes, self.starts)
+        sizes = self._sizes(effects)
         counts = np.diff(np.append(self.starts, len(sizes)))
-        shares = sizes / np.repeat(totals, counts)
-        return np.add.reduceat(shares[:, None] * self.exponents, self.starts, axis=0)
+        row = np.repeat(np.arange(len(self.starts)), counts)
+        shares = sizes / np.add.reduceat(sizes, self.starts)[row]
+        cells = row[:, None] * len(self.names) + self.columns
+        slopes = (shares[:, None] * self.exponents).ravel()
+        summed = np.bincount(cells.ravel(), slopes, len(self.starts) * len(self.names))
+        return np.asarray(summed.reshape(len(self.starts), len(self.names)), dtype=np.float64)
+
+    def _sizes(self, effects: Floats) -> Floats:
+        return np.asarray(np.exp(self.log_values + np.sum(self.exponents * effects[self.columns], axis=1)))
 
 
 def fit(

@@ -41,6 +41,9 @@ _FILE_RATIO_RANGE = (0.6, 1.6)
 #: micro-batches of 2048, as the project's own guides do.
 _FLASH_ATTENTION_SINCE = 2025.62
 _LONG_PROMPT_TOKENS = 2048
+#: Builds from here on are counted as today's where architectures differ (``catalog.architectures.evaluation``); older
+#: rows of those fit better without.
+_EVALUATED_AS_TODAY_SINCE = 2026.3
 _UBATCH_TOKENS = 512
 _MAX_TOKENS_PER_S = 1e7
 _MONTH_DAYS = 31.0
@@ -76,6 +79,11 @@ class PublishedRow:
     def setting(self) -> Setting:
         """The build and attention the run's coefficients depend on."""
         return Setting(built=self.built, flash_attention=self.flash_attention)
+
+    @property
+    def as_today(self) -> bool:
+        """Whether the build worked through prompts as today's does."""
+        return self.built is None or self.built >= _EVALUATED_AS_TODAY_SINCE
 
     @property
     def ubatch_tokens(self) -> int:
@@ -188,6 +196,7 @@ def price_row(row: PublishedRow, catalog: Catalog) -> PricedRow:
             prompt_tokens=row.tokens,
             depth_tokens=row.depth_tokens,
             ubatch_tokens=row.ubatch_tokens,
+            architecture=model.architecture if row.as_today else None,
         )
     return PricedRow(row=row, chip=chip, model=model, artifact=artifact, work=work)
 

@@ -225,6 +225,50 @@ def test_attention_is_flop_with_flash_attention_and_traffic_without(catalog):
     assert plain.score.base > 0.0
 
 
+def test_decoding_by_a_score_matrix_costs_per_score_whatever_the_bandwidth(catalog):
+    """An A100 and an RTX A6000 have like lanes; the former has 2.7 times the bandwidth."""
+    plain = Setting(flash_attention=False)
+    wide, narrow = (
+        decode_factors(traits_of(catalog.chip(name), "cuda"), plain)
+        for name in ("NVIDIA A100 SXM 80GB", "NVIDIA RTX A6000")
+    )
+    assert wide.attention_flop.base == pytest.approx(narrow.attention_flop.base, rel=0.05)
+    assert wide.kv_byte.base < 0.5 * narrow.kv_byte.base
+
+
+def test_a_processor_decodes_no_slower_without_flash_attention(catalog):
+    rates = [
+        rates_for_chip(
+            catalog.chip("Intel Core Ultra 7 258V (LPDDR5X-8533)"), "cpu", setting=Setting(flash_attention=flash)
+        )
+        for flash in (True, False)
+    ]
+    assert rates[1].decode_attention_s_per_flop < rates[0].decode_attention_s_per_flop
+
+
+def test_unpacking_goes_by_power_within_a_generation(catalog):
+    card = catalog.chip("NVIDIA GeForce RTX 4090")
+    halved = replace(card, power_w=card.power_w / 2.0)
+    full, slow = (decode_factors(traits_of(chip, "cuda")).weight_flop["Q4_K"].base for chip in (card, halved))
+    assert slow == pytest.approx(2.0 * full)
+
+
+def test_prompts_of_recent_builds_are_counted_as_today(catalog):
+    """All tokens of a gpt-oss prompt pass the last feed-forward in today's builds; older rows are counted without."""
+    fields = {
+        "hardware": "NVIDIA GeForce RTX 4090",
+        "backend": "CUDA",
+        "model_id": "openai/gpt-oss-20b",
+        "quant": "MXFP4",
+        "test": "pp512",
+        "tokens_per_s": "9000",
+    }
+    old, new, undated = (
+        price_row(parse_row({**fields, "date": date}), catalog).work.weight_flop for date in ("2025-09", "2026-10", "")
+    )
+    assert old < new == undated
+
+
 def test_fit_and_prediction_share_one_formula(catalog, published):
     """The sum that is fitted equals what the roofline prices, floors aside, on every published row."""
     effects = load_coefficients().effects
