@@ -85,7 +85,7 @@ def _with_users(
 ) -> "Estimate":
     """The prediction with what several users get, where they were asked about."""
     from advisor.concurrency import with_concurrency
-    from advisor.recommendation.search import limited_memory
+    from advisor.recommendation.shortage import limited_memory
 
     artifact = next(each for each in artifacts if each.quant_id == made.quant_id)
     return with_concurrency(made, subject.model, artifact, machine, limited_memory(machine, limits))

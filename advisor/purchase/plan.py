@@ -25,7 +25,8 @@ from advisor.recommendation.eligibility import licensed
 from advisor.recommendation.limits import misses
 from advisor.recommendation.request import Request, settled
 from advisor.recommendation.score import ScoredEstimate
-from advisor.recommendation.search import limited_memory, score, search_model, too_large
+from advisor.recommendation.search import score, search_model
+from advisor.recommendation.shortage import limited_memory, too_large
 from advisor.settings import NOTHING_FIXED, LoadSettings
 from advisor.types import (
     ClassMiss,

@@ -8,7 +8,7 @@ from advisor.machine import Machine
 from advisor.predict import predict
 from advisor.recommendation.inverse import Subject, longest_context, most_users
 from advisor.recommendation.request import Request
-from advisor.recommendation.search import limited_memory
+from advisor.recommendation.shortage import limited_memory
 from advisor.settings import NOTHING_FIXED, LoadSettings
 from advisor.types import Estimate, EstimateWarning, Extreme, Limits, Recommendation, Workload
 from catalog.load import Catalog

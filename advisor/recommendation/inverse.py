@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from advisor.candidates import candidates
 from advisor.estimate import estimate
 from advisor.machine import Machine
-from advisor.recommendation.search import limited_memory
+from advisor.recommendation.shortage import limited_memory
 from advisor.recommendation.spans import span
 from advisor.settings import NOTHING_FIXED, LoadSettings
 from advisor.types import Estimate, EstimateWarning, Extreme, Limits, Workload

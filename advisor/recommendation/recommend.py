@@ -212,12 +212,17 @@ def _nothing_passes(found: Found, machine: Machine, request: Request) -> str:
         return _nearest_miss(settings, request)
     too_large = [rejection for rejection in found.rejected if rejection.reason.startswith("needs ")]
     if too_large:
-        smallest = min(too_large, key=lambda rejection: float(rejection.reason.split()[1]))
+        smallest = min(too_large, key=_lack)
         advice = ""
         if request.limits.max_memory_bytes is not None:
             advice = f"; try {memory_needed(1.1 * GIB * float(smallest.reason.split()[1]))}"
         return f"nothing fits {machine.name}; the smallest is {smallest.model_id}: {smallest.reason}{advice}"
     return f"no model passes every limit for {request.workload.task}; {_commonest(found.rejected)}"
+
+
+def _lack(rejection: Rejection) -> tuple[bool, float]:
+    """How far a model is from fitting: first those whose weights alone would, then the smallest."""
+    return "for weights alone" in rejection.reason, float(rejection.reason.split()[1])
 
 
 def _nearest_miss(settings: Sequence[tuple[str, ScoredEstimate]], request: Request) -> str:

@@ -30,13 +30,13 @@ from advisor.recommendation.score import (
     score_estimate,
     usability,
 )
+from advisor.recommendation.shortage import limited_memory, too_large
 from advisor.tuning import tuned
 from advisor.types import Estimate, EstimateWarning, Limits, Rejection
 from advisor.workloads import TASKS
 from catalog.load import Catalog
 from catalog.obtain import LAST_RESORT_QUANT_IDS, quant_ids
 from catalog.types import ArtifactSpec, ModelSpec
-from catalog.units import GIB
 from catalog.weights import weigh
 
 #: Fewer bytes than any offered quantisation stores a weight in, for the bounds on speed and on size.
@@ -347,13 +347,6 @@ def _cannot_beat(
     return (True, bound) < (best.usable, best.score)
 
 
-def limited_memory(machine: Machine, limits: Limits) -> dict[str, int]:
-    """What a model may take on each device: what is free there, or the user's own limit."""
-    cap = limits.max_memory_bytes
-    available = machine.available_bytes()
-    return {device: min(size, cap) if cap is not None else size for device, size in available.items()}
-
-
 def score(catalog: Catalog, model: ModelSpec, made: Estimate) -> ScoredEstimate:
     """An estimate with its quality after the loss of its weights' and its cache's types."""
     task = made.workload.task
@@ -378,27 +371,3 @@ def in_best_setting(
     )
     scored = score(catalog, model, found)
     return scored if passes(scored, request.limits) else option
-
-
-def together_bytes(free: dict[str, int], machine: Machine) -> int:
-    """What is free on all devices together: those in the computer's own memory add none to it."""
-    own = [size for device_id, size in free.items() if device_id not in machine.shared_device_ids]
-    return sum(own or free.values())
-
-
-def too_large(model: ModelSpec, smallest: ArtifactSpec | None, machine: Machine, request: Request) -> Rejection:
-    """Why no quantisation of a model fits."""
-    if smallest is None:
-        return Rejection(model_id=model.model_id, reason="no quantisation of it is known")
-    needed_gib = smallest.file_bytes / GIB
-    free, where = limited_memory(machine, request.limits), ""
-    if machine.engine_id not in GGUF_ENGINES and len(free) > 1:  # other engines keep a model off the CPU
-        free, where = {device: size for device, size in free.items() if device != CPU_DEVICE_ID}, " on accelerators"
-    free_gib = together_bytes(free, machine) / GIB
-    return Rejection(
-        model_id=model.model_id,
-        quant_id=smallest.quant_id,
-        reason=f"needs {needed_gib:.1f} GiB for weights alone at {smallest.quant_id}, "
-        f"{free_gib:.1f} GiB is free{where}",
-        fix=f"a machine with {needed_gib * 1.1 + 1:.0f} GiB free{where}",
-    )

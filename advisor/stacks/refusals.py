@@ -7,7 +7,7 @@ from advisor.machine import Machine
 from advisor.predict import predict
 from advisor.recommendation.eligibility import reject
 from advisor.recommendation.limits import broken_by, memory_needed
-from advisor.recommendation.search import together_bytes
+from advisor.recommendation.shortage import together_bytes
 from advisor.settings import LoadSettings
 from advisor.stacks.jobs import Job
 from advisor.types import Estimate, Limits, Rejection

@@ -1,3 +1,4 @@
+import re
 from dataclasses import replace
 
 import pytest
@@ -7,7 +8,8 @@ from advisor.errors import NothingFitsError
 from advisor.machines import from_hardware
 from advisor.recommendation.eligibility import reject
 from advisor.recommendation.recommend import LocalFile, Request, recommend
-from advisor.recommendation.search import _LEAST_BYTES_PER_WEIGHT, search_model, too_large
+from advisor.recommendation.search import _LEAST_BYTES_PER_WEIGHT, search_model
+from advisor.recommendation.shortage import too_large
 from advisor.types import Limits, Rejection, Task
 from advisor.workloads import TASKS, make_workload
 from catalog.obtain import quant_ids
@@ -137,6 +139,25 @@ def test_rules_give_their_reason(catalog):
     assert "made for vision" in reject(chat, make_workload(Task.VISION), Limits()).reason
     assert "shape" in reject(replace(chat, geometry=None), workload, Limits()).reason
     assert "GGUF" in reject(replace(chat, repos={}), workload, Limits()).reason
+
+
+@pytest.mark.parametrize(
+    ("gib", "engine_id", "lacks"),
+    [({"cpu": 0.4}, "llama.cpp", "cpu"), ({"cpu": 0.0}, "llama.cpp", "cpu"), ({"cuda:0": 0.3}, "vllm", "cuda:0")],
+)
+def test_a_model_whose_weights_alone_would_fit_is_told_what_it_lacks_where(catalog, gpu_machine, gib, engine_id, lacks):
+    devices = [
+        replace(device, memory_available_bytes=int(gib.get(device.device_id, 24) * GIB))
+        for device in gpu_machine.devices
+        if engine_id == "vllm" or gib["cpu"] == 0.0 or device.device_id == "cpu"
+    ]
+    small = replace(gpu_machine, devices=tuple(devices), engine_id=engine_id)
+    model = catalog.model("LiquidAI/LFM2.5-230M")
+    refusal = too_large(model, weigh(model, "Q4_K_M"), small, Request(workload=make_workload(Task.CODING)))
+    told = rf"needs (\S+) GiB on {lacks} at Q4_K_M with 32768 tokens of context, (\S+) GiB is free there"
+    found = re.fullmatch(told, refusal.reason)
+    assert found
+    assert float(found[1]) > float(found[2])
 
 
 def test_engines_that_keep_off_the_cpu_count_no_ram_as_free(catalog):

@@ -8,7 +8,7 @@ from report_examples import profile
 from advisor.candidates import candidates
 from advisor.machines import from_hardware, from_profile
 from advisor.predict import predict
-from advisor.recommendation.search import together_bytes
+from advisor.recommendation.shortage import together_bytes
 from advisor.types import EstimateWarning, Workload
 from catalog.units import GIB
 from catalog.weights import weigh
