@@ -16,7 +16,7 @@ import report_examples as examples
 import reports
 from advisor import codec
 from advisor.recommendation.score import score_estimate
-from advisor.types import EstimateWarning, Workload
+from advisor.types import EstimateWarning, Interval, Workload
 from reports import format as fmt
 
 pytestmark = pytest.mark.browser
@@ -191,7 +191,7 @@ def test_the_page_formats_numbers_as_python_does(pages):
     assert seen["duration"] == [fmt.duration(value) for value in values]
     assert seen["gib"] == [fmt.gib(value) for value in values]
     assert seen["tokens"] == [fmt.tokens(int(abs(value) + 0.5)) for value in values]
-    spans = [examples.Interval(low=value * 0.9, mid=value, high=value * 1.15) for value in values]
+    spans = [Interval(low=value * 0.9, mid=value, high=value * 1.15) for value in values]
     assert seen["interval"] == [fmt.interval(span) for span in spans]
     assert seen["plain"] == ["a\ufffd[31m", "\ufffdexe", "two spaces", "softhyphen"]
 
