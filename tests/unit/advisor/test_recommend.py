@@ -73,7 +73,7 @@ def test_more_memory_never_lowers_the_best_score(catalog, machine):
 
 
 def test_too_little_memory_names_the_smallest_thing_that_would_fit(catalog, machine):
-    with pytest.raises(NothingFitsError, match=r"smallest is .* needs 0\.\d GiB"):
+    with pytest.raises(NothingFitsError, match=r"smallest is .* needs 0\.\d\d GiB"):
         ask(catalog, with_memory(machine, 0.01))
 
 
