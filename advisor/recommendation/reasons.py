@@ -4,7 +4,8 @@ from collections.abc import Mapping
 
 from advisor.recommendation.score import ScoredEstimate
 from advisor.recommendation.spans import span
-from advisor.types import Bound, Estimate, EstimateWarning, Task
+from advisor.types import Bound, Estimate, Task
+from advisor.workloads import TASKS
 from catalog.types import ModelSpec
 from catalog.units import GIB
 
@@ -52,8 +53,8 @@ def reasons(model: ModelSpec, option: ScoredEstimate) -> tuple[str, ...]:
         found.append(f"mixture of experts: reads {geometry.expert_used_count} of {geometry.expert_count} per token")
     if not option.usable:
         found.append("slower than is comfortable for this task; nothing faster scores higher")
-    if EstimateWarning.SPILLS_TO_CPU in made.warnings:
-        found.append("part of it runs on the CPU because it does not fit the accelerator's memory")
+    elif option.turn_wait_s > TASKS[made.workload.task].patience_s:
+        found.append("answers later than is comfortable for this task; nothing sooner scores higher")
     return tuple(found)
 
 

@@ -32,8 +32,8 @@ ABOUT_EQUAL_CHANCE = 0.65
 SATURATION = 1.5
 CAUTION = 0.5
 #: A model is ranked behind all that answer in time only from so many times the task's patience on: patience is a
-#: working assumption and predicted waits of processors are off by a third, so a little more is a matter of the score.
-BEARABLE_FACTOR = 1.5
+#: working assumption, and below that the score itself weighs a wait against what it is waited for.
+BEARABLE_FACTOR = 3.0
 #: Share of its score that staying off the CPU is worth to a model.
 WORTH_STAYING_WHOLE_FRAC = 0.03
 #: Divergence turns into lost answers by a factor that differs this much between tasks and models.

@@ -190,7 +190,7 @@ def test_usability_keeps_falling_beyond_what_is_usable():
 def test_a_wait_somewhat_beyond_patience_is_a_matter_of_the_score_a_slow_answer_is_not():
     profile = TASKS[Task.CODING]
     assert is_usable(6.0, 66.0, profile)
-    assert not is_usable(6.0, 91.0, profile)
+    assert not is_usable(6.0, 181.0, profile)
     assert not is_usable(5.9, 3.0, profile)
     assert usability(6.0, 66.0, profile) < usability(6.0, 60.0, profile)
 
