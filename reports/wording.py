@@ -7,7 +7,7 @@ from reports.text import plain
 ESTIMATE_WARNINGS: dict[str, str] = {
     EstimateWarning.GEOMETRY_APPROXIMATE: "The model's exact shape is not known, so memory and speed are approximate.",
     EstimateWarning.UNCALIBRATED_TYPE: "This weight format was not timed on this machine; its speed is inferred.",
-    EstimateWarning.SPILLS_TO_CPU: "Too big for the accelerator alone: part of it runs on the CPU, which sets the pace.",
+    EstimateWarning.SPILLS_TO_CPU: "Too big for the accelerator alone: part of it runs on the CPU, setting the pace.",
     EstimateWarning.OVERFULL: "Needs more memory than is free; expect swapping or a failure to load.",
     EstimateWarning.CALIBRATION_POLLUTED: "Calibrated while other programs were busy; real speed may be higher.",
     EstimateWarning.NO_ENGINE: "No engine on this machine can load it, so the speed is unproven here.",
