@@ -115,6 +115,12 @@ def depth_of(row: dict[str, str]) -> int:
     return int(found.group(1)) if found else 0
 
 
+def context_of(row: dict[str, str]) -> int:
+    """Tokens the cache was laid out for; 0 where a row does not say."""
+    found = re.search(r"ctx (\d+)(k?)", row["n_ctx_or_depth"] or "")
+    return int(found.group(1)) * (1024 if found.group(2) else 1) if found else 0
+
+
 def ubatch_of(row: dict[str, str]) -> int:
     """The row's micro-batch, else the tool's own: llama-sweep-bench fills one per step, llama-bench takes 512."""
     usual = prompt_of(row) if "sweep-bench" in row["notes"] else 512
@@ -144,18 +150,28 @@ def predictions(catalog: Catalog) -> Iterator[tuple[str, str, float, float]]:
         deployment = deployment_of(row, model, machine)
         kind = placement_kind(deployment)
         if row["tg_tps"]:
-            made = run(model, artifact, machine, deployment, prompt=max(1, depth_of(row)), output=128)
+            depth = max(1, depth_of(row))
+            made = run(model, artifact, machine, deployment, prompt=depth, output=128, context=context_of(row))
             yield f"{kind}, {row['gpu']}", "decode", made.decode_tokens_per_s.mid, float(row["tg_tps"])
         if row["pp_tps"] and not depth_of(row):
-            made = run(model, artifact, machine, deployment, prompt=prompt_of(row), output=1)
+            prompt = prompt_of(row)
+            made = run(model, artifact, machine, deployment, prompt=prompt, output=1, context=context_of(row))
             yield f"{kind}, {row['gpu']}", "prefill", made.prefill_tokens_per_s.mid, float(row["pp_tps"])
 
 
 def run(
-    model: ModelSpec, artifact: object, machine: Machine, deployment: Deployment, *, prompt: int, output: int
+    model: ModelSpec,
+    artifact: object,
+    machine: Machine,
+    deployment: Deployment,
+    *,
+    prompt: int,
+    output: int,
+    context: int,
 ) -> Estimate:
-    """One estimate of a row."""
-    workload = Workload(prompt_tokens=prompt, output_tokens=output, context_tokens=prompt + output)
+    """One estimate of a row; its cache is as long as the row says, or as the test needs."""
+    needed = prompt + output
+    workload = Workload(prompt_tokens=prompt, output_tokens=output, context_tokens=max(context, needed))
     return estimate(model, artifact, machine, workload, deployment)  # type: ignore[arg-type]
 
 
