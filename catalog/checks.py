@@ -17,10 +17,10 @@ from catalog.publishers import DYNAMIC_LEVELS
 from catalog.recipes import recipe_of
 from catalog.tensors import gguf_architecture, params_count
 from catalog.types import ModelSpec, Role
+from catalog.units import GIB
 from catalog.weights import weigh
 
 TOLERANCE_FRAC = 0.005
-_GIB = 1024**3
 _PARAMS_ROUNDING = 6e6  # published counts have two decimals of a billion
 _LABEL = re.compile(r"((?:IQ|TQ|Q|BF|F|MXFP)\d\w*)(?: - (Small|Medium|Large))?")
 _DYNAMIC = re.compile(r"UD-[A-Z0-9]+(?:_[A-Z0-9]+)*")
@@ -181,7 +181,7 @@ def _stored(model: ModelSpec, with_nextn: bool) -> int:
 
 
 def _size(row: Mapping[str, str], candidates: _Candidates) -> Comparison:
-    published = float(row["file_size_bytes"] or float(row["file_size_gib"]) * _GIB)
+    published = float(row["file_size_bytes"] or float(row["file_size_gib"]) * GIB)
     subject = row["model"] or row["file_name"] or row["source"]
     dynamic = _DYNAMIC.search(" ".join((row["file_name"], row["model"], row["source"])))
     quant_id = dynamic.group() if dynamic else _quant_of(row["quant"])

@@ -9,11 +9,12 @@ import ctypes
 from typing import TYPE_CHECKING, Any
 
 from advisor.engines import _state
+from catalog.units import GIB
 
 if TYPE_CHECKING:
     from advisor.engines._native import NativeModel
 
-_MAX_STATE_BYTES = 8 * 1024**3
+_MAX_STATE_BYTES = 8 * GIB
 _KEPT_BYTES = 256 * 1024**2  # of states of several depths; one is kept whatever its size
 _COPIES_HELD = 3  # of a deep state at once: the context's, the one kept, a layer's on its way
 _TRIAL_TOKENS = 3

@@ -3,7 +3,8 @@
 import re
 from collections.abc import Iterable, Mapping
 
-_MIB = 1024**2
+from catalog.units import MIB
+
 _BUFFER = re.compile(
     r"(?P<where>\S+)\s+(?P<what>model|KV|RS|DSV4 .{1,40}state|output|compute) buffer size"
     r"\s*=\s*(?P<mib>[0-9]+\.[0-9]+) MiB"
@@ -33,7 +34,7 @@ def parse_buffers(lines: Iterable[str]) -> Mapping[str, int]:
             continue
         purpose = _PURPOSE.get(match["what"], "state")
         key = f"{match['where'].lower()}.{purpose}"
-        found[key] = found.get(key, 0) + round(float(match["mib"]) * _MIB)
+        found[key] = found.get(key, 0) + round(float(match["mib"]) * MIB)
     return found
 
 
@@ -45,7 +46,7 @@ def parse_dry_run(lines: Iterable[str]) -> Mapping[str, int]:
         match = _TOTAL.search(line)
         if match is not None:
             key = f"all.{_TOTAL_PURPOSE[match['what']]}"
-            found[key] = found.get(key, 0) + round(float(match["mib"]) * _MIB)
+            found[key] = found.get(key, 0) + round(float(match["mib"]) * MIB)
     return found
 
 
@@ -66,5 +67,5 @@ def failed_allocation_bytes(lines: Iterable[str]) -> int | None:
         if size is None:
             return 0
         number, mib = size.groups()
-        return round(float(number) * (_MIB if mib else 1))
+        return round(float(number) * (MIB if mib else 1))
     return None

@@ -16,6 +16,7 @@ from advisor.memory.kv_cache import LLAMA_CPP_ENGINES, SERVING_ENGINES, CacheSet
 from advisor.types import Deployment, DeviceMemory, MemoryPlan, Workload
 from catalog.tensors import gguf_architecture, layout_key
 from catalog.types import ArtifactSpec, Geometry, ModelSpec, Role
+from catalog.units import MIB
 
 __all__ = [
     "CPU",
@@ -29,19 +30,18 @@ __all__ = [
 ]
 
 CPU = "cpu"
-_MIB = 1024**2
 _LOGIT_BYTES = 4
 # What a driver and its libraries keep for a process. CUDA: the 451 to 456 MiB that llama.cpp reports as
 # unaccounted on three RTX 4090 (pull request 15860); the others are assumed.
-_DRIVER_BYTES = {"cuda": 456 * _MIB, "rocm": 456 * _MIB, "xpu": 384 * _MIB, "vulkan": 256 * _MIB, "metal": 64 * _MIB}
+_DRIVER_BYTES = {"cuda": 456 * MIB, "rocm": 456 * MIB, "xpu": 384 * MIB, "vulkan": 256 * MIB, "metal": 64 * MIB}
 # Kept free beside a plan on the CPU: the process, its vocabulary, the threads' work buffers.
-_CPU_RESERVE_BYTES = 128 * _MIB
+_CPU_RESERVE_BYTES = 128 * MIB
 # The share of a device that vLLM is told to take (``--gpu-memory-utilization``); on a CPU it is told the cache's size.
 _VLLM_USABLE_FRAC = 0.9
 # Its CUDA graphs, for batches of up to twice the sequences, 512 at most: logged 0.36 GiB up to 16 (gpustack/runner pull
 # request 251) and 0.73 GiB up to 512 (vllm pull request 39559).
 _FEWEST_GRAPHED, _MOST_GRAPHED = 16, 512
-_FEWEST_GRAPHS_BYTES, _MOST_GRAPHS_BYTES = round(0.36 * 1024 * _MIB), round(0.73 * 1024 * _MIB)
+_FEWEST_GRAPHS_BYTES, _MOST_GRAPHS_BYTES = round(0.36 * 1024 * MIB), round(0.73 * 1024 * MIB)
 _MATRIX_ROLES = frozenset({Role.ATTENTION, Role.FFN, Role.EXPERT, Role.OUTPUT})
 # Their loaders read the multi-token-prediction blocks whether or not they are used.
 _LOADING_PREDICTIONS = frozenset({"hy_v3", "step35"})

@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 from advisor.types import EngineBuild, RunEnvironment
+from catalog.units import GIB
 from probes.types import HardwareProfile
 
 _MICROCODE = re.compile(r"^microcode\s*:\s*(\S+)\s*$", re.MULTILINE)
@@ -29,7 +30,7 @@ def describe_hardware(profile: HardwareProfile) -> str:
     """A machine on one line: its accelerators, or else its processor, and its memory."""
     host = profile.host
     names = [device.name for device in profile.devices if device.kind != "cpu" and device.name]
-    memory = f"{host.memory_total_bytes / 1024**3:.0f} GiB" if host.memory_total_bytes else None
+    memory = f"{host.memory_total_bytes / GIB:.0f} GiB" if host.memory_total_bytes else None
     parts = [*names, host.cpu_name or host.machine, memory]
     return ", ".join(part for part in parts if part) or "unknown"
 

@@ -5,8 +5,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from catalog.facts.chip_names import bare_name, chip_aliases
-
-_GIB = 1024**3
+from catalog.units import GIB
 
 
 def chip_records(
@@ -32,7 +31,7 @@ def chip_records(
         for chip_id, values in by_chip.items():
             _known(records, chip_id, field)[field] = sorted(values | set(records[chip_id].get(field, ())))
     for row in apple_memory:
-        sizes = [int(size) * _GIB for size in row["memory_gib"].split()]
+        sizes = [int(size) * GIB for size in row["memory_gib"].split()]
         _known(records, row["chip"], "apple_memory")["memory_choices_bytes"] = sizes
     return [records[chip_id] for chip_id in sorted(records)]
 
@@ -49,7 +48,7 @@ def _chip_record(row: Mapping[str, str], date: str) -> dict[str, Any]:
         "vendor": row["vendor"],
         "kind": row["kind"],
         "architecture": row["arch"],
-        "memory_bytes": _scaled(row["memory_gib"], _GIB, whole=True),
+        "memory_bytes": _scaled(row["memory_gib"], GIB, whole=True),
         "memory_bytes_per_s": _scaled(row["bandwidth_gb_s"], 1e9),
         "fp32_flop_per_s": _scaled(row["fp32_tflops"], 1e12),
         "fp16_flop_per_s": _scaled(row["fp16_tensor_tflops_dense"], 1e12),

@@ -3,7 +3,8 @@
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
-_GIB = 1024**3
+from catalog.units import GIB
+
 _VALUES = {
     "temperature": float,
     "top_p": float,
@@ -48,6 +49,6 @@ def price_records(
         record: dict[str, Any] = {key: row[key] for key in ("kind", "condition", "source", "date")}
         record["usd"] = float(row["usd"])
         if row["memory_gib"]:
-            record["memory_bytes"] = int(row["memory_gib"]) * _GIB
+            record["memory_bytes"] = int(row["memory_gib"]) * GIB
         records.setdefault(row["chip"], []).append(record)
     return {"offers": records, "computer_power_w": power}

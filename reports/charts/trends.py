@@ -6,6 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from advisor.types import ChangePoint, HistoryDocument, Trend
+from catalog.units import GIB
 from reports import format as fmt
 from reports import phrases, wording
 from reports.blocks import Grid
@@ -17,13 +18,12 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _TRENDS_SHOWN = 8
-_GIB = 1024.0**3
 #: how a metric's suffix is drawn: divisor and axis unit
 _UNITS = (
     ("_tokens_per_s", 1.0, "tokens per second"),
     ("_bytes_per_s", 1e9, "GB/s"),
     ("_flop_per_s", 1e12, "TFLOP/s"),
-    ("_bytes", _GIB, "GiB"),
+    ("_bytes", GIB, "GiB"),
     ("_s", 1.0, "s"),
 )
 
