@@ -20,6 +20,7 @@ from advisor.workloads import make_workload
 from catalog.load import Catalog, load_catalog
 from catalog.units import GIB
 from reports import format as fmt
+from reports import pace
 
 MACHINES = (
     ("8 GB gaming GPU, 32 GiB RAM", "rtx 4060+32GiB"),
@@ -49,7 +50,8 @@ def main() -> None:
     print("# What it picks\n")
     print(
         "The first three picks per task and machine, as `python benchmarks/expert_table.py` prints them from catalog "
-        f"{catalog.version}: quality of 100, tokens per second, seconds to the first token of a new prompt, memory. "
+        f"{catalog.version}: quality of 100, tokens (of embedders: documents) per second, "
+        "seconds to the first token of a new prompt, memory. "
         "≈ means about equal to the pick before it. The last column says where the second falls behind the first.\n"
     )
     for title, hardware in MACHINES:
@@ -81,7 +83,7 @@ def _pick(candidate: Candidate, above: Candidate | None) -> str:
     shared = ", partly on the CPU" if EstimateWarning.SPILLS_TO_CPU in made.warnings else ""
     return (
         f"{'≈ ' if equal else ''}{candidate.model.display_name} {made.quant_id} ({candidate.best.quality.mid:.0f}, "
-        f"{fmt.rate(made.decode_tokens_per_s.mid)}, {fmt.duration(made.first_token_s.mid)}, "
+        f"{fmt.number(pace.speed(made).mid)} {pace.unit(made.workload.task)}, {fmt.duration(made.first_token_s.mid)}, "
         f"{made.memory.total_bytes / GIB:.1f} GiB{shared}{slow})"
     )
 
