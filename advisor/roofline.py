@@ -223,10 +223,17 @@ def _near_flop(work: Work) -> float:
     return max(0.0, work.attention_flop - work.deep_attention_flop)
 
 
+def _kv_factor(by_type: Mapping[str, float], work: Work) -> float:
+    """Time of attention from the cache's type relative to F16, where no shape of heads was timed."""
+    kv_quant_id = work.attention_kernel.kv_quant_id
+    return by_type.get(_KV_RELATIVES.get(kv_quant_id, kv_quant_id), 1.0)
+
+
 def _decode_attention_s(work: Work, rates: Rates) -> float:
     timed = attention_rates(rates, work.head_shape, work.attention_kernel)
     if timed is None:
-        return work.kv_bytes * rates.kv_s_per_byte + work.attention_flop * rates.decode_attention_s_per_flop
+        per_flop = rates.decode_attention_s_per_flop * _kv_factor(rates.kv_decode_factors, work)
+        return work.kv_bytes * rates.kv_s_per_byte + work.attention_flop * per_flop
     deep_s = work.deep_attention_flop * timed.deep_decode_s_per_flop
     return _near_flop(work) * timed.decode_s_per_flop + deep_s
 
@@ -234,7 +241,8 @@ def _decode_attention_s(work: Work, rates: Rates) -> float:
 def _prefill_attention_s(work: Work, rates: Rates) -> float:
     timed = attention_rates(rates, work.head_shape, work.attention_kernel)
     if timed is None:
-        return work.attention_flop * rates.attention_s_per_flop + work.scores_count * rates.attention_s_per_score
+        per_flop = rates.attention_s_per_flop * _kv_factor(rates.kv_prefill_factors, work)
+        return work.attention_flop * per_flop + work.scores_count * rates.attention_s_per_score
     deep_s = work.deep_attention_flop * timed.deep_prefill_s_per_flop
     return _near_flop(work) * timed.prefill_s_per_flop + deep_s
 

@@ -33,6 +33,11 @@ _INT8_PER_LANE = 4.0
 #: Small batches cost this many times a prompt token's arithmetic per further user: batches of 2 to 32 on GB10 and
 #: M2 Ultra (``benchmarks/batched_decode.py``).
 _BATCH_MATVEC_FACTOR = 4.0
+#: What a processor takes for a flop of attention from quantised caches, relative to F16: it unpacks each row it reads
+#: again. Medians of eleven calibrations through the engine of an x86 one (quarters: decode 1.1-1.6 and 1.8-2.7, prompts
+#: 4.3-5.3 and 8.5-10.6). Accelerators unpack in registers.
+_CPU_KV_DECODE = {"q8_0": 1.3, "q4_0": 2.1}
+_CPU_KV_PREFILL = {"q8_0": 5.0, "q4_0": 9.4}
 #: Types read rarely or never published stand behind this one.
 _FALLBACK_TYPE = "Q4_K"
 TODAY = Setting()
@@ -93,6 +98,8 @@ def rates_for_chip(
         prefill_s_per_byte=prefill.weight_byte.value(effects),
         attention_s_per_flop=prefill.attention_flop.value(effects),
         attention_s_per_score=prefill.score.value(effects),
+        kv_decode_factors=_CPU_KV_DECODE if backend == "cpu" else {},
+        kv_prefill_factors=_CPU_KV_PREFILL if backend == "cpu" else {},
         prefill_s_per_activation=prefill.activation.value(effects),
         prefill_s_per_routed_activation=prefill.routed_activation.value(effects),
         prefill_s_per_layer=prefill.layer.value(effects),

@@ -80,6 +80,8 @@ class Rates:
     expert_s_per_dot: Mapping[str, float] = field(default_factory=dict)  # an expert's row times a prompt token
     expert_s_per_byte: Mapping[str, float] = field(default_factory=dict)  # expert fetched for a micro-batch
     attention: tuple[AttentionRates, ...] = ()  # by shape of heads, before the rates for any shape
+    kv_decode_factors: Mapping[str, float] = field(default_factory=dict)  # time of an attention flop from caches of a
+    kv_prefill_factors: Mapping[str, float] = field(default_factory=dict)  # type, relative to F16; for any shape alike
     attention_s_per_score: float = 0.0  # without flash attention the score matrix goes through memory
     decode_sigma: float = 0.3
     prefill_sigma: float = 0.4

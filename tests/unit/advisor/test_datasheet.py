@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from advisor import roofline
+from advisor.attention import AttentionKernel
 from advisor.datasheets.coefficients import LEVELS, Coefficients, from_document, load_coefficients, to_document
 from advisor.datasheets.datasheet import rates_for_chip
 from advisor.datasheets.design import monomials_of
@@ -244,6 +245,26 @@ def test_a_processor_decodes_no_slower_without_flash_attention(catalog):
         for flash in (True, False)
     ]
     assert rates[1].decode_attention_s_per_flop < rates[0].decode_attention_s_per_flop
+
+
+@pytest.mark.parametrize(("kv_quant_id", "bytes_per_element"), [("q8_0", 1.0625), ("q4_0", 0.5625), ("q5_1", 0.75)])
+def test_quantised_caches_are_slower_on_a_processor_and_quicker_on_a_card(catalog, kv_quant_id, bytes_per_element):
+    model = catalog.model("meta-llama/Llama-3.1-8B-Instruct")
+    artifact = weigh(model, "Q4_K_M")
+
+    def deep_s(rates, kernel, kv_bytes):
+        work = decode_work(
+            artifact, model.geometry, depth_tokens=16384, kv_bytes_per_element=kv_bytes, attention_kernel=kernel
+        )
+        return next(term.time_s for term in roofline.price_decode(work, rates) if term.name == "decode.kv")
+
+    for name, backend, slower in (
+        ("Intel Core Ultra 7 258V (LPDDR5X-8533)", "cpu", True),
+        ("NVIDIA GeForce RTX 4090", "cuda", False),
+    ):
+        rates = rates_for_chip(catalog.chip(name), backend)
+        quantised = deep_s(rates, AttentionKernel(kv_quant_id=kv_quant_id), bytes_per_element)
+        assert (quantised > deep_s(rates, AttentionKernel(), 2.0)) == slower
 
 
 def test_unpacking_goes_by_power_within_a_generation(catalog):
