@@ -55,7 +55,8 @@ def summarize(document: object) -> str:
     if isinstance(document, Validation):
         models = sorted({f"{r.estimate.model_id}:{r.estimate.quant_id}" for r in document.records})
         shown = ", ".join(models[:3]) + (", …" if len(models) > 3 else "")
-        return f"{len(document.records)} validations: {shown}"
+        count = len(document.records)
+        return f"{count} {'validation' if count == 1 else 'validations'}: {shown}"
     if isinstance(document, Calibration):
         return f"calibration of {series.engine_label(document.engine)}"
     raise HistoryError(f"a {type(document).__name__} is not remembered; record a validation, calibration or run")

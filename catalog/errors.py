@@ -1,5 +1,11 @@
 """The catalog's errors: one root, each message one line that says what to do next."""
 
+#: Where to look for a name that is like none.
+_LOOK_UP = {
+    "model": "; search it with: advisor catalog list WORD",
+    "chip": "; name a chip as its maker does, e.g. rtx 4090 or m4 max 64GiB",
+}
+
 
 class CatalogError(Exception):
     """Anything wrong with the catalog's data or with a request to it."""
@@ -32,7 +38,7 @@ class UnknownNameError(CatalogError, LookupError):
         shown = self.text if len(self.text) <= 80 else self.text[:77] + "..."
         if self.candidates:
             return f"{self.kind} {shown!r} is ambiguous; name one of: {', '.join(self.candidates)}"
-        advice = f"; nearest: {', '.join(self.nearest)}" if self.nearest else ""
+        advice = f"; nearest: {', '.join(self.nearest)}" if self.nearest else _LOOK_UP.get(self.kind, "")
         return f"{self.kind} {shown!r} is not in the catalog{advice}"
 
     def __reduce__(self) -> tuple[object, ...]:

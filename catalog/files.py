@@ -20,6 +20,8 @@ def open_file(path: str | os.PathLike[str]) -> BinaryIO:
     Raises:
         OSError: if there is no such file, it may not be read, or it is none; ``strerror`` says which.
     """
+    if not os.fspath(path):  # which would be the folder we are in
+        raise OSError(errno.EINVAL, "no file is named", "")
     problem = _not_a_file(Path(path).stat().st_mode, os.fspath(path))
     if problem is not None:
         raise OSError(errno.EINVAL, problem, os.fspath(path))

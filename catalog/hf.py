@@ -38,7 +38,15 @@ def read_config(source: Mapping[str, Any] | str | os.PathLike[str], model_id: st
     Raises:
         CatalogError: if the configuration states no transformer's layers, widths and vocabulary.
     """
-    config = load_config(source)
+    try:
+        return _model_of(load_config(source), model_id)
+    except CatalogError as error:
+        if isinstance(source, Mapping) or not str(error).startswith("config.json:"):
+            raise
+        raise CatalogError(f"{os.fspath(source)}{str(error).removeprefix('config.json')}") from error
+
+
+def _model_of(config: Config, model_id: str | None) -> ModelSpec:
     known = _architecture(config)
     geometry = _geometry(config, known or "")
     name = model_id or _named(config)

@@ -98,10 +98,10 @@ def _read(path: Path) -> tuple[str, bytes]:
     try:
         content = read_file(path, _MAX_CONFIG_BYTES)
     except OSError as error:
-        raise CatalogError(f"{path.name}: {error.strerror or error}; check the path") from error
+        raise CatalogError(f"{path}: {error.strerror or error}; check the path") from error
     if len(content) > _MAX_CONFIG_BYTES:
-        raise CatalogError(f"{path.name}: larger than {_MAX_CONFIG_BYTES >> 20} MiB; give a model's config.json")
-    return path.name, content
+        raise CatalogError(f"{path}: larger than {_MAX_CONFIG_BYTES >> 20} MiB; give a model's config.json")
+    return str(path), content
 
 
 def _parse(name: str, content: bytes) -> Mapping[str, Any]:

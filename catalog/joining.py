@@ -44,7 +44,7 @@ def add_file(path: Path) -> ModelSpec:
             folder = (path if path.is_dir() else path.resolve().parent).name
             model = replace(model, model_id=f"local/{folder or model.model_id}", org="local", display_name=folder)
     else:
-        raise CatalogError(f"{path.name} is neither a config.json nor a .gguf file")
+        raise CatalogError(f"{path}: neither a config.json nor a .gguf file; give one, or a folder with a config.json")
     return classified(model, instruct=None)
 
 

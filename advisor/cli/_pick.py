@@ -59,7 +59,8 @@ def _is_document(text: str) -> bool:
 def _require_no_wishes(wishes: Wishes) -> None:
     if wishes.given():
         raise BadRequestError(
-            "the pick has its settings; give --context and the like to recommend, or name MODEL:QUANT"
+            "the pick has its machine and settings; give --hardware, --context and the like to recommend, "
+            "or name MODEL:QUANT"
         )
 
 

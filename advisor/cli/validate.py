@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from advisor.types import Recommendation, Validation, Workload
     from advisor.validation.weights_source import Candidate
     from catalog.load import Catalog
-    from catalog.types import ArtifactSpec
+    from catalog.types import ArtifactSpec, ModelSpec
     from probes.types import HardwareProfile
 
 EXIT_FAILED, EXIT_OUTSIDE = 1, 3
@@ -64,6 +64,25 @@ class _Target:
             raise BadRequestError("--endpoint times one model; name it instead of --from")
         if self.top_count is not None and not self.recommendation_file:
             raise BadRequestError("--top counts the picks of a recommendation; give it with --from FILE")
+
+    def look(self, catalog: "Catalog", names: Sequence[str]) -> None:
+        """Find out before anything is measured that a name, a configuration or an address is wrong.
+
+        Raises:
+            CatalogError: for an unknown name, or a file that describes no model.
+            AdvisorError: for a file that is not there, or an address that is none.
+        """
+        from advisor.cli._subject import resolve_subject
+
+        for name in names:
+            resolve_subject(catalog, name)
+        if self.config_file is not None:
+            _read_config(self.config_file)
+            catalog.quant(self.quant_text or "")
+        if self.endpoint_url is not None:
+            from advisor.engines.openai_http import Endpoint
+
+            Endpoint(url=self.endpoint_url, model=self.served_name or "")
 
 
 _target_options = _options.group(
@@ -168,7 +187,6 @@ def command(
     outside its interval.
     """
     from advisor.cli._machine import this_profile
-    from advisor.cli._subject import resolve_subject
     from catalog.load import load_catalog
     from reports.console import print_validation
 
@@ -181,8 +199,7 @@ def command(
     request = how.request(quiet=output.quiet)
     catalog = load_catalog()
     workload = demand.workload(task)
-    for name in names:
-        resolve_subject(catalog, name)  # a name that is wrong is found before anything is measured
+    target.look(catalog, names)
     ranking = _ranking(target.recommendation_file) if target.recommendation_file else None  # and so is a wrong file
     machine = where.machine(catalog, quiet=output.quiet)
     profile = this_profile(quiet=output.quiet)
@@ -288,13 +305,10 @@ def _candidate(
     from advisor.cli._subject import Subject, resolve_subject
     from advisor.predict import predict
     from advisor.validation.weights_source import Candidate
-    from catalog.hf import read_config
     from catalog.weights import weigh
 
     if target.config_file is not None:
-        if not Path(target.config_file).exists():
-            raise AdvisorError(f"{target.config_file}: no such file; give the path of a config.json")
-        model = read_config(target.config_file)
+        model = _read_config(target.config_file)
         subject = Subject(model=model, artifact=weigh(model, catalog.quant(target.quant_text or "").quant_id))
     else:
         subject = resolve_subject(catalog, model_text or "", machine.engine_id)
@@ -305,6 +319,14 @@ def _candidate(
     artifact = next(artifact for artifact in choices if artifact.quant_id == estimate.quant_id)
     path = subject.path or artifact.local_path
     return Candidate(estimate=estimate, model=subject.model, artifact=artifact, local_path=path)
+
+
+def _read_config(path: str) -> "ModelSpec":
+    from catalog.hf import read_config
+
+    if not Path(path).exists():
+        raise AdvisorError(f"{path}: no such file; give the path of a config.json")
+    return read_config(path)
 
 
 def _local_artifacts(catalog: "Catalog", subject: "Subject") -> "tuple[ArtifactSpec, ...]":

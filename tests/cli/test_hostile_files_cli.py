@@ -34,6 +34,11 @@ def run(capsys: pytest.CaptureFixture[str], tmp_path, monkeypatch):
     return call
 
 
+def test_no_name_is_no_file(run):
+    for words in (("recommend", "--profile", ""), ("report", "", "-o", "x.md"), ("accuracy", "--published", "")):
+        assert run(*words) == (1, "advisor: : cannot be read (no file is named); give a file, or - for stdin\n")
+
+
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
 @pytest.mark.parametrize("words", READERS, ids=lambda words: " ".join(words[:2]))
 def test_a_named_pipe_is_not_waited_for(run, tmp_path, words):

@@ -173,18 +173,20 @@ def test_bad_requests_are_one_line(capsys, args, code, message):
     assert message in error
 
 
+CONFIG = {
+    "model_type": "llama",
+    "hidden_size": 64,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 1,
+    "num_key_value_heads": 1,
+    "intermediate_size": 128,
+    "vocab_size": 256,
+    "max_position_embeddings": 8192,
+}
+
+
 def test_a_configuration_file_names_a_model(tmp_path: Path, capsys):
-    config = {
-        "model_type": "llama",
-        "hidden_size": 64,
-        "num_hidden_layers": 2,
-        "num_attention_heads": 1,
-        "num_key_value_heads": 1,
-        "intermediate_size": 128,
-        "vocab_size": 256,
-        "max_position_embeddings": 8192,
-    }
-    (tmp_path / "config.json").write_text(json.dumps(config))
+    (tmp_path / "config.json").write_text(json.dumps(CONFIG))
     advisor("validate", "--config", "config.json", "--quant", "Q8_0", "--budget", "5s", "--json")
     record = json.loads(capsys.readouterr().out)["records"][0]
     assert record["weights"] == "twin"
@@ -209,6 +211,29 @@ def test_a_server_that_is_down_is_a_failed_record(capsys):
     assert printed.err.count("\n") == 1
     assert printed.err.startswith("advisor: ")
     assert "start the server or correct --endpoint" in printed.err
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        (("--config", "odd.json", "--quant", "Q4_K_M"), "odd.json: num_hidden_layers is missing"),
+        (("--config", "folder", "--quant", "Q4_K_M"), "folder/config.json: No such file"),
+        (("--config", "good.json", "--quant", "Q9"), "quantisation 'Q9'"),
+        ((MODEL, "--endpoint", "ftp://x", "--model", "x"), "ftp://x is no http or https address"),
+    ],
+)
+def test_what_is_wrong_is_found_before_anything_is_measured(tmp_path: Path, capsys, monkeypatch, args, said):
+    def measured(*_: object, **__: object) -> None:
+        raise AssertionError("measured although the request was wrong")
+
+    monkeypatch.setattr("advisor.cli._machine.resolve_machine", measured)
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "odd.json").write_text('{"kind": "profile"}')
+    (tmp_path / "good.json").write_text(json.dumps(CONFIG))
+    assert advisor("validate", *args) in (1, 2)
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("advisor: ")
+    assert said in line.replace("\\", "/")
 
 
 # --- downloads, text quality, budgets --------------------------------------------------------------

@@ -146,3 +146,9 @@ def test_the_overlay_lies_where_the_environment_says(monkeypatch, tmp_path):
     monkeypatch.delenv("ADVISOR_HOME")
     assert "model-fit-advisor" in str(overlay_dir())
     assert read_overlay(tmp_path / "none") == {}
+
+
+@pytest.mark.parametrize(("look_up", "said"), [("model", "advisor catalog list"), ("chip", "e.g. rtx 4090")])
+def test_a_name_like_no_other_says_where_to_look(catalog, look_up, said):
+    with pytest.raises(UnknownNameError, match=said):
+        getattr(catalog, look_up)("💥")

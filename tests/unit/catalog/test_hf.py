@@ -270,3 +270,21 @@ def test_a_missing_or_huge_file_is_one_line(tmp_path):
         file.truncate(1 << 30)
     with pytest.raises(CatalogError, match="larger than 8 MiB"):
         read_config(huge)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("odd.json", '{"kind": "profile"}', "num_hidden_layers is missing"),
+        ("odd.json", "[1", "not JSON"),
+        ("config.json", "null", "not a JSON object"),
+    ],
+)
+def test_a_file_that_is_no_configuration_is_named_with_its_folder(tmp_path, name, content, said):
+    path = tmp_path / name
+    path.write_text(content)
+    with pytest.raises(CatalogError) as caught:
+        read_config(path)
+    assert str(caught.value).startswith(f"{path}: {said}")
+    with pytest.raises(CatalogError, match="no_such"):
+        read_config(tmp_path / "no_such")
