@@ -105,8 +105,8 @@ def dollars_per_million(amount: float | None) -> str:
     return "–" if amount is None else f"{amount:.2f}"
 
 
-def notes(document: Plan | MachineComparison) -> Iterator[str]:
-    """What the figures mean and what they were worked out with."""
+def notes(document: Plan | MachineComparison, *, with_ranges: bool = True) -> Iterator[str]:
+    """What the figures mean and what they were worked out with; ``with_ranges`` if speeds stand with theirs."""
     if isinstance(document, Plan):
         yield (
             f"{len(document.rows)} machines run it, {len(document.rejected)} do not. Shown: the cheapest of each "
@@ -121,7 +121,8 @@ def notes(document: Plan | MachineComparison) -> Iterator[str]:
             f"load and the price written off over {given.get('write_off_years', 0):g} years of "
             f"{given.get('busy_frac', 0):.0%} use (--electricity, --busy, --pc-price)."
         )
-    yield "Speeds of machines that are not here are from data sheets; --json has the range that holds 80 % of outcomes."
+    where = "the range in brackets holds 80 % of outcomes" if with_ranges else "--json has their 80 % ranges"
+    yield f"Speeds of machines that are not here are from data sheets; {where}."
 
 
 def sources(plan: Plan) -> tuple[str, ...]:

@@ -23,7 +23,7 @@ def print_plan(plan: Plan, console: "Console") -> None:
     console.print(_plan_table(plan))
     _print_upgrades(plan, console)
     console.print()
-    for line in purchase.notes(plan):
+    for line in purchase.notes(plan, with_ranges=False):
         console.print(terminal.text(line, "dim"))
 
 
