@@ -4,24 +4,21 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import timed_windows
+
 from advisor import roofline
 from advisor.calibration.experiments import Experiment, Timing, work_of
 from advisor.calibration.least_squares import Observation, observe
 from advisor.calibration.rehearse import Rehearsed
 from advisor.engines.base import LoadOptions, Window
 from advisor.types import EngineBuild, Rates
-from probes.types import Conditions
 
 
 def window(timing: Timing, each_s: float, *, polluted: bool = False) -> Window:
     """A window in which every token was decoded, or the whole prompt worked through, in ``each_s`` seconds."""
-    return Window(
-        phase=timing.phase,
-        tokens_count=timing.tokens_count,
-        depth_tokens=timing.depth_tokens,
-        started_s=0.0,
-        elapsed_s=(each_s,) * (timing.tokens_count if timing.phase == "decode" else 1),
-        conditions=Conditions(polluted=polluted),
+    values = (each_s,) * (timing.tokens_count if timing.phase == "decode" else 1)
+    return timed_windows.window(
+        timing.phase, values, depth=timing.depth_tokens, polluted=polluted, tokens=timing.tokens_count
     )
 
 

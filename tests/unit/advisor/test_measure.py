@@ -1,19 +1,16 @@
-"""Holding the stopwatch, and what is made of its readings."""
+"""Holding the stopwatch: turns, windows, budgets, depths."""
 
 from dataclasses import replace
-from itertools import pairwise
 
 import pytest
+from timed_windows import window
 
-from advisor.engines.base import LoadOptions, Window
+from advisor.engines.base import LoadOptions
 from advisor.engines.fake import FakeEngine, Speeds
-from advisor.twins.truncate import Kind, StandIns, layer_kinds, plan_stand_ins
 from advisor.types import Workload
 from advisor.validation import figures
 from advisor.validation.measure import Runs, Subject, take_turns
-from catalog.load import load_catalog
 from catalog.types import ArtifactSpec, FileFormat
-from probes.types import Conditions
 
 OPTIONS = LoadOptions(context_tokens=65536, batch_tokens=512, ubatch_tokens=512)
 WORKLOAD = Workload(prompt_tokens=2048, output_tokens=128, context_tokens=4096)
@@ -26,14 +23,6 @@ def turns(engine: FakeEngine, workload: Workload = WORKLOAD, *, paths=("a",), bu
     sessions = [engine.open(path, OPTIONS).__enter__() for path in paths]
     subjects = [Subject(session=session, decodes=engine.decodes) for session in sessions]
     return take_turns(subjects, workload, budget_s=budget_s, chunk_tokens=512, clock=engine.clock)
-
-
-@pytest.fixture(scope="module")
-def catalog():
-    return load_catalog()
-
-
-# --- taking turns ------------------------------------------------------------------------------
 
 
 def test_it_stops_once_steady():
@@ -200,32 +189,6 @@ def test_windows_are_long_enough_to_watch():
     assert slow.deep[0].tokens_count == 4  # as many as there is time for
 
 
-# --- figures -----------------------------------------------------------------------------------
-
-
-def window(phase, elapsed, *, depth=0, polluted=False, tokens=None):
-    return Window(
-        phase=phase,
-        tokens_count=tokens or len(elapsed),
-        depth_tokens=depth,
-        started_s=0.0,
-        elapsed_s=tuple(elapsed),
-        conditions=Conditions(polluted=polluted),
-    )
-
-
-def test_the_median_passes_over_disturbed_windows():
-    windows = [window("decode", [0.1] * 4), window("decode", [0.3] * 4, polluted=True), window("decode", [0.1] * 4)]
-    assert figures.median_s_per_token(windows) == pytest.approx(0.1)
-    assert figures.best_s_per_token(windows) == pytest.approx(0.1)
-
-
-def test_disturbed_windows_count_if_there_are_no_others():
-    windows = [window("decode", [0.3], polluted=True)]
-    assert figures.trusted(windows) == tuple(windows)
-    assert figures.median_s_per_token(windows) == pytest.approx(0.3)
-
-
 @pytest.mark.parametrize("jumps", [True, False])
 @pytest.mark.parametrize("prompt_tokens", [512, 1000, 2048, 4096, 16384])
 def test_a_prompt_run_in_part_is_filled_in_by_its_attention(catalog, prompt_tokens, jumps):
@@ -238,142 +201,6 @@ def test_a_prompt_run_in_part_is_filled_in_by_its_attention(catalog, prompt_toke
     starts = range(0, prompt_tokens, 512)
     truth = sum(min(512, prompt_tokens - start) * (per_token + per_depth * start) for start in starts)
     assert figures.prompt_s(timed, workload, ARTIFACT, geometry) == pytest.approx(truth, rel=0.01)
-
-
-@pytest.mark.parametrize("sizes", [(512,), (512, 16), (16, 512)])
-def test_one_part_or_a_few_tokens_tell_nothing_of_a_prompt(sizes):
-    chunks = tuple(
-        figures.Chunk(start=1024 * index, tokens_count=size, elapsed_s=1.0) for index, size in enumerate(sizes)
-    )
-    timed = figures.Figures(chunks=chunks, chunk_tokens=512)
-    assert figures.prompt_s(timed, WORKLOAD, ARTIFACT, None) is None
-
-
-def test_without_a_geometry_later_parts_cost_as_much_as_the_first():
-    chunks = tuple(figures.Chunk(start=start, tokens_count=512, elapsed_s=1.0) for start in (0, 512))
-    timed = figures.Figures(chunks=chunks, chunk_tokens=512)
-    assert figures.prompt_s(timed, WORKLOAD, ARTIFACT, None) == pytest.approx(4.0)
-
-
-def test_decoding_is_carried_to_the_middle_of_the_answer(catalog):
-    geometry = catalog.model("Llama-3.1-8B-Instruct").geometry
-    timed = figures.Figures(
-        chunks=(),
-        chunk_tokens=512,
-        shallow=figures.Decoding(depth_tokens=0.0, s_per_token=0.10),
-        deep=figures.Decoding(depth_tokens=512.0, s_per_token=0.11),
-    )
-    workload = replace(WORKLOAD, prompt_tokens=2048 - 64, output_tokens=128)
-    assert figures.decode_s(timed, workload, geometry) == pytest.approx(0.10 + 0.01 * 4)
-
-
-def test_a_sliding_window_stops_the_growth(catalog):
-    geometry = replace(
-        catalog.model("Llama-3.1-8B-Instruct").geometry,
-        kv_full_elements_count=0,
-        kv_sliding_elements_count=1000,
-        sliding_window_tokens=512,
-    )
-    timed = figures.Figures(
-        chunks=(),
-        chunk_tokens=512,
-        shallow=figures.Decoding(depth_tokens=0.0, s_per_token=0.10),
-        deep=figures.Decoding(depth_tokens=512.0, s_per_token=0.11),
-    )
-    assert figures.decode_s(timed, WORKLOAD, geometry) == pytest.approx(0.11)
-
-
-def test_noise_never_makes_depth_a_gain(catalog):
-    timed = figures.Figures(
-        chunks=(),
-        chunk_tokens=512,
-        shallow=figures.Decoding(depth_tokens=0.0, s_per_token=0.12),
-        deep=figures.Decoding(depth_tokens=512.0, s_per_token=0.11),
-    )
-    assert figures.decode_s(timed, WORKLOAD, None) == pytest.approx(0.11)
-
-
-# --- stand-ins ---------------------------------------------------------------------------------
-
-
-def test_layers_are_told_apart_by_what_they_do(catalog):
-    def sizes(name):
-        return [len(kind.indices) for kind in layer_kinds(catalog.model(name))]
-
-    assert sizes("Llama-3.1-8B-Instruct") == [32]
-    assert sizes("Qwen3-30B-A3B") == [48]
-    assert sorted(sizes("DeepSeek-R1")) == [3, 58]  # dense first, then routed
-    assert sorted(sizes("gpt-oss-20b")) == [12, 12]  # sliding and full
-    assert sorted(sizes("gemma-3-12b-it")) == [8, 40]
-
-
-@pytest.mark.parametrize("name", ["Llama-3.1-8B-Instruct", "DeepSeek-R1", "gpt-oss-20b", "Qwen3-Coder-Next"])
-def test_what_adds_up_by_layer_is_recovered_exactly(catalog, name):
-    kinds = layer_kinds(catalog.model(name))
-    count = sum(len(kind.indices) for kind in kinds)
-    costs = {index: 1.0 + number for number, kind in enumerate(kinds) for index in kind.indices}
-    plan = plan_stand_ins(kinds, [100] * count, room_bytes=10**9)
-    assert plan is not None
-    assert all(layers[-1] == count - 1 for layers in plan.layers)
-    times = [7.0 + sum(costs[index] for index in layers) for layers in plan.layers]
-    assert plan.total(times) == pytest.approx(7.0 + sum(costs.values()))
-
-
-def test_less_room_means_fewer_layers_then_none():
-    kinds = (Kind(indices=tuple(range(40))),)
-    wide = plan_stand_ins(kinds, [10] * 40, room_bytes=10_000)
-    narrow = plan_stand_ins(kinds, [10] * 40, room_bytes=60)
-    assert len(wide.layers[1]) > len(narrow.layers[1]) > len(narrow.layers[0])
-    assert plan_stand_ins(kinds, [10] * 40, room_bytes=40) is None
-
-
-def test_added_layers_are_spread_so_that_their_types_mix():
-    plan = plan_stand_ins((Kind(indices=tuple(range(40))),), [10] * 40, room_bytes=10_000, extra_layers_count=4)
-    added = sorted(set(plan.layers[1]) - set(plan.layers[0]))
-    gaps = [b - a for a, b in pairwise(added)]
-    assert min(gaps) >= 8
-
-
-def test_heavier_layers_left_out_weigh_more():
-    plan = plan_stand_ins((Kind(indices=(0, 1, 2, 3)),), [10, 10, 30, 10], room_bytes=1000, extra_layers_count=1)
-    (gain,) = plan.gains  # base 0 and 3, one of 1 and 2 added
-    assert gain in (pytest.approx(40 / 10), pytest.approx(40 / 30))
-
-
-def two_chunks(first_s, second_s):
-    return (
-        figures.Chunk(start=0, tokens_count=512, elapsed_s=first_s),
-        figures.Chunk(start=4096, tokens_count=512, elapsed_s=second_s),
-    )
-
-
-def test_stand_ins_combine_chunk_by_chunk_and_depth_by_depth():
-    plan = StandIns(layers=((0,), (0, 1)), gains=(3.0,))
-    parts = [
-        figures.Figures(
-            chunks=two_chunks(1.0, 2.0),
-            chunk_tokens=512,
-            shallow=figures.Decoding(depth_tokens=4.0, s_per_token=1.0),
-            deep=figures.Decoding(depth_tokens=1028.0, s_per_token=2.0),
-        ),
-        figures.Figures(
-            chunks=two_chunks(1.5, 3.0),
-            chunk_tokens=512,
-            shallow=figures.Decoding(depth_tokens=4.0, s_per_token=1.1),
-            deep=figures.Decoding(depth_tokens=1028.0, s_per_token=2.2),
-        ),
-    ]
-    whole = figures.combine(plan, parts)
-    assert whole.chunks == two_chunks(2.5, 5.0)
-    assert whole.shallow.s_per_token == pytest.approx(1.3)
-    assert whole.deep.s_per_token == pytest.approx(2.6)
-
-
-def test_an_encoders_stand_ins_combine_without_decoding():
-    part = figures.Figures(chunks=two_chunks(1.0, 2.0), chunk_tokens=512)
-    whole = figures.combine(StandIns(layers=((0,), (0, 1)), gains=(1.0,)), [part, part])
-    assert whole.shallow is whole.deep is None
-    assert figures.decode_s(whole, WORKLOAD, None) is None
 
 
 def test_runs_know_their_windows():
