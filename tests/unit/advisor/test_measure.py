@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 import pytest
-from timed_windows import window
+import timed_windows
 
 from advisor.engines.base import LoadOptions
 from advisor.engines.fake import FakeEngine, Speeds
@@ -204,5 +204,5 @@ def test_a_prompt_run_in_part_is_filled_in_by_its_attention(catalog, prompt_toke
 
 
 def test_runs_know_their_windows():
-    runs = Runs(prefill=(window("prefill", [1.0], tokens=4),))
+    runs = Runs(prefill=(timed_windows.window("prefill", [1.0], tokens=4),))
     assert runs.windows == runs.prefill
