@@ -9,7 +9,7 @@ Blackwell, whatever the tensor cores are rated at.
 
 import math
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from catalog.types import ChipSpec
 
@@ -66,6 +66,9 @@ _FULL_CLOCK_W_PER_TFLOP = {
 _POWER_LOG_RANGE = (-1.2, 0.6)
 #: Flop per byte of memory bandwidth where a data sheet gives no arithmetic rate.
 _ASSUMED_FLOP_PER_BYTE = {"cpu": 15.0, "arm": 8.0, "apple": 33.0, "gpu": 20.0, "apu": 20.0}
+#: Cards whose data sheet counts several dies that engines see as devices of their own: layers are shared out among
+#: them, and one works at a time.
+_DEVICES_PER_CARD = {"MI250": 2}
 _ARM_VENDORS = frozenset({"raspberry", "rockchip", "cix", "qualcomm", "aws", "ampere", "apple"})
 
 
@@ -97,6 +100,7 @@ class ChipTraits:
 
 def traits_of(chip: ChipSpec, backend: str) -> ChipTraits | None:
     """Describe a chip for one backend, or None without a memory bandwidth."""
+    chip = _one_device(chip)
     if chip.memory_bytes_per_s is None:
         return None
     generation = "" if backend == "cpu" else _generation(chip)
@@ -119,6 +123,16 @@ def traits_of(chip: ChipSpec, backend: str) -> ChipTraits | None:
         integrated=chip.kind == "apu",
         imputed=imputed,
     )
+
+
+def _one_device(chip: ChipSpec) -> ChipSpec:
+    """The data sheet of the one device that works at a time, of a card that holds several."""
+    count = next((count for name, count in _DEVICES_PER_CARD.items() if name in chip.chip_id), 1)
+    if count == 1:
+        return chip
+    shared = ("memory_bytes_per_s", "fp32_flop_per_s", "fp16_flop_per_s", "int8_op_per_s", "power_w")
+    told = {name: getattr(chip, name) for name in shared}
+    return replace(chip, **{name: value / count for name, value in told.items() if value is not None})
 
 
 def _generation(chip: ChipSpec) -> str:

@@ -267,6 +267,13 @@ def test_quantised_caches_are_slower_on_a_processor_and_quicker_on_a_card(catalo
         assert (quantised > deep_s(rates, AttentionKernel(), 2.0)) == slower
 
 
+def test_of_a_card_with_two_devices_one_works_at_a_time(catalog):
+    """An MI250 is two of an MI210's dies; layers are shared out between them."""
+    both, single = (traits_of(catalog.chip(f"AMD Instinct {name}"), "rocm") for name in ("MI250", "MI210"))
+    assert both.memory_bytes_per_s == pytest.approx(single.memory_bytes_per_s, rel=0.01)
+    assert both.vector_flop_per_s == pytest.approx(single.vector_flop_per_s, rel=0.01)
+
+
 def test_unpacking_goes_by_power_within_a_generation(catalog):
     card = catalog.chip("NVIDIA GeForce RTX 4090")
     halved = replace(card, power_w=card.power_w / 2.0)
