@@ -111,7 +111,7 @@ def samples_of(rows: Iterable[dict[str, str]], catalog: Catalog) -> list[Sample]
             print(f"left out: {fields['hardware']}, {fields['model_id']}, {fields['test']}: {error}")
             continue
         traits = traits_of(priced.chip, priced.row.backend)
-        if traits is not None:
+        if traits is not None and priced.cards_count == 1:
             samples.append(Sample(priced=priced, traits=traits, error_log=error_of_row(fields)))
     return samples
 

@@ -76,9 +76,12 @@ class Scorer:
 
 
 def predict_row(priced: PricedRow, rates: Rates) -> Interval:
-    """Tokens per second of a row's test."""
+    """Tokens per second of a row's test. Several cards take layers in turn, and launch operations one by one."""
     if priced.row.phase == "decode":
-        return interval(1.0 / roofline.total_s(roofline.price_decode(priced.work, rates)), rates.decode_sigma)
+        time_s = roofline.total_s(roofline.price_decode(priced.work, rates))
+        if priced.cards_count > 1:
+            time_s += priced.work.operations_count * rates.batch_s_per_operation
+        return interval(1.0 / time_s, rates.decode_sigma)
     time_s = roofline.total_s(roofline.price_prefill(priced.work, rates))
     return interval(priced.row.tokens / time_s, rates.prefill_sigma)
 

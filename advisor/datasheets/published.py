@@ -5,6 +5,7 @@ and, where present, date, file_size_gib and n_ubatch. Rows come from strangers' 
 read or priced is set aside with its reason.
 """
 
+import contextlib
 import math
 import re
 from collections.abc import Mapping
@@ -20,7 +21,7 @@ from catalog.units import GIB
 from catalog.weights import weigh
 
 COLUMNS = ("hardware", "backend", "model_id", "quant", "test", "tokens_per_s")
-_TEST = re.compile(r"^(pp|tg)([1-9]\d{0,7})(?:\s*@\s*d(\d{1,8}))?$")
+_TEST = re.compile(r"^(pp|tg)\s*([1-9]\d{0,7})(?:\s*@\s*d\s*(\d{1,8}))?$", re.IGNORECASE)
 _DATE = re.compile(r"\b(20[12]\d)(?:-(0[1-9]|1[0-2])(?!\d)(?:-(0[1-9]|[12]\d|3[01])(?!\d))?)?")
 _BACKENDS = {
     "cuda": "cuda",
@@ -32,8 +33,25 @@ _BACKENDS = {
     "sycl": "sycl",
     "cpu": "cpu",
 }
-#: What published tables call llama.cpp's file types.
-_QUANT_NAMES = {"MXFP4": "MXFP4_MOE", "BF16+MXFP4": "BF16"}
+#: Whose chips a backend runs on, where it is one maker's.
+_MAKERS = {"cuda": "nvidia", "metal": "apple", "rocm": "amd", "sycl": "intel"}
+#: A library for the processor, named beside a backend or, where there is no other, alone.
+_PROCESSOR_LIBRARY = "blas"
+#: What published tables call llama.cpp's file types; its own tool prints "Q4_K - Medium" and "IQ4_XS - 4.25 bpw".
+_QUANT_NAMES = {
+    "MXFP4": "MXFP4_MOE",
+    "MXFP4 MOE": "MXFP4_MOE",
+    "BF16+MXFP4": "BF16",
+    "Q4_0_4_4": "Q4_0",
+    "Q4_0_4_8": "Q4_0",
+    "Q4_0_8_8": "Q4_0",
+}
+_PRINTED_SIZES = {"SMALL": "_S", "MEDIUM": "_M", "LARGE": "_L"}
+_PRINTED_QUANT = re.compile(r"^(\S+) - (?:(small|medium|large)|[\d.]+ bpw\b.*)$", re.IGNORECASE)
+#: Several of one card: "2x RTX 3090", "RTX 3090 x2", "RTX 3090 (x2)", "RTX 3090 * 2".
+_CARDS_BEFORE = re.compile(r"^([2-9]|1[0-6])\s*[x×*]\s*(?=\S)", re.IGNORECASE)
+_CARDS_AFTER = re.compile(r"\s+\(?[x×*]\s*([2-9]|1[0-6])\)?$", re.IGNORECASE)
+_VENDORS = ("NVIDIA ", "AMD ", "Intel ", "Apple ")
 _CUSTOM_MIX = re.compile(r"^(?:UD-)?(.+?)(?:_(?:XL|L|XS))?$")
 #: A file further than this from the recipe's size is another model or a misprint.
 _FILE_RATIO_RANGE = (0.6, 1.6)
@@ -102,6 +120,7 @@ class PricedRow:
     model: ModelSpec
     artifact: ArtifactSpec
     work: Work
+    cards_count: int = 1  # of like cards that share the layers out, each waiting for the one before
 
     @property
     def measured_s(self) -> float:
@@ -122,18 +141,15 @@ def parse_row(fields: Mapping[str, str | None]) -> PublishedRow:
     test = _TEST.match(values["test"])
     if test is None:
         raise RowError(f"test {values['test'][:20]!r} is not ppN, tgN or either with @dDEPTH")
-    backend = _BACKENDS.get(values["backend"].lower())
-    if backend is None:
-        raise RowError(f"backend {values['backend'][:20]!r} is unknown")
     kind, tokens, depth = test.groups()
     size, ubatch = values["file_size_gib"], values["n_ubatch"]
     return PublishedRow(
         hardware=values["hardware"],
-        backend=backend,
+        backend=_parse_backend(values["backend"]),
         model_id=values["model_id"],
         quant=values["quant"],
         test=values["test"],
-        phase="prefill" if kind == "pp" else "decode",
+        phase="prefill" if kind.lower() == "pp" else "decode",
         tokens=int(tokens),
         depth_tokens=int(depth or 0),
         tokens_per_s=_positive("tokens_per_s", values["tokens_per_s"], _MAX_TOKENS_PER_S),
@@ -141,6 +157,25 @@ def parse_row(fields: Mapping[str, str | None]) -> PublishedRow:
         file_bytes=round(_positive("file_size_gib", size, 1e5) * GIB) if size else None,
         told_ubatch_tokens=math.ceil(_positive("n_ubatch", ubatch, 1e6)) if ubatch else None,
     )
+
+
+def _parse_backend(text: str) -> str:
+    """The one backend that a row names, as the tool prints it ("CUDA,BLAS") or with its driver ("Vulkan (RADV)")."""
+    words = re.findall(r"[a-z]+", text.lower())
+    named = {_BACKENDS[word] for word in words if word in _BACKENDS}
+    if not named and words == [_PROCESSOR_LIBRARY]:
+        return "cpu"
+    if len(named) != 1:
+        raise RowError(f"backend {text[:20]!r} is {'several' if named else 'unknown'}")
+    return named.pop()
+
+
+def _parse_cards(text: str) -> tuple[str, int]:
+    """A card's name and how many of it are told of: "2x NVIDIA GeForce RTX 3090"."""
+    found = _CARDS_BEFORE.match(text) or _CARDS_AFTER.search(text)
+    if found is None:
+        return text, 1
+    return (text[: found.start()] + text[found.end() :]).strip(), int(found.group(1))
 
 
 def _positive(name: str, text: str, most: float) -> float:
@@ -180,10 +215,14 @@ def price_row(row: PublishedRow, catalog: Catalog) -> PricedRow:
         RowError: if the catalog cannot price the row.
     """
     try:
-        chip = catalog.chip(row.hardware)
+        chip, cards_count = _find_chips(row.hardware, catalog)
         model = catalog.model(row.model_id)
     except CatalogError as error:
         raise RowError(str(error)) from error
+    if _MAKERS.get(row.backend, chip.vendor.lower()) != chip.vendor.lower() or (
+        row.backend == "cpu" and chip.kind in ("gpu", "accelerator")
+    ):
+        raise RowError(f"{row.backend} does not run on {chip.chip_id}")
     if model.geometry is None:
         raise RowError(f"{model.model_id}: shape unknown")
     artifact = artifact_of(model, row.quant, row.file_bytes)
@@ -198,7 +237,23 @@ def price_row(row: PublishedRow, catalog: Catalog) -> PricedRow:
             ubatch_tokens=row.ubatch_tokens,
             architecture=model.architecture if row.as_today else None,
         )
-    return PricedRow(row=row, chip=chip, model=model, artifact=artifact, work=work)
+    return PricedRow(row=row, chip=chip, model=model, artifact=artifact, work=work, cards_count=cards_count)
+
+
+def _find_chips(hardware: str, catalog: Catalog) -> tuple[ChipSpec, int]:
+    """A row's chip and how many of it: by its name as it is, for two sockets of a processor are one; or as of several.
+
+    What is left of a name without the vendor's is tried too ("NVIDIA RTX 4090").
+    """
+    with contextlib.suppress(CatalogError):
+        return catalog.chip(hardware), 1
+    name, count = _parse_cards(hardware)
+    bare = next((name.removeprefix(vendor) for vendor in _VENDORS if name.startswith(vendor)), name)
+    for tried, cards_count in ((name, count), (bare, count)):
+        if tried != hardware:
+            with contextlib.suppress(CatalogError):
+                return catalog.chip(tried), cards_count
+    return catalog.chip(hardware), 1
 
 
 def artifact_of(model: ModelSpec, quant: str, file_bytes: int | None) -> ArtifactSpec:
@@ -226,6 +281,9 @@ def artifact_of(model: ModelSpec, quant: str, file_bytes: int | None) -> Artifac
 
 def _recipe(model: ModelSpec, quant: str, *, custom: bool) -> ArtifactSpec:
     name = _QUANT_NAMES.get(quant.upper(), quant)
+    printed = _PRINTED_QUANT.match(name)
+    if printed is not None:
+        name = printed.group(1) + _PRINTED_SIZES.get((printed.group(2) or "").upper(), "")
     try:
         return weigh(model, name)
     except CatalogError as error:
