@@ -61,6 +61,8 @@ def tuned(
         )
         return min(found, key=_turn_s, default=None)
 
+    # from the placement that is fastest over a whole turn, however this one was chosen: the same for every command
+    made = tried(fixed) or made
     best, own, rows = made, fixed, [(_name(made), made)]
     for step in _steps(made, fixed, machine):
         settings = replace(own, **step)  # type: ignore[arg-type]
