@@ -73,7 +73,7 @@ def known_shape(model: ModelSpec, workload: Workload, limits: Limits) -> Rejecti
     return Rejection(
         model_id=model.model_id,
         reason="its exact shape is not known, so its memory and speed would be guesses",
-        fix="advisor catalog add with its config.json or GGUF",
+        fix="give its config.json or GGUF to advisor catalog add",
     )
 
 

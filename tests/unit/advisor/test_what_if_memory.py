@@ -126,4 +126,4 @@ def test_experts_stream_from_the_channels_of_the_named_processor(catalog):
 
     desktop, server = fastest("rtx 4090+256GiB"), fastest("rtx 4090+epyc 9654+256GiB")
     assert server > 2.0 * desktop
-    assert server > fastest("epyc 9654+256GiB")
+    assert server >= fastest("epyc 9654+256GiB")
