@@ -250,4 +250,6 @@ def _commonest(rejected: Sequence[Rejection]) -> str:
             first = of_rule[0]
             return f"nearest: {first.model_id}: {first.reason}; {advice}"
     first = rejected[0]
+    if all(rejection.reason == first.reason for rejection in rejected):
+        return first.reason + (f"; try {first.fix}" if first.fix else "")
     return f"for example {first.model_id}: {first.reason}" + (f"; try {first.fix}" if first.fix else "")

@@ -200,7 +200,7 @@ def test_an_engine_whose_server_cannot_do_the_task_is_not_planned_with(task, eng
     assert words in requirements.task_waiver(engine_id, task)
     here = machine("m4 max 64GiB" if engine_id == "mlx" else "h100 sxm")
     here = requirements.with_engine(here, engine_id, requirements.platform_of(here, CATALOG))
-    with pytest.raises(NothingFitsError, match=f"{words}.*--engine llama.cpp"):
+    with pytest.raises(NothingFitsError, match=f"for {task}; .*{words}.*--engine llama.cpp"):
         recommend(CATALOG, here, Request(workload=make_workload(task)), created_at="", tool_version="")
 
 
