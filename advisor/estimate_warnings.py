@@ -47,13 +47,17 @@ def unmeasured(machine: Machine, deployment: Deployment, terms: tuple[Term, ...]
     swept = any(term.name == "decode.threads" for term in terms)
     other = rethreads(machine.usual_threads_count, deployment, terms)
     plain = deployment.engine_id in LLAMA_CPP_ENGINES and not deployment.flash_attention
-    timed = any(not attention.flash for device in machine.devices for attention in device.rates.attention)
-    known = timed or (machine.experience is not None and machine.experience.knows_plain_attention)
     checks = (
         (EstimateWarning.THREADS_NOT_MEASURED, other and not swept),
-        (EstimateWarning.PLAIN_ATTENTION_NOT_MEASURED, plain and not known),
+        (EstimateWarning.PLAIN_ATTENTION_NOT_MEASURED, plain and not knows_plain_attention(machine)),
     )
     return tuple(warning for warning, holds in checks if holds)
+
+
+def knows_plain_attention(machine: Machine) -> bool:
+    """Whether attention without the flash kernel was timed here."""
+    timed = any(not attention.flash for device in machine.devices for attention in device.rates.attention)
+    return timed or (machine.experience is not None and machine.experience.knows_plain_attention)
 
 
 def rethreads(usual_count: int | None, deployment: Deployment, terms: tuple[Term, ...]) -> bool:

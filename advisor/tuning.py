@@ -11,6 +11,7 @@ import math
 from dataclasses import replace
 
 from advisor.candidates import candidates
+from advisor.estimate_warnings import knows_plain_attention
 from advisor.links import streams_to
 from advisor.machine import CPU_DEVICE_ID, Machine
 from advisor.memory.kv_cache import LLAMA_CPP
@@ -34,6 +35,7 @@ def tuned(
     *,
     fixed: LoadSettings = NOTHING_FIXED,
     available_bytes: dict[str, int] | None = None,
+    compared: bool = True,
 ) -> Estimate:
     """The best of the settings beside an estimate's own, with the comparison in ``settings``.
 
@@ -45,6 +47,7 @@ def tuned(
         workload: what is asked of it.
         fixed: what the user fixed, which is not varied.
         available_bytes: memory by device where it is limited to less than is free.
+        compared: whether the comparison is wanted; without it, what cannot be chosen is not tried.
     """
     if machine.engine_id != LLAMA_CPP or not made.memory.fits:
         return made
@@ -62,43 +65,70 @@ def tuned(
         return min(found, key=_turn_s, default=None)
 
     # from the placement that is fastest over a whole turn, however this one was chosen: the same for every command
-    made = tried(fixed) or made
+    if not _lies_in_one_place(made, machine):
+        made = tried(fixed) or made
     best, own, rows = made, fixed, [(_name(made), made)]
-    for step in _steps(made, fixed, machine):
-        settings = replace(own, **step)  # type: ignore[arg-type]
-        option = tried(settings)
-        if option is None or option.deployment in [row.deployment for _, row in rows]:
-            continue
-        rows.append((_name(option), option))
-        if _is_known(option) and _is_better(option, best):
-            best, own = option, settings
-    if len(rows) == 1:
-        return made
+    for steps in (_larger_ubatches, _unmapped, _unlent, _plain_attention if compared else _known_plain_attention):
+        for step in steps(made, best, fixed, machine):
+            settings = replace(own, **step)  # type: ignore[arg-type]
+            option = tried(settings)
+            if option is None or option.deployment in [row.deployment for _, row in rows]:
+                continue
+            rows.append((_name(option), option))
+            if _is_known(option) and _is_better(option, best):
+                best, own = option, settings
+    if not compared or len(rows) == 1:
+        return best
     return replace(best, settings=tuple(_row(name, option, option is best) for name, option in rows))
 
 
-def _steps(made: Estimate, fixed: LoadSettings, machine: Machine) -> list[dict[str, int | bool]]:
-    """One setting changed at a time, those that can matter."""
-    how = made.deployment
-    on_cpu = CPU_DEVICE_ID in how.layers_by_device or how.experts_on_cpu_layers_count > 0
-    steps: list[dict[str, int | bool]] = [{"ubatch_tokens": size} for size in _larger_ubatches(made, fixed)]
-    if fixed.mmap is None and on_cpu and how.mmap:
-        steps.append({"mmap": False})
-    if fixed.op_offload is None and on_cpu and _streams(made, machine):
-        steps.append({"op_offload": False})
-        if fixed.ubatch_tokens is None:  # a larger micro-batch may have paid for itself by fewer copies alone
-            steps.append({"op_offload": False, "ubatch_tokens": how.ubatch_tokens})
-    if fixed.flash_attention is None and how.kv_quant_id == "f16":
-        steps.append({"flash_attention": False})
-    return steps
+# What is tried after what was found so far: each changes one setting where that can matter --------------------------
+
+_Steps = list[dict[str, int | bool]]
 
 
-def _larger_ubatches(made: Estimate, fixed: LoadSettings) -> list[int]:
+def _larger_ubatches(made: Estimate, _best: Estimate, fixed: LoadSettings, _machine: Machine) -> _Steps:
     """Micro-batches that a prompt fills at least half: on the CPU alone larger ones do not matter."""
     if fixed.ubatch_tokens is not None or made.deployment.backend == "cpu":
         return []
     usual, most = made.deployment.ubatch_tokens, made.deployment.batch_tokens
-    return [size for size in UBATCH_TOKENS if usual < size <= most and made.workload.prompt_tokens > size // 2]
+    sizes = (size for size in UBATCH_TOKENS if usual < size <= most and made.workload.prompt_tokens > size // 2)
+    return [{"ubatch_tokens": size} for size in sizes]
+
+
+def _unmapped(_made: Estimate, best: Estimate, fixed: LoadSettings, _machine: Machine) -> _Steps:
+    return [{"mmap": False}] if fixed.mmap is None and best.deployment.mmap and _uses_cpu(best) else []
+
+
+def _unlent(made: Estimate, best: Estimate, fixed: LoadSettings, machine: Machine) -> _Steps:
+    if fixed.op_offload is not None or not _uses_cpu(best) or not _streams(best, machine):
+        return []
+    steps: _Steps = [{"op_offload": False}]
+    if fixed.ubatch_tokens is None:  # a larger micro-batch may have paid for itself by fewer copies alone
+        steps.append({"op_offload": False, "ubatch_tokens": made.deployment.ubatch_tokens})
+    return steps
+
+
+def _plain_attention(_made: Estimate, best: Estimate, fixed: LoadSettings, _machine: Machine) -> _Steps:
+    untold = fixed.flash_attention is None and best.deployment.kv_quant_id == "f16"
+    return [{"flash_attention": False}] if untold else []
+
+
+def _known_plain_attention(made: Estimate, best: Estimate, fixed: LoadSettings, machine: Machine) -> _Steps:
+    """Where nobody timed it, it is shown but never chosen."""
+    return _plain_attention(made, best, fixed, machine) if knows_plain_attention(machine) else []
+
+
+def _uses_cpu(made: Estimate) -> bool:
+    how = made.deployment
+    return CPU_DEVICE_ID in how.layers_by_device or how.experts_on_cpu_layers_count > 0
+
+
+def _lies_in_one_place(made: Estimate, machine: Machine) -> bool:
+    """Whether a model is wholly on the one accelerator there is: nothing else is offered then."""
+    (first, *others) = machine.devices
+    alone = set(made.deployment.layers_by_device) == {first.device_id} and not _uses_cpu(made)
+    return alone and len(others) == 1 and not first.unified
 
 
 def _streams(made: Estimate, machine: Machine) -> bool:

@@ -25,7 +25,7 @@ from advisor.recommendation.eligibility import licensed
 from advisor.recommendation.limits import misses
 from advisor.recommendation.request import Request, settled
 from advisor.recommendation.score import ScoredEstimate
-from advisor.recommendation.search import score, search_model
+from advisor.recommendation.search import in_best_setting, score, search_model
 from advisor.recommendation.shortage import limited_memory, too_large
 from advisor.settings import NOTHING_FIXED, LoadSettings
 from advisor.types import (
@@ -84,7 +84,16 @@ def best_setting(catalog: Catalog, question: Question, machine: Machine) -> Esti
         return found
     within = [option for option in found if not misses(option, question.limits)]
     if within:
-        return settled(within).estimate
+        tuned = in_best_setting(
+            catalog,
+            machine,
+            question.model,
+            question.request,
+            settled(within),
+            artifact=question.artifact,
+            compared=False,
+        )
+        return tuned.estimate
     nearest = min(found, key=lambda option: sum(miss.distance for miss in misses(option, question.limits)))
     missed = misses(nearest, question.limits)
     reason = " and ".join(miss.text for miss in missed)

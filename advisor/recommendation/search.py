@@ -356,18 +356,30 @@ def score(catalog: Catalog, model: ModelSpec, made: Estimate) -> ScoredEstimate:
 
 
 def in_best_setting(
-    catalog: Catalog, machine: Machine, model: ModelSpec, request: Request, option: ScoredEstimate
+    catalog: Catalog,
+    machine: Machine,
+    model: ModelSpec,
+    request: Request,
+    option: ScoredEstimate,
+    *,
+    artifact: ArtifactSpec | None = None,
+    compared: bool = True,
 ) -> ScoredEstimate:
-    """A found option in the best of its load-time settings, as far as they keep it within the limits."""
+    """A found option in the best of its load-time settings, as far as they keep it within the limits.
+
+    ``artifact`` are the weights it was made for, where they are not those that the catalog has of that name;
+    ``compared`` whether the comparison of settings is to be kept.
+    """
     made = option.estimate
     found = tuned(
         made,
         model,
-        weigh(model, made.quant_id),
+        artifact or weigh(model, made.quant_id),
         machine,
         request.workload,
         fixed=request.settings,
         available_bytes=limited_memory(machine, request.limits),
+        compared=compared,
     )
     scored = score(catalog, model, found)
     return scored if passes(scored, request.limits) else option

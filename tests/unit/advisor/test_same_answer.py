@@ -48,6 +48,8 @@ def test_recommend_estimate_and_plan_say_the_same(catalog, hardware):
         question = Question(model=model, workload=workload, limits=Limits(), artifact=artifact)
         planned = best_setting(catalog, question, machine)
         assert planned == estimate(model, artifact, machine, workload, planned.deployment)
+        if planned.deployment.kv_quant_id == said.deployment.kv_quant_id:
+            assert planned.deployment == said.deployment
         told = predict(model, [artifact], machine, workload, kv_quant_id=said.deployment.kv_quant_id)
         assert replace(told, settings=()) == estimate(model, artifact, machine, workload, told.deployment)
         assert told.deployment == said.deployment  # placed and loaded alike, however either began its search
