@@ -50,7 +50,7 @@ _PRINTED_SIZES = {"SMALL": "_S", "MEDIUM": "_M", "LARGE": "_L"}
 _PRINTED_QUANT = re.compile(r"^(\S+) - (?:(small|medium|large)|[\d.]+ bpw\b.*)$", re.IGNORECASE)
 #: Several of one card: "2x RTX 3090", "RTX 3090 x2", "RTX 3090 (x2)", "RTX 3090 * 2".
 _CARDS_BEFORE = re.compile(r"^([2-9]|1[0-6])\s*[x×*]\s*(?=\S)", re.IGNORECASE)
-_CARDS_AFTER = re.compile(r"\s+\(?[x×*]\s*([2-9]|1[0-6])\)?$", re.IGNORECASE)
+_CARDS_AFTER = re.compile(r"(?:\s+\(?[x×]|\s*\(?\*)\s*([2-9]|1[0-6])\)?$", re.IGNORECASE)
 _VENDORS = ("NVIDIA ", "AMD ", "Intel ", "Apple ")
 _CUSTOM_MIX = re.compile(r"^(?:UD-)?(.+?)(?:_(?:XL|L|XS))?$")
 #: A file further than this from the recipe's size is another model or a misprint.

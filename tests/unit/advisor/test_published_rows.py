@@ -58,6 +58,7 @@ def test_tests_with_spaces_and_capitals(written):
         ("2x NVIDIA GeForce RTX 3090", "NVIDIA GeForce RTX 3090", 2),
         ("NVIDIA RTX 3090 (x4)", "NVIDIA GeForce RTX 3090", 4),
         ("RTX 3090 * 2", "NVIDIA GeForce RTX 3090", 2),
+        ("rtx 3090*2", "NVIDIA GeForce RTX 3090", 2),
     ],
 )
 def test_cards_by_other_names_and_several_of_one(catalog, written, chip_id, count):
