@@ -5,7 +5,7 @@
 
 Tables: errors and interval coverage with each chip left out of the fit (the whole chip, on every backend),
 with each generation or model left out, and on the rows fitted on. Interval widths are those of the other chips'
-residuals. Takes about a minute.
+residuals. Takes half a minute.
 """
 
 import argparse
