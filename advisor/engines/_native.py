@@ -6,6 +6,7 @@ tokens, no sampling, one synchronise per decoded token, so that figures agree wi
 
 import ctypes
 import itertools
+import math
 import random
 import time
 from collections import deque
@@ -19,6 +20,7 @@ from advisor.engines.buffer_log import failed_allocation_bytes, failure_reason, 
 
 _LOG_INFO, _LOG_CONTINUED = 2, 5
 _LOG_LINES_COUNT = 4000
+_LEAST_STEPS_COUNT = 3  # timed even where the time is over
 _SPLIT_MODES = {"none": 0, "layer": 1, "row": 2}
 
 
@@ -230,15 +232,18 @@ class NativeModel:
         """Seconds per logical batch of a synthetic prompt behind what the context holds."""
         return self._timed(self.batches(self.random_tokens(tokens_count)))
 
-    def decode(self, tokens_count: int, streams_count: int) -> dict[str, Any]:
-        """Seconds per step of synthetic decoding, one token for each stream, behind what the context holds."""
+    def decode(self, tokens_count: int, streams_count: int, limit_s: float | None = None) -> dict[str, Any]:
+        """Seconds per step of synthetic decoding, one token for each stream, behind what the context holds.
+
+        No step is begun once ``limit_s`` seconds are over, but for the first few.
+        """
         self.require_decoder()
         if streams_count == 1:
-            return self._timed([[token] for token in self.random_tokens(tokens_count)])
+            return self._timed([[token] for token in self.random_tokens(tokens_count)], limit_s)
         first = self.depths.depth_tokens
         batches = [self._stream_batch(self.random_tokens(streams_count), first + step) for step in range(tokens_count)]
         try:
-            return self._timed_steps([partial(self.run, batch) for batch in batches], tokens_count)
+            return self._timed_steps([(partial(self.run, batch), 1) for batch in batches], limit_s)
         finally:
             for batch in batches:
                 self.lib.llama_batch_free(batch)
@@ -256,21 +261,25 @@ class NativeModel:
             batch.logits[stream] = 1
         return batch
 
-    def _timed(self, batches: Sequence[Sequence[int]]) -> dict[str, Any]:
+    def _timed(self, batches: Sequence[Sequence[int]], limit_s: float | None = None) -> dict[str, Any]:
         arrays = [(ctypes.c_int32 * len(batch))(*batch) for batch in batches]
-        steps = [partial(self._step_array, array) for array in arrays]
-        return self._timed_steps(steps, sum(len(batch) for batch in batches))
+        return self._timed_steps([(partial(self._step_array, array), len(array)) for array in arrays], limit_s)
 
-    def _timed_steps(self, steps: Sequence[Callable[[], None]], grown_tokens: int) -> dict[str, Any]:
-        """Run steps that lengthen the context by ``grown_tokens`` in all, a reading of the clock after each."""
+    def _timed_steps(
+        self, steps: Sequence[tuple[Callable[[], None], int]], limit_s: float | None = None
+    ) -> dict[str, Any]:
+        """Run steps, each with how many tokens it lengthens the context by, a reading of the clock after each."""
         clock = time.perf_counter
         switches, cpu = _involuntary_switches(), time.process_time()
         moments = [clock()]
-        for step in steps:
+        latest = math.inf if limit_s is None else moments[0] + limit_s
+        for step, _ in steps:
+            if len(moments) > _LEAST_STEPS_COUNT and moments[-1] > latest:
+                break
             step()
             moments.append(clock())
         cpu_s, after = time.process_time() - cpu, _involuntary_switches()
-        self.depths.grow(grown_tokens)
+        self.depths.grow(sum(tokens for _, tokens in steps[: len(moments) - 1]))
         return {
             "started_s": moments[0],
             "elapsed_s": [b - a for a, b in itertools.pairwise(moments)],

@@ -148,9 +148,9 @@ class Service:
         reply: Reply = self._models[handle].prefill(tokens_count)
         return reply
 
-    def decode(self, handle: int, tokens_count: int, streams_count: int) -> Reply:
+    def decode(self, handle: int, tokens_count: int, streams_count: int, limit_s: float | None = None) -> Reply:
         """Time synthetic decoding behind what the context holds."""
-        reply: Reply = self._models[handle].decode(tokens_count, streams_count)
+        reply: Reply = self._models[handle].decode(tokens_count, streams_count, limit_s)
         return reply
 
     def generate(self, handle: int, prompt: str | list[int], max_tokens: int, chat: bool) -> Reply:

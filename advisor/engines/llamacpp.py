@@ -57,11 +57,19 @@ class LlamaCppSession:
         self._seek(depth_tokens, 1)
         return self._window("prefill", depth_tokens, tokens_count=tokens_count)
 
-    def decode(self, tokens_count: int, *, depth_tokens: int = 0, streams_count: int = 1) -> Window:
-        """Produce synthetic tokens one by one behind ``depth_tokens`` of context, for one user or several."""
+    def decode(
+        self, tokens_count: int, *, depth_tokens: int = 0, streams_count: int = 1, limit_s: float | None = None
+    ) -> Window:
+        """Produce synthetic tokens one by one behind ``depth_tokens`` of context, for one user or several.
+
+        Where they take longer than ``limit_s`` seconds, only so many of them, but some in any case.
+        """
         options_fit(self.options, depth_tokens + tokens_count)
         self._seek(depth_tokens, streams_count)
-        return self._window("decode", depth_tokens, tokens_count=tokens_count, streams_count=streams_count)
+        window = self._window(
+            "decode", depth_tokens, tokens_count=tokens_count, streams_count=streams_count, limit_s=limit_s
+        )
+        return replace(window, tokens_count=len(window.elapsed_s), streams_count=streams_count)
 
     def reach(self, depth_tokens: int) -> int:
         """How much of a depth memory allows at the price of a short one."""
@@ -70,9 +78,9 @@ class LlamaCppSession:
     def _seek(self, depth_tokens: int, streams_count: int) -> None:
         self._process.request("seek", handle=self._handle, depth_tokens=depth_tokens, streams_count=streams_count)
 
-    def _window(self, phase: Phase, depth_tokens: int, **counts: int) -> Window:
+    def _window(self, phase: Phase, depth_tokens: int, *, tokens_count: int, **asked: float | None) -> Window:
         with watch(pids=(self._process.pid,)) as watched, joules(self._meters) as energy:
-            reply = self._process.request(phase, handle=self._handle, **counts)
+            reply = self._process.request(phase, handle=self._handle, tokens_count=tokens_count, **asked)
         return Window(
             phase=phase,
             depth_tokens=depth_tokens,
@@ -83,7 +91,7 @@ class LlamaCppSession:
             involuntary_switches_count=reply["involuntary_switches_count"],
             conditions=watched.conditions,
             energy_j=energy.total_j,
-            **counts,
+            tokens_count=tokens_count,
         )
 
     def set_threads(self, threads_count: int) -> None:

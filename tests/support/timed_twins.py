@@ -95,7 +95,7 @@ class FakeSession:
         self.timed: list[Timing] = []
         self.closed = False
 
-    def decode(self, tokens_count: int, *, depth_tokens: int = 0) -> Window:
+    def decode(self, tokens_count: int, *, depth_tokens: int = 0, limit_s: float | None = None) -> Window:
         return self._window(Timing(phase="decode", tokens_count=tokens_count, depth_tokens=depth_tokens))
 
     def prefill(self, tokens_count: int, *, depth_tokens: int = 0) -> Window:
