@@ -38,6 +38,7 @@ _DECODE_SHARE = 2
 #: How long a disturbance is waited out before the next window, and how long each look at the machine takes.
 _PATIENCE_S = 2.0
 _LOOK_S = 0.1
+_DECODE_LIMIT_S = 0.5  # of a window; beside another busy program a token can take a hundred times as long
 _HIGHEST_PRIORITY = -20
 _ALL_LAYERS_COUNT = 999
 _CONTEXT_BYTES = 128 << 20
@@ -52,16 +53,16 @@ class Rehearsed:
     fault: str | None = None
 
     def seconds(self, timing: Timing) -> list[float]:
-        """Seconds of every undisturbed repeat if there are at least two windows of them, else of all.
+        """Seconds of every undisturbed repeat if there are any, else of all.
 
         One value per decoded token, or per prompt. The first prompt touches buffers that later ones find in memory
-        (4 to 31 % slower in the middle of four runs of 70): it counts only where it is the only one.
+        (4 to 31 % slower in the middle of four runs of 70): it counts only where no other was undisturbed.
         """
         windows = self.windows.get(timing, [])
-        if timing.phase == "prefill" and len(windows) > 1:
-            windows = windows[1:]
         clean = [window for window in windows if not window.polluted]
-        return [time_s for window in (clean if len(clean) >= _ENOUGH_COUNT else windows) for time_s in _repeats(window)]
+        later = [window for window in windows[1:] if not window.polluted]
+        counted = (later if timing.phase == "prefill" else clean) or clean or windows
+        return [time_s for window in counted for time_s in _repeats(window)]
 
     def wanting(self, count: int) -> list[Timing]:
         """Timings that have not been had ``count`` times undisturbed, decoding twice as often."""
@@ -350,5 +351,5 @@ def wait_for_quiet(deadline_s: float) -> bool:
 
 def _time(session: LlamaCppSession, timing: Timing) -> Window:
     if timing.phase == "decode":
-        return session.decode(timing.tokens_count, depth_tokens=timing.depth_tokens)
+        return session.decode(timing.tokens_count, depth_tokens=timing.depth_tokens, limit_s=_DECODE_LIMIT_S)
     return session.prefill(timing.tokens_count, depth_tokens=timing.depth_tokens)

@@ -123,3 +123,18 @@ def test_a_first_prompt_counts_only_where_it_is_the_only_one():
 
     assert taken(3.0).seconds(prompt) == [3.0]
     assert taken(3.0, 2.0, 2.1).seconds(prompt) == [2.0, 2.1]
+
+
+@pytest.mark.parametrize("phase", ["decode", "prefill"])
+def test_one_undisturbed_window_says_more_than_several_disturbed_ones(phase):
+    (experiment,) = FEW[:1]
+    timing = next(timing for timing in experiment.timings if timing.phase == phase)
+
+    def seconds(*windows: Window) -> set[float]:
+        return set(Rehearsed(experiment, {timing: list(windows)}).seconds(timing))
+
+    first, later = window(timing, 3.0), window(timing, 2.0)
+    disturbed = window(timing, 9.0, polluted=True)
+    assert seconds(first, disturbed, disturbed) == {3.0}
+    assert seconds(disturbed, later, disturbed) == {2.0}
+    assert seconds(disturbed, disturbed) == {9.0}
