@@ -81,11 +81,19 @@ def values_count(geometry: Geometry, gelu: bool = False) -> int:
     Every matrix product quantises its input anew, and norms, rotations and additions sweep over theirs: timed
     operation by operation, either costs about as much per value. Routed experts have prices of their own.
     """
-    widths = geometry.ffn_dims or (geometry.ffn_dim or 0,) * geometry.layers_count
-    return sum(
-        _mixer_values(geometry, Mixer(mixer)) + _ffn_values(geometry, Ffn(ffn), width, gelu)
-        for mixer, ffn, width in zip(geometry.mixers, geometry.ffns, widths, strict=True)
-    )
+    mixers = sum(_mixer_values(geometry, Mixer(mixer)) for mixer in geometry.mixers)
+    ffns = zip(geometry.ffns, _ffn_widths(geometry), strict=True)
+    return mixers + sum(_ffn_values(geometry, Ffn(ffn), width, gelu) for ffn, width in ffns)
+
+
+@lru_cache(maxsize=4096)
+def last_ffn_values_count(geometry: Geometry, gelu: bool = False) -> int:
+    """The part of `values_count` that the last feed-forward takes in."""
+    return _ffn_values(geometry, Ffn(geometry.ffns[-1]), _ffn_widths(geometry)[-1], gelu)
+
+
+def _ffn_widths(geometry: Geometry) -> tuple[int, ...]:
+    return geometry.ffn_dims or (geometry.ffn_dim or 0,) * geometry.layers_count
 
 
 def _mixer_values(geometry: Geometry, mixer: Mixer) -> int:

@@ -102,9 +102,11 @@ def _held_frac(share: Share, role: Role) -> float:
     return {Role.EXPERT: share.experts_frac, Role.OUTPUT: 1.0}.get(role, share.layers_frac)
 
 
-def _works_through_last_ffn(geometry: Geometry, architecture: str | None) -> bool:
-    """Whether all tokens of a prompt pass the last feed-forward; by the layers alone where builds have differed."""
-    return Mixer.GATED_DELTA in geometry.mixers or works_through_last_ffn(architecture)
+def spares_last_ffn(geometry: Geometry, architecture: str | None) -> bool:
+    """Whether only tokens with logits pass the last feed-forward; by the layers alone where builds have differed."""
+    if geometry.ffns[-1] == Ffn.NONE or Mixer.GATED_DELTA in geometry.mixers:
+        return False
+    return not works_through_last_ffn(architecture)
 
 
 def _output_only_frac(geometry: Geometry | None, role: Role, architecture: str | None) -> float:
@@ -113,7 +115,7 @@ def _output_only_frac(geometry: Geometry | None, role: Role, architecture: str |
         return 1.0
     if geometry is None or role not in (Role.FFN, Role.EXPERT):
         return 0.0
-    if geometry.ffns[-1] == Ffn.NONE or _works_through_last_ffn(geometry, architecture):
+    if not spares_last_ffn(geometry, architecture):
         return 0.0
     layers = moe_layers_count(geometry) if role == Role.EXPERT else geometry.layers_count
     return 1.0 / layers if layers else 0.0

@@ -26,13 +26,14 @@ from advisor.attention import (
 )
 from advisor.operations import (
     fusible_operations_count,
+    last_ffn_values_count,
     moe_layers_count,
     operations_count,
     routed_values_count,
     values_count,
 )
 from advisor.shares import WHOLE, Share
-from advisor.weight_work import WeightWork, sweep_weights
+from advisor.weight_work import WeightWork, spares_last_ffn, sweep_weights
 from catalog.architectures.evaluation import uses_gelu
 from catalog.types import ArtifactSpec, Geometry, Role
 
@@ -187,9 +188,16 @@ def prefill_work(
         attention_flop=(shape.full_flop * full_pairs + shape.sliding_flop * near_pairs) * share.layers_frac,
         deep_attention_flop=shape.full_flop * deep_pairs(prompt_tokens, depth_tokens) * share.layers_frac,
         scores_count=(shape.full_heads_count * full_pairs + shape.sliding_heads_count * near_pairs) * share.layers_frac,
-        values_count=prompt_tokens * values_count(geometry, uses_gelu(architecture)) * share.layers_frac,
+        values_count=_prompt_values_count(geometry, prompt_tokens, architecture) * share.layers_frac,
         routed_activations_count=prompt_tokens * routed_values_count(geometry) * share.experts_frac,
     )
+
+
+def _prompt_values_count(geometry: Geometry, prompt_tokens: int, architecture: str | None) -> float:
+    """Values that a prompt's operations take in; the last feed-forward's may be those of the last token alone."""
+    gelu = uses_gelu(architecture)
+    spared_tokens = prompt_tokens - 1 if spares_last_ffn(geometry, architecture) else 0
+    return prompt_tokens * values_count(geometry, gelu) - spared_tokens * last_ffn_values_count(geometry, gelu)
 
 
 def _step(

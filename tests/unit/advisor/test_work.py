@@ -3,6 +3,7 @@
 import pytest
 
 from advisor.attention import busiest_depth_tokens
+from advisor.operations import values_count
 from advisor.shares import Share
 from advisor.work import decode_work, prefill_work
 from catalog.types import Role
@@ -68,3 +69,13 @@ def test_without_geometry_only_weights_count(catalog):
     work = decode_work(artifact, None, depth_tokens=4096)
     assert work.weight_bytes > 0
     assert work.kv_bytes == work.layers_count == work.operations_count == 0
+
+
+def test_values_of_the_last_feed_forward_are_those_of_the_last_token_alone(catalog):
+    model, artifact = model_and_weights(catalog, "meta-llama/Llama-3.2-1B-Instruct", "Q4_K_M")
+    per_token = values_count(model.geometry)
+    last = 4 * 2048 + 2 * 8192  # a norm, two products and an addition; activated and multiplied
+    work = prefill_work(artifact, model.geometry, prompt_tokens=512, architecture="llama")
+    assert work.values_count == 512 * (per_token - last) + last
+    whole = prefill_work(artifact, model.geometry, prompt_tokens=512, architecture="gpt-oss")
+    assert whole.values_count == 512 * per_token
