@@ -8,7 +8,7 @@ on this machine, the data-sheet fit on published runs)::
               + KV bytes·s_per_kv_byte + attention flop·s_per_flop
               + state bytes·s_per_byte + layers·s_per_layer + MoE layers·s_per_moe_layer
               + operations·s_per_operation + s_per_token
-    prefill = Σ_type [flop·s_per_flop·(1 + half/rows) + passes·bytes·s_per_byte + expert dots·s_per_dot]
+    prefill = Σ_type [flop·s_per_flop·(1 + half/rows) + dots·s_per_dot + passes·bytes·s_per_byte]
               + attention flop·s_per_flop + scores·s_per_score
               + state flop·s_per_flop + activations·s_per_activation + values·s_per_value
               + passes·(layers·s_per_layer + MoE layers·s_per_moe_layer) + what an accelerator waits for the host
@@ -42,6 +42,11 @@ ANY_TYPE = "*"
 EXPERTS = "experts:"
 OUTPUT = "output:"
 REPACKED = "repacked"
+PLAIN = "plain"
+#: Types that are multiplied as they are stored; others are unpacked first, which costs most at a row's ends.
+PLAIN_TYPES = frozenset({"F32", "F16", "BF16", "Q8_0"})
+#: Types that a prompt multiplies in tiles of rows and tokens (``llamafile_sgemm``) rather than row by row.
+TILED_TYPES = PLAIN_TYPES | {"Q4_0", "Q5_0", "IQ4_NL"}
 #: Launching one operation on CUDA rather than replaying it from a recorded graph, which llama.cpp does for one token on
 #: one card only ("disabling CUDA graphs due to batch size > 1"): fitted on the one published pair of unlike GPUs.
 UNRECORDED_LAUNCH_S = 2.5e-6
@@ -89,9 +94,17 @@ def _prefill_rate(rates: Rates, weight: WeightWork) -> float:
     return _rate(rates.prefill_s_per_flop, weight, {Role.EXPERT: rates.prefill_moe_factor})
 
 
+def kernel_kind(rates: Rates, tensor_type: str) -> str:
+    """Which kind of CPU kernels multiplies a type: such as take several rows at once, or one plain or packed row."""
+    if tensor_type in rates.repacked_types:
+        return REPACKED
+    return PLAIN if tensor_type in PLAIN_TYPES else ANY_TYPE
+
+
 def _by_kernel(by_kernel: Mapping[str, float], rates: Rates, weight: WeightWork) -> float:
-    """Coefficient of the kernels that take several rows at once, or of those that take one."""
-    return by_kernel.get(REPACKED if weight.tensor_type in rates.repacked_types else ANY_TYPE, 0.0)
+    """Coefficient of the kernels that multiply a weight; plain rows may have none of their own."""
+    kind = kernel_kind(rates, weight.tensor_type)
+    return by_kernel.get(ANY_TYPE if kind == PLAIN and PLAIN not in by_kernel else kind, 0.0)
 
 
 def _in_steps(head_dim: int) -> bool:
@@ -130,26 +143,27 @@ def _in_proportion(usual: AttentionRates, special: AttentionRates, reference: At
 
 
 def _nearest(rates: Rates, shape: HeadShape | None, kernel: AttentionKernel) -> AttentionRates | None:
-    """The timed attention whose heads are most like these; their length counts double.
+    """The timed attention whose heads are most like these."""
+    if shape is None:
+        return None
+    by_kernel = (
+        timed for timed in rates.attention if timed.flash == kernel.flash and timed.kv_quant_id == kernel.kv_quant_id
+    )
+    return min(by_kernel, key=lambda timed: unlikeness(timed, shape), default=None)
+
+
+def unlikeness(one: AttentionRates | HeadShape, other: AttentionRates | HeadShape) -> float:
+    """How little the attention of one shape of heads says about another's; their length counts double.
 
     Kernels differ by it, and by how far apart the rows of one head lie in the cache. Heads that are not whole steps
     of a vector kernel long end in a slow loop: only such are alike (Phi 3's 96 values cost several times 128).
     """
-    if shape is None:
-        return None
-
-    def unlike(timed: AttentionRates) -> float:
-        return (
-            2.0 * abs(math.log2(timed.head_dim / shape.head_dim))
-            + abs(math.log2(timed.kv_heads_count / shape.kv_heads_count))
-            + abs(math.log2(timed.queries_per_kv_head / shape.queries_per_kv_head))
-            + _OTHER_KERNEL * (_in_steps(timed.head_dim) != _in_steps(shape.head_dim))
-        )
-
-    by_kernel = (
-        timed for timed in rates.attention if timed.flash == kernel.flash and timed.kv_quant_id == kernel.kv_quant_id
+    return (
+        2.0 * abs(math.log2(one.head_dim / other.head_dim))
+        + abs(math.log2(one.kv_heads_count / other.kv_heads_count))
+        + abs(math.log2(one.queries_per_kv_head / other.queries_per_kv_head))
+        + _OTHER_KERNEL * (_in_steps(one.head_dim) != _in_steps(other.head_dim))
     )
-    return min(by_kernel, key=unlike, default=None)
 
 
 def knows_type(rates: Rates, tensor_type: str) -> bool:
@@ -289,8 +303,11 @@ def _prefill_weights(work: Work, rates: Rates, weight: WeightWork) -> Term:
     half_tokens = rates.expert_half_tokens if weight.role == Role.EXPERT else rates.ubatch_half_tokens
     fill = 1.0 + half_tokens / weight.rows_count
     compute_s = weight.flop * per_flop * fill
+    dots_count = weight.dots_count * work.tokens_count
+    if kernel_kind(rates, weight.tensor_type) != REPACKED and weight.tensor_type not in TILED_TYPES:
+        compute_s += dots_count * rates.prefill_s_per_dot
     if weight.role == Role.EXPERT:
-        compute_s += weight.dots_count * work.tokens_count * _by_kernel(rates.expert_s_per_dot, rates, weight)
+        compute_s += dots_count * _by_kernel(rates.expert_s_per_dot, rates, weight)
         compute_s += weight.bytes * work.passes_count * _by_kernel(rates.expert_s_per_byte, rates, weight)
     compute_s = max(compute_s, _compute_floor_s(rates, weight.flop))
     moved = weight.bytes * work.passes_count

@@ -12,6 +12,7 @@ from dataclasses import replace
 from statistics import median
 
 from advisor import roofline
+from advisor.attention import HeadShape
 from advisor.calibration.experiments import ATTENTION
 from advisor.calibration.least_squares import (
     Coefficient,
@@ -32,9 +33,11 @@ from catalog.ggml_types import TYPES
 from catalog.types import Role
 
 #: What the cost model leaves unexplained on shapes that no calibration times, beside the noise of the samples: with
-#: it, 80 % of 58 speeds of 22 shapes in three runs, the ones it was set from, lay in their intervals.
-_DECODE_MODEL_SIGMA = 0.083
-_PREFILL_MODEL_SIGMA = 0.075
+#: it, 80 % of 132 speeds of 32 shapes in eight runs, the ones it was set from, lay in their intervals.
+_DECODE_MODEL_SIGMA = 0.045
+_PREFILL_MODEL_SIGMA = 0.065
+#: By how much the speed of one and the same model moved from one such run to another within the hour.
+_DRIFT_SIGMA = 0.07
 #: Types that no twin is made of, or that time ran out for, and the timed type whose unpacking is most like theirs:
 #: the same seconds per weight while decoding, and per flop in a prompt. Their intervals are wider.
 _RELATIVES = {
@@ -66,8 +69,10 @@ _RELATIVES = {
 _CACHED_BYTES_OPTIONS = tuple(size * 2.0 * 1024**2 for size in range(17))
 
 
-_MIXTURES = ("experts", "small-experts")
+_MIXTURES = ("experts", "small-experts", "experts-awake", "small-experts-awake")
 _DENSE = ("wide", "narrow", "slim", "long", "broad")
+#: What several layers show of attention, as a share of what one layer alone would make it; beyond, it is noise.
+_LEAST_IN_LAYERS, _MOST_IN_LAYERS = 0.5, 1.1
 _LIKE_REAL = (*_DENSE, "recurrent", *_MIXTURES)
 
 
@@ -97,6 +102,36 @@ def _twin_attention(found: Sequence[Observation]) -> AttentionRates | None:
         decode_s_per_flop=decode[0],
         deep_decode_s_per_flop=decode[1],
     )
+
+
+def _in_layers(rates: Rates, observations: Sequence[Observation]) -> Rates:
+    """Attention near by, as twins of many layers show it behind a thousand tokens: heads take after the most like.
+
+    One layer alone makes it dearer, and behind 4,096 tokens each costs more than behind fewer where several heads
+    share a cache: what the first of them fetched is no longer close by for the next.
+    """
+    bare = {item.experiment_id: item for item in observations if not item.depth_tokens}
+    factors: list[tuple[HeadShape, float]] = []
+    for item in observations:
+        first, shape = bare.get(item.experiment_id), item.work.head_shape
+        if item.depth_tokens and first is not None and shape is not None and rates.attention:
+            priced_s = _decode_attention_s(item, rates) - _decode_attention_s(first, rates)
+            factors.append((shape, (item.time_s - first.time_s) / priced_s))
+    return replace(rates, attention=tuple(_scaled(timed, factors) for timed in rates.attention))
+
+
+def _scaled(timed: AttentionRates, factors: Sequence[tuple[HeadShape, float]]) -> AttentionRates:
+    if not factors:
+        return timed
+    _, factor = min(factors, key=lambda seen: roofline.unlikeness(timed, seen[0]))
+    factor = min(_MOST_IN_LAYERS, max(_LEAST_IN_LAYERS, factor))
+    return replace(timed, decode_s_per_flop=min(factor * timed.decode_s_per_flop, timed.deep_decode_s_per_flop))
+
+
+def _decode_attention_s(item: Observation, rates: Rates) -> float:
+    """Seconds of attention alone in a decoded token."""
+    terms = roofline.price_decode(item.work, rates)
+    return sum(term.time_s for term in terms if term.name == "decode.kv")
 
 
 def _near_and_deep(found: Sequence[Observation]) -> tuple[float, float] | None:
@@ -142,6 +177,7 @@ def fit(
         repacked_types=tuple(sorted(repacked_types)),
         attention=_attention_rates(observations),
     )
+    rates = _in_layers(rates, select(observations, "decode", *_DENSE))
     rates = _fit_decode(rates, observations)
     rates = _fit_prefill(rates, observations)
     rates = with_any_type(rates)
@@ -154,6 +190,15 @@ def fit(
         threads_count=threads_count,
         memory_bytes_per_s=roof_bytes_per_s(memory_bytes_per_s, rates),
         source="timed through the engine on this machine",
+    )
+
+
+def at_another_time(rates: Rates) -> Rates:
+    """Rates for other moments than the one they were timed in: a machine is not always as fast."""
+    return replace(
+        rates,
+        decode_sigma=math.hypot(rates.decode_sigma, _DRIFT_SIGMA),
+        prefill_sigma=math.hypot(rates.prefill_sigma, _DRIFT_SIGMA),
     )
 
 
@@ -170,7 +215,8 @@ def roof_bytes_per_s(probed_bytes_per_s: float | None, rates: Rates) -> float | 
 
 
 def _fit_decode(rates: Rates, observations: Sequence[Observation]) -> Rates:
-    rates = _fit_decode_weights(rates, select(observations, "decode", *_DENSE))
+    dense = select(observations, "decode", *_DENSE)
+    rates = _fit_decode_weights(rates, [item for item in dense if not item.depth_tokens])
     outputs = select(observations, "decode", "vocabulary")
     if outputs:
         own = [Coefficient("decode_s_per_byte", name) for name in keys(outputs, Role.OUTPUT)]
@@ -190,14 +236,10 @@ def _fit_decode(rates: Rates, observations: Sequence[Observation]) -> Rates:
 def _fit_decode_weights(rates: Rates, dense: Sequence[Observation]) -> Rates:
     """Rates of types and operations, for the amount of cached weights that explains short and long twins best."""
     wanted = [Coefficient("decode_s_per_byte", name) for name in types_in(dense)]
-    wanted += [Coefficient("decode_s_per_operation"), *_dot_coefficients(rates)]
+    kinds = sorted({roofline.kernel_kind(rates, name) for name in types_in(dense)})
+    wanted += [Coefficient("decode_s_per_operation"), *(Coefficient("decode_s_per_dot", kind) for kind in kinds)]
     options = [solve(decode_s, replace(rates, cached_bytes=size), wanted, dense) for size in _CACHED_BYTES_OPTIONS]
     return min(options, key=lambda option: residual_sigma(decode_s, option, dense))
-
-
-def _dot_coefficients(rates: Rates) -> list[Coefficient]:
-    kinds = (ANY_TYPE, roofline.REPACKED) if rates.repacked_types else (ANY_TYPE,)
-    return [Coefficient("decode_s_per_dot", kind) for kind in kinds]
 
 
 def _fit_prefill(rates: Rates, observations: Sequence[Observation]) -> Rates:
@@ -221,7 +263,7 @@ def _fit_prefill_weights(rates: Rates, dense: Sequence[Observation]) -> Rates:
     four times as much, and the number of rows at which products run at half speed anywhere from 0 to 24.
     """
     wanted = [Coefficient("prefill_s_per_flop", name) for name in types_in(dense)]
-    wanted.append(Coefficient("prefill_s_per_value"))
+    wanted += [Coefficient("prefill_s_per_value"), Coefficient("prefill_s_per_dot")]
     fetch = Coefficient("prefill_s_per_byte")
     free = solve(prefill_s, rates, [*wanted, fetch], dense)
     decoding = [rates.decode_s_per_byte[name] for name in types_in(dense) if rates.decode_s_per_byte.get(name)]
@@ -236,8 +278,8 @@ def _expert_coefficients(rates: Rates) -> list[Coefficient]:
 
     Kernels that take several rows at once go through an expert token by token, and fetch it as they multiply.
     """
-    fetch = Coefficient("expert_s_per_byte", ANY_TYPE)
-    return [fetch, *(replace(dot, field="expert_s_per_dot") for dot in _dot_coefficients(rates))]
+    kinds = (ANY_TYPE, roofline.REPACKED) if rates.repacked_types else (ANY_TYPE,)
+    return [Coefficient("expert_s_per_byte", ANY_TYPE), *(Coefficient("expert_s_per_dot", kind) for kind in kinds)]
 
 
 def role_factor(by_type: Mapping[str, float], prefix: str) -> float:

@@ -36,28 +36,43 @@ TYPES = (
 #: The type of the twins that measure everything but a type's own rates.
 REFERENCE_TYPE = "Q4_K"
 #: Types whose prompt kernels are so slow that short prompts take as long as others' long ones.
-_SLOW_PROMPT_TYPES = ("Q4_1", "Q5_0")
+_SLOW_PROMPT_TYPES = ("Q4_1", "Q5_0", "Q2_K")
 #: Types that output layers are mostly stored in: many short rows, slower per byte than the layers' matrices.
 _OUTPUT_TYPES = ("Q6_K", "Q8_0")
 #: Types that mixtures of experts are mostly published in; experts are multiplied by kernels of their own.
 EXPERT_TYPES = TYPES[:5]
-#: Small experts show what each of their rows costs, by a kernel that takes several at once and by one that does not.
+#: Those that show how much slower experts are to decode than other weights of their type.
+_DECODED_EXPERT_TYPES = ("Q4_K", "Q6_K", "MXFP4")
+#: Small experts and short rows show what each row costs, by a kernel that takes several at once and by one that does
+#: not; a second of those that unpack a type makes the figure steadier.
 _SMALL_EXPERT_TYPES = ("Q4_K", "Q6_K")
+_UNPACKED_TYPES = ("Q6_K", "Q5_K")
 _PROMPT_TOKENS = 128
 _MIDDLE_PROMPT_TOKENS = 192
+_SHORT_PROMPT_TOKENS = 64
 _LONG_PROMPT_TOKENS = 320
 #: The first tokens after another model had the caches are slow, and must stay few among the others.
 _DECODE_TOKENS = 12
-_DEEP_TOKENS = 16384
+#: Depths end short of a power of two, so that contexts need be no longer.
+_NEAR_DEPTH_TOKENS = NEAR_TOKENS - 256
+_DEEP_TOKENS = 4 * NEAR_TOKENS - 256
 _DEEP_PROMPT_TOKENS = 128  # 64 at once pay a tenth to a fifth more for their attention than 512 do
+#: Behind so many, many layers show what attention costs each.
+_LAYERED_DEPTH_TOKENS = 1024 - 128
 _SLOW_PROMPT_TOKENS = 32
 _VOCAB_COUNT = 2048
-#: Enough output weights to sweep the caches between two tokens, as the layers of a real model do; prompts skip them.
-_SWEEPING_VOCAB_COUNT = 98304
+#: A feed-forward large enough to sweep the caches between two tokens, as the layers of a real model do; a prompt has
+#: only its last token pass it, for no layer follows.
+_SWEEPING_FFN_DIM = 32768
 #: How much larger than the last-level cache a twin must be for its weights to come from memory, and the most times a
-#: twin is enlarged.
+#: twin is enlarged. Each token reads all of a twin that is decoded: of mixtures that left most experts asleep, what one
+#: token read was there for the next, and they decoded a sixth to a quarter faster per layer than deep ones.
 _CACHES_COUNT = 1.6
 _MOST_TIMES = 16
+_READ_BYTES = 96e6  # by a token of a type's twin: three times the usual last-level cache
+_HEAD_DIM = 128
+_FEW_HEADS = 4
+_LEAST_LAYERS_COUNT = 2  # a last layer works on the last token alone
 #: How the names of the twins begin that show what attention costs.
 ATTENTION = "attention-"
 #: Heads, heads with caches and their length: of Llama and Qwen 3, of their mixtures, of small Qwen, of Llama 1B and
@@ -152,7 +167,9 @@ def _twin_model(name: str, architecture: str, geometry: Geometry) -> ModelSpec:
     )
 
 
-def dense_geometry(layers: int, hidden: int, ffn: int, heads: int, kv_heads: int, *, head_dim: int = 128) -> Geometry:
+def dense_geometry(
+    layers: int, hidden: int, ffn: int, heads: int, kv_heads: int, *, head_dim: int = _HEAD_DIM
+) -> Geometry:
     """A plain transformer as Llama's."""
     return Geometry(
         mixers="A" * layers,
@@ -168,10 +185,12 @@ def dense_geometry(layers: int, hidden: int, ffn: int, heads: int, kv_heads: int
     )
 
 
-def mixture_geometry(layers: int, hidden: int, expert_ffn: int, experts: int, used: int) -> Geometry:
+def mixture_geometry(
+    layers: int, hidden: int, expert_ffn: int, experts: int, used: int, *, heads: int = 16, kv_heads: int = 4
+) -> Geometry:
     """Routed experts in every layer, as in Qwen 3."""
     return replace(
-        dense_geometry(layers, hidden, 0, 16, 4),
+        dense_geometry(layers, hidden, 0, heads, kv_heads),
         ffns="e" * layers,
         ffn_dim=None,
         qk_norm="head",
@@ -204,20 +223,24 @@ _DECODE = Timing(phase="decode", tokens_count=_DECODE_TOKENS)
 _PREFILL = Timing(phase="prefill", tokens_count=_PROMPT_TOKENS)
 _LONG_PREFILL = Timing(phase="prefill", tokens_count=_LONG_PROMPT_TOKENS)
 _MIDDLE_PREFILL = Timing(phase="prefill", tokens_count=_MIDDLE_PROMPT_TOKENS)
+_SHORT_PREFILL = Timing(phase="prefill", tokens_count=_SHORT_PROMPT_TOKENS)
+_TWO_PROMPTS = (_LONG_PREFILL, _PREFILL)
 
 
-#: Long windows average over disturbances by themselves.
+#: Long windows average over disturbances by themselves. The longest prompt of a twin comes first: what it costs to
+#: touch new buffers is then a small part of it.
 _NEAR = (
     _DECODE,
+    replace(_DECODE, depth_tokens=_NEAR_DEPTH_TOKENS, most_count=3),
+    replace(_PREFILL, depth_tokens=_NEAR_DEPTH_TOKENS, most_count=3),
     _PREFILL,
-    replace(_DECODE, depth_tokens=NEAR_TOKENS, most_count=3),
-    replace(_PREFILL, depth_tokens=NEAR_TOKENS, most_count=3),
 )
 _NEAR_AND_DEEP = (
-    *_NEAR,
     Timing(phase="decode", tokens_count=8, depth_tokens=_DEEP_TOKENS, most_count=2),
     Timing(phase="prefill", tokens_count=_DEEP_PROMPT_TOKENS, depth_tokens=_DEEP_TOKENS, most_count=2),
+    *_NEAR,
 )
+_LAYERED_DECODE = replace(_DECODE, depth_tokens=_LAYERED_DEPTH_TOKENS)
 #: Prompts from quantised caches take ten times as long, so fewer tokens do.
 _NEAR_SLOWLY = tuple(
     replace(timing, tokens_count=_SLOW_PROMPT_TOKENS) if timing.phase == "prefill" else timing for timing in _NEAR
@@ -265,7 +288,8 @@ def _beyond_cache(experiment: Experiment, cache_bytes: int) -> Iterator[Experime
     prompts = tuple(timing for timing in experiment.timings if timing.phase != "decode")
     if prompts:
         yield replace(experiment, timings=prompts)
-    yield replace(_larger(experiment, min(times, _MOST_TIMES)), timings=decode)
+    if decode:
+        yield replace(_larger(experiment, min(times, _MOST_TIMES)), timings=decode)
 
 
 def _larger(experiment: Experiment, times: int) -> Experiment:
@@ -294,28 +318,27 @@ def _larger(experiment: Experiment, times: int) -> Experiment:
 
 
 def _usual(types: Sequence[str]) -> tuple[Experiment, ...]:
-    shallow = (_DECODE, _PREFILL)
-    both = (*shallow, _LONG_PREFILL)  # few and many tokens to an expert; more of what shows the price of a value
     one = REFERENCE_TYPE
+    layered = (_DECODE, _LAYERED_DECODE, *_TWO_PROMPTS)
     shapes = [
-        twin_experiment("narrow", dense_geometry(16, 1024, 3072, 16, 4, head_dim=64), one, *both),
-        twin_experiment("narrow", dense_geometry(16, 1024, 3072, 16, 16, head_dim=64), "Q8_0", *both),
-        twin_experiment("slim", dense_geometry(40, 512, 1536, 8, 2, head_dim=64), "Q8_0", *both),
-        twin_experiment("long", dense_geometry(9, 2048, 6144, 16, 4), one),
+        twin_experiment("narrow", dense_geometry(14, 1024, 3072, 32, 8, head_dim=64), one, *layered),
+        twin_experiment("narrow", dense_geometry(6, 1024, 3072, 16, 16), "Q8_0", *layered),
+        *(
+            twin_experiment("narrow", dense_geometry(10, 1024, 3072, 16, 4, head_dim=64), name, _DECODE, *_TWO_PROMPTS)
+            for name in _UNPACKED_TYPES
+        ),
+        twin_experiment("slim", dense_geometry(40, 512, 1536, 8, 2, head_dim=64), "Q8_0", _DECODE, *_TWO_PROMPTS),
+        twin_experiment("long", dense_geometry(7, 2048, 6144, 32, 8), one, _DECODE, _LAYERED_DECODE, _PREFILL),
         twin_experiment("broad", dense_geometry(1, 4096, 14336, 32, 8), one, _DECODE),
         *(_attention_experiment(*heads) for heads in _HEADS),
         *(replace(_attention_experiment(*heads), timings=_NEAR) for heads in _LONE_HEADS),
-        *(
-            twin_experiment(
-                "small-experts", mixture_geometry(3, 1024, 512, 64, 4), name, *both, architecture="qwen3moe"
-            )
-            for name in _SMALL_EXPERT_TYPES
-        ),
+        *(_experts("small-experts", 6, 1024, 512, 24, 4, name) for name in _SMALL_EXPERT_TYPES),
+        *(_awake("small-experts-awake", 1024, 512, 8, name) for name in _SMALL_EXPERT_TYPES),
         twin_experiment("recurrent", recurrent_geometry(8, 1024, 3072, 16), one, architecture="qwen35"),
     ]
     by_type = [
         twin_experiment(
-            "wide", dense_geometry(_layers(weight_type), 2048, 6144, 16, 4), weight_type, *_phases(weight_type)
+            "wide", dense_geometry(_wide_layers(weight_type), 2048, 6144, 16, 4), weight_type, *_phases(weight_type)
         )
         for weight_type in types
     ]
@@ -329,22 +352,39 @@ def _usual(types: Sequence[str]) -> tuple[Experiment, ...]:
         for weight_type in _OUTPUT_TYPES
     ]
     mixtures = [
-        twin_experiment("experts", mixture_geometry(2, 2048, 1280, 16, 4), weight_type, *both, architecture="qwen3moe")
+        _awake("experts-awake", 2048, 1024, 4, weight_type)
         for weight_type in types
-        if weight_type in EXPERT_TYPES
+        if weight_type in _DECODED_EXPERT_TYPES
+    ]
+    mixtures += [
+        _experts("experts", 3, 2048, 1024, 8, 2, weight_type) for weight_type in types if weight_type in EXPERT_TYPES
     ]
     first = len(EXPERT_TYPES)  # a mixture's other weights are of its type, and must have been timed
     return (*by_type[:first], *shapes, *mixtures, *_other_kernels(), *by_type[first:])
 
 
+def _experts(
+    name: str, layers: int, hidden: int, expert_ffn: int, experts: int, used: int, weight_type: str, *timings: Timing
+) -> Experiment:
+    """Experts and few heads, so that the experts' cost stands out of the rest.
+
+    Without timings they work through prompts, few and many tokens to each of them.
+    """
+    geometry = mixture_geometry(layers, hidden, expert_ffn, experts, used, heads=_FEW_HEADS, kv_heads=1)
+    return twin_experiment(name, geometry, weight_type, *(timings or _TWO_PROMPTS), architecture="qwen3moe")
+
+
+def _awake(name: str, hidden: int, expert_ffn: int, experts: int, weight_type: str) -> Experiment:
+    """Experts that every token wakes all of, so that it reads the whole twin."""
+    layer_params = experts * 3 * hidden * expert_ffn + hidden * _HEAD_DIM * (2 * _FEW_HEADS + 2)
+    layers = _layers(weight_type, layer_params)
+    return _experts(name, layers, hidden, expert_ffn, experts, experts, weight_type, _DECODE)
+
+
 def _attention_experiment(heads_count: int, kv_heads_count: int, head_dim: int) -> Experiment:
-    geometry = dense_geometry(1, 1024, 1024, heads_count, kv_heads_count, head_dim=head_dim)
-    return twin_experiment(
-        f"{ATTENTION}{heads_count}-{kv_heads_count}-{head_dim}",
-        replace(geometry, vocab_count=_SWEEPING_VOCAB_COUNT, tied_embeddings=True),
-        REFERENCE_TYPE,
-        *_NEAR_AND_DEEP,
-    )
+    geometry = dense_geometry(1, 1024, _SWEEPING_FFN_DIM, heads_count, kv_heads_count, head_dim=head_dim)
+    name = f"{ATTENTION}{heads_count}-{kv_heads_count}-{head_dim}"
+    return twin_experiment(name, geometry, REFERENCE_TYPE, *_NEAR_AND_DEEP)
 
 
 def _other_kernels() -> Iterator[Experiment]:
@@ -362,18 +402,21 @@ def _other_kernels() -> Iterator[Experiment]:
         )
 
 
-def _layers(weight_type: str) -> int:
+def _wide_layers(weight_type: str) -> int:
+    return _layers(weight_type, 2048 * (3 * 6144 + 2 * 16 * _HEAD_DIM + 2 * 4 * _HEAD_DIM))
+
+
+def _layers(weight_type: str, layer_params_count: int) -> int:
     """Enough of them not to stay in a processor's cache, nor a good part of them."""
-    if weight_type in ("F16", "BF16"):
-        return 2
-    return 6 if weight_type in ("Q2_K", "Q3_K", "IQ3_S", "IQ3_XXS") else 4
+    layer_bytes = tensor_bytes(weight_type, (_HEAD_DIM * 2, layer_params_count // (_HEAD_DIM * 2)))
+    return max(_LEAST_LAYERS_COUNT, math.ceil(_READ_BYTES / layer_bytes))
 
 
 def _phases(weight_type: str) -> tuple[Timing, ...]:
     """A prompt at two lengths tells the arithmetic from fetching the weights, which a few types show for all."""
     if weight_type in EXPERT_TYPES:
-        return (_DECODE, _PREFILL, _LONG_PREFILL)
-    return (_DECODE, _PREFILL if weight_type in _SLOW_PROMPT_TYPES else _MIDDLE_PREFILL)
+        return (_DECODE, *_TWO_PROMPTS)
+    return (_DECODE, _SHORT_PREFILL if weight_type in _SLOW_PROMPT_TYPES else _MIDDLE_PREFILL)
 
 
 def work_of(

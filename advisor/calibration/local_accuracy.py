@@ -235,7 +235,7 @@ def measure_accuracy(
     profile: HardwareProfile,
     bench: Bench,
     *,
-    budget_s: float = 140.0,
+    budget_s: float = 200.0,
     on_progress: OnProgress | None = None,
 ) -> Measured:
     """Calibrate, predict and measure in one interleaved run.

@@ -74,10 +74,11 @@ class Rates:
     batch_half_tokens: float | None = None  # users at which a matrix kernel runs at half its rate; None: there is none
     batch_s_per_operation: float = 0.0  # graph node of several users: what it costs more than in a single user's graph
     experts_reread: bool = False  # matrix-vector kernels read an expert again for each user who wakes it
-    decode_s_per_dot: Mapping[str, float] = field(default_factory=dict)  # row times token: "repacked" types, "*" others
+    decode_s_per_dot: Mapping[str, float] = field(default_factory=dict)  # row times token, by `roofline.kernel_kind`
+    prefill_s_per_dot: float = 0.0  # the same for a prompt's tokens, where kernels take them row by row
     related_types: tuple[str, ...] = ()  # types with rates of a like type, none of their own
     repacked_types: tuple[str, ...] = ()  # types the CPU multiplies several rows of at once
-    expert_s_per_dot: Mapping[str, float] = field(default_factory=dict)  # an expert's row times a prompt token
+    expert_s_per_dot: Mapping[str, float] = field(default_factory=dict)  # an expert's, beyond that
     expert_s_per_byte: Mapping[str, float] = field(default_factory=dict)  # expert fetched for a micro-batch
     attention: tuple[AttentionRates, ...] = ()  # by shape of heads, before the rates for any shape
     kv_decode_factors: Mapping[str, float] = field(default_factory=dict)  # time of an attention flop from caches of a

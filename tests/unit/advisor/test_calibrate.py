@@ -127,17 +127,54 @@ def test_every_type_a_model_may_be_stored_in_is_timed_or_has_a_relative():
     assert stored <= set(rates.decode_s_per_byte)
 
 
-def test_rows_are_priced_apart_for_kernels_that_take_several_at_once():
+def test_rows_are_priced_apart_by_how_kernels_take_them():
+    """Several at once, one that is stored as it is multiplied, or one that is unpacked first."""
+    dots = {"*": 12e-9, "plain": 1e-9, "repacked": 4e-9}
     true = replace(
         TRUE_RATES,
-        decode_s_per_dot={"*": 12e-9, "repacked": 4e-9},
+        decode_s_per_dot=dots,
         repacked_types=("Q4_K",),
         cached_bytes=0.0,
         decode_s_per_operation=0.0,
     )
     rates = fit(observations(rates=true), device_id="cpu", backend="cpu", repacked_types=("Q4_K",))
-    assert rates.decode_s_per_dot["*"] == pytest.approx(12e-9, rel=0.1)
-    assert rates.decode_s_per_dot["repacked"] == pytest.approx(4e-9, rel=0.2)
+    assert rates.decode_s_per_dot == pytest.approx(dots, rel=0.2)
+    assert [roofline.kernel_kind(rates, name) for name in ("Q4_K", "Q8_0", "BF16", "Q6_K")] == [
+        "repacked",
+        "plain",
+        "plain",
+        "*",
+    ]
+
+
+def test_attention_near_by_costs_what_it_does_in_twins_of_many_layers():
+    """One layer alone makes attention dearer than it is in a model; how deep it goes is left to the one."""
+    layered = ("narrow", "slim", "long", "wide", "broad")
+    cheaper = replace(
+        TRUE_RATES,
+        attention=tuple(
+            replace(timed, decode_s_per_flop=0.7 * timed.decode_s_per_flop) for timed in TRUE_RATES.attention
+        ),
+    )
+    seen = [item for item in observations(rates=cheaper) if item.experiment_id.partition(".")[0] in layered] + [
+        item for item in observations() if item.experiment_id.partition(".")[0] not in layered
+    ]
+    rates = fit(seen, device_id="cpu", backend="cpu", threads_count=2)
+    assert rates.decode_s_per_byte["Q4_K"] == pytest.approx(2.5e-11, rel=0.02)
+    for true in TRUE_RATES.attention:
+        found = priced(rates, true.head_dim, true.kv_heads_count, true.queries_per_kv_head)
+        assert found.decode_s_per_flop == pytest.approx(0.7 * true.decode_s_per_flop, rel=0.03)
+        assert found.deep_decode_s_per_flop == pytest.approx(true.deep_decode_s_per_flop, rel=0.03)
+
+
+def test_a_token_reads_far_more_of_a_twin_than_usual_caches_hold():
+    """What the last token left in the cache must not make the next one quick."""
+    for experiment in experiments():
+        for timing in experiment.timings:
+            if timing.phase == "decode" and not experiment.experiment_id.startswith("attention"):
+                read_bytes = work_of(experiment, timing).weight_bytes
+                assert read_bytes > 0.9 * experiment.weights_bytes - 50e6, experiment.experiment_id
+                assert read_bytes > 75e6, experiment.experiment_id
 
 
 def priced(rates, head_dim, kv_heads_count, queries_per_kv_head, kernel=USUAL_ATTENTION):
@@ -163,7 +200,7 @@ def test_attention_is_priced_by_the_shape_of_heads_near_and_far_back_apart(true)
 
 def test_attention_gets_no_cheaper_with_depth_whatever_noise_says():
     noisy = [
-        replace(item, time_s=item.time_s * (2.0 if item.depth_tokens == NEAR_TOKENS else 1.0))
+        replace(item, time_s=item.time_s * (2.0 if 1024 < item.depth_tokens < NEAR_TOKENS else 1.0))
         for item in observations()
     ]
     for found in fit(noisy, device_id="cpu", backend="cpu").attention:
@@ -275,7 +312,7 @@ def test_an_expert_is_multiplied_no_faster_than_other_weights_of_its_type():
 def test_sleeping_experts_leave_no_room_in_the_cache():
     """A mixture's next token wakes other experts: what the cache keeps is a share of all that is stored."""
     experiment = next(item for item in experiments() if item.experiment_id == "experts.Q4_K")
-    work = work_of(experiment, experiment.timings[0])
+    work = work_of(experiment, Timing(phase="decode", tokens_count=8))
     woken = replace(work, weights=tuple(replace(weight, held_bytes=weight.bytes) for weight in work.weights))
     rates = replace(TRUE_RATES, cached_bytes=32.0 * 1024**2)
     assert roofline.total_s(roofline.price_decode(work, rates)) > roofline.total_s(roofline.price_decode(woken, rates))

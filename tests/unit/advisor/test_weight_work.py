@@ -2,7 +2,7 @@
 
 import pytest
 
-from advisor.calibration.experiments import Timing, experiments, work_of
+from advisor.calibration.experiments import Timing, mixture_geometry, twin_experiment, work_of
 from advisor.weight_work import experts_touched_frac
 from advisor.work import decode_work, prefill_work
 from catalog.types import Role
@@ -32,7 +32,7 @@ def test_experts_touched_grows_towards_all(catalog):
 
 def test_the_last_layer_of_a_mixture_wakes_experts_for_outputs_only():
     """Of two layers, one is worked through by a whole prompt; the other only by the token whose logits are wanted."""
-    experiment = next(item for item in experiments() if item.experiment_id == "experts.Q4_K")
+    experiment = twin_experiment("experts", mixture_geometry(2, 2048, 1280, 16, 4), "Q4_K", architecture="qwen3moe")
     prompt = Timing(phase="prefill", tokens_count=512)
     experts = next(weight for weight in work_of(experiment, prompt).weights if weight.role == Role.EXPERT)
     geometry = experiment.model.geometry
