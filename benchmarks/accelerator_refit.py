@@ -19,7 +19,7 @@ from advisor.calibration.accelerator_experiments import accelerator_experiments
 from advisor.calibration.accelerator_fit import fit_accelerator
 from advisor.calibration.experiments import Timing, work_of
 from advisor.calibration.least_squares import Observation, observe
-from advisor.calibration.local_accuracy import Shape, shape_experiment
+from advisor.calibration.shapes import Shape, shape_experiment
 from advisor.types import Rates
 from catalog.load import Catalog, load_catalog
 

@@ -8,7 +8,8 @@ from advisor.errors import AdvisorError, BadRequestError
 from advisor.types import Accuracy, SkippedRow
 
 if TYPE_CHECKING:
-    from advisor.calibration.local_accuracy import Bench, Shape
+    from advisor.calibration.local_accuracy import Bench
+    from advisor.calibration.shapes import Shape
     from probes.types import HardwareProfile
 
 _MAX_BYTES = 8 << 20
@@ -22,7 +23,8 @@ def measure(shapes_path: str | None, *, quiet: bool, created_at: str, tool_versi
         AdvisorError: if the shapes cannot be read or the engine cannot run.
     """
     from advisor.calibration.calibration_run import engine_key
-    from advisor.calibration.local_accuracy import default_shapes, measure_accuracy, read_shapes, summarise
+    from advisor.calibration.local_accuracy import measure_accuracy, summarise
+    from advisor.calibration.shapes import default_shapes, read_shapes
     from advisor.cli._machine import this_profile
     from advisor.cli._shared import Progress
     from catalog.load import load_catalog

@@ -14,11 +14,9 @@ from advisor.calibration.local_accuracy import (
     Bench,
     Measured,
     accelerator_bench,
-    default_shapes,
-    read_shapes,
-    shape_experiment,
     summarise,
 )
+from advisor.calibration.shapes import PROMPT_TOKENS, default_shapes, read_shapes, shape_experiment
 from advisor.cli import _local_accuracy
 from advisor.cli.accuracy import command
 from advisor.errors import AdvisorError, BadRequestError
@@ -155,7 +153,7 @@ def test_rows_are_summed_up_by_quantisation_kind_and_size_beside_simpler_formula
 def test_measured_rates_are_of_the_window_that_was_timed(machine):
     (shape,), _ = read(GOOD)
     prefill, decode = local_accuracy._rows(shape, timed(shape, 2.0, 0.05), machine, BENCH)
-    assert prefill.row.measured == pytest.approx(local_accuracy.PROMPT_TOKENS / 2.0)
+    assert prefill.row.measured == pytest.approx(PROMPT_TOKENS / 2.0)
     assert decode.row.measured == pytest.approx(20.0)
 
 
