@@ -17,7 +17,7 @@ from typing import Any
 from advisor import roofline
 from advisor.calibration.accelerator_experiments import accelerator_experiments
 from advisor.calibration.accelerator_fit import fit_accelerator
-from advisor.calibration.experiments import Timing, work_of
+from advisor.calibration.experiment import Timing, work_of
 from advisor.calibration.least_squares import Observation, observe
 from advisor.calibration.shapes import Shape, shape_experiment
 from advisor.types import Rates

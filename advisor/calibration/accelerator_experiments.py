@@ -9,12 +9,13 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from advisor.attention import AttentionKernel
-from advisor.calibration.experiments import (
+from advisor.calibration.experiment import (
     ATTENTION,
     EXPERT_TYPES,
     REFERENCE_TYPE,
     TYPES,
     Experiment,
+    Heads,
     Timing,
     dense_geometry,
     mixture_geometry,
@@ -27,11 +28,19 @@ from catalog.types import Geometry, Role
 _EMBEDDING_TYPE = "F16"
 #: Heads, heads with caches and their length: of Llama and Qwen 3, of their mixtures, of small Qwen, of Llama 1B and
 #: gpt-oss, of Gemma, of models without shared caches, and of Phi 3.
-_HEADS = ((32, 8, 128), (32, 4, 128), (16, 2, 128), (32, 8, 64), (8, 4, 256), (32, 32, 128), (16, 16, 96))
+_HEADS = (
+    Heads(32, 8, 128),
+    Heads(32, 4, 128),
+    Heads(16, 2, 128),
+    Heads(32, 8, 64),
+    Heads(8, 4, 256),
+    Heads(32, 32, 128),
+    Heads(16, 16, 96),
+)
 _OTHER_KERNELS = (
-    ((32, 8, 128), AttentionKernel(flash=False)),
-    ((32, 8, 128), AttentionKernel(kv_quant_id="q8_0")),
-    ((32, 8, 128), AttentionKernel(kv_quant_id="q4_0")),
+    (Heads(32, 8, 128), AttentionKernel(flash=False)),
+    (Heads(32, 8, 128), AttentionKernel(kv_quant_id="q8_0")),
+    (Heads(32, 8, 128), AttentionKernel(kv_quant_id="q4_0")),
 )
 _ATTENTION_LAYERS_COUNT = 8
 _DEEP_TOKENS = 6144
@@ -119,11 +128,11 @@ def _other_kernels() -> Iterator[Experiment]:
         yield replace(usual, experiment_id=name, attention_kernel=kernel)
 
 
-def _attention_twin(heads: tuple[int, int, int], layers_count: int) -> Experiment:
-    count, kv_count, head_dim = heads
-    geometry = dense_geometry(layers_count, 1024, 1024, count, kv_count, head_dim=head_dim)
-    name = f"{ATTENTION}{count}-{kv_count}-{head_dim}-{layers_count}"
-    return _twin(name, geometry, REFERENCE_TYPE, *_NEAR_AND_DEEP)
+def _attention_twin(heads: Heads, layers_count: int) -> Experiment:
+    geometry = dense_geometry(
+        layers_count, 1024, 1024, heads.heads_count, heads.kv_heads_count, head_dim=heads.head_dim
+    )
+    return _twin(f"{ATTENTION}{heads}-{layers_count}", geometry, REFERENCE_TYPE, *_NEAR_AND_DEEP)
 
 
 def _mixtures() -> Iterator[Experiment]:

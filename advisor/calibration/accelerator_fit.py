@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from advisor import roofline
 from advisor.attention import USUAL_ATTENTION, AttentionKernel, HeadShape
 from advisor.calibration.calibrate import role_factor, roof_bytes_per_s, with_any_type
-from advisor.calibration.experiments import ATTENTION
+from advisor.calibration.experiment import ATTENTION
 from advisor.calibration.least_squares import (
     Coefficient,
     Observation,
@@ -27,6 +27,7 @@ from advisor.calibration.least_squares import (
     without,
     zero_rates,
 )
+from advisor.engines.base import Phase
 from advisor.roofline import ANY_TYPE, EXPERTS
 from advisor.types import AttentionRates, Rates
 from advisor.work import Work
@@ -97,7 +98,7 @@ class _Deeper:
     time_s: float
 
 
-def _deeper(observations: Sequence[Observation], phase: str) -> list[_Deeper]:
+def _deeper(observations: Sequence[Observation], phase: Phase) -> list[_Deeper]:
     """Every attention twin's longest step against its shortest."""
     by_twin: dict[str, list[Observation]] = {}
     for item in observations:

@@ -1,7 +1,7 @@
 """Calibration: the rates that explain how long the calibration twins took on this machine.
 
 Every quantisation has its own kernels, so neither a data sheet nor a bandwidth probe can say how fast an
-engine decodes Q4_K here. The times of the twins of ``advisor.calibration.experiments`` are linear in the
+engine decodes Q4_K here. The times of the twins of ``advisor.calibration.processor_experiments`` are linear in the
 coefficients of `Rates` (``advisor.roofline``), which non-negative least squares on relative errors
 recovers (``advisor.calibration.least_squares``). Pure: the timing itself is ``advisor.calibration.rehearse``.
 """
@@ -13,7 +13,7 @@ from statistics import median
 
 from advisor import roofline
 from advisor.attention import HeadShape
-from advisor.calibration.experiments import ATTENTION
+from advisor.calibration.experiment import ATTENTION
 from advisor.calibration.least_squares import (
     Coefficient,
     Observation,

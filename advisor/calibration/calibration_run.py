@@ -20,7 +20,7 @@ from probes.types import HardwareProfile
 
 if TYPE_CHECKING:
     from advisor.calibration.accelerators import Accelerator
-    from advisor.calibration.experiments import Experiment
+    from advisor.calibration.experiment import Experiment
     from advisor.calibration.rehearse import OnProgress, Rehearsed
     from advisor.engines.llamacpp import Worker
 
@@ -161,12 +161,12 @@ def _time_accelerator(
 def _time_processor(bench: _Bench, budget_s: float, on_progress: "OnProgress") -> _Timed:
     from advisor.calibration.accelerators import read_bytes_per_s
     from advisor.calibration.calibrate import at_another_time, fit
-    from advisor.calibration.experiments import experiments
     from advisor.calibration.least_squares import observe_all
+    from advisor.calibration.processor_experiments import processor_experiments
 
     profile = bench.profile
     memory_bytes = int(_MEMORY_SHARE * (profile.host.memory_available_bytes or _ASSUMED_FREE_BYTES))
-    planned = experiments(cache_bytes=profile.host.l3_bytes or 0)
+    planned = processor_experiments(cache_bytes=profile.host.l3_bytes or 0)
     counts = thread_counts(profile)
     trials = {
         count: bench.time(planned[:1], memory_bytes, _THREAD_TRIAL_S, threads_count=count, rounds_count=4)

@@ -10,7 +10,8 @@ from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from advisor import roofline
-from advisor.calibration.experiments import Experiment, Timing, work_of
+from advisor.calibration.experiment import Experiment, Timing, work_of
+from advisor.engines.base import Phase
 from advisor.roofline import ANY_TYPE
 from advisor.types import Basis, Rates
 from advisor.work import Work
@@ -25,7 +26,7 @@ class Observation:
     """What a timing took: one token's time for decode, the whole prompt's for prefill."""
 
     experiment_id: str
-    phase: str
+    phase: Phase
     depth_tokens: int
     work: Work
     time_s: float
@@ -148,7 +149,7 @@ def solve(
     return rates
 
 
-def select(observations: Iterable[Observation], phase: str, *names: str) -> list[Observation]:
+def select(observations: Iterable[Observation], phase: Phase, *names: str) -> list[Observation]:
     """One phase of the twins of some kinds."""
     return [item for item in observations if item.phase == phase and item.experiment_id.partition(".")[0] in names]
 

@@ -14,8 +14,8 @@ from advisor.calibration.accelerator_experiments import accelerator_experiments
 from advisor.calibration.accelerator_fit import fit_accelerator
 from advisor.calibration.accelerators import Accelerator, read_bytes_per_s
 from advisor.calibration.calibrate import fit
-from advisor.calibration.experiments import experiments
 from advisor.calibration.least_squares import observe_all
+from advisor.calibration.processor_experiments import processor_experiments
 from advisor.calibration.rehearse import OnProgress, Rehearsed, rehearse
 from advisor.calibration.shapes import OUTPUT_TOKENS, PROMPT_TOKENS, Shape, shape_experiment, shape_timings
 from advisor.datasheets.accuracy import summarise_errors
@@ -128,7 +128,7 @@ def measure_accuracy(
 
     planned, skipped = _that_fit(shapes, bench)
     cache_bytes = profile.host.l3_bytes or 0
-    twins = accelerator_experiments() if bench.engine_name else experiments(cache_bytes=cache_bytes)
+    twins = accelerator_experiments() if bench.engine_name else processor_experiments(cache_bytes=cache_bytes)
     with scratch_folder(store.cache_dir() / "twins") as directory, open_worker() as worker:
         results = rehearse(
             worker,

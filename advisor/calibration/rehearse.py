@@ -13,7 +13,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from advisor.calibration.experiments import Experiment, Timing
+from advisor.calibration.experiment import Experiment, Timing
 from advisor.engines.base import EngineError, LoadOptions, ModelRefusedError, OutOfMemoryError, Window
 from advisor.engines.llamacpp import LlamaCppSession, Worker
 from advisor.twins.twin import TwinTensor, write_gguf

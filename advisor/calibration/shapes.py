@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from advisor.calibration.experiments import Experiment, Timing
+from advisor.calibration.experiment import Experiment, Timing
 from advisor.errors import AdvisorError, BadRequestError
 from advisor.types import SkippedRow
 from catalog.errors import CatalogError

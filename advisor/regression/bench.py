@@ -151,7 +151,7 @@ def _described(path: Path) -> tuple[ModelSpec, ArtifactSpec] | tuple[None, None]
 
 
 def _twin_weights(case: SuiteCase, directory: Path) -> Weights:
-    from advisor.calibration.experiments import Experiment, artifact_of
+    from advisor.calibration.experiment import Experiment, artifact_of
     from advisor.calibration.rehearse import write_experiment
     from catalog.load import load_catalog
     from catalog.recipes import tensor_types

@@ -7,7 +7,7 @@ from typing import Any
 import timed_windows
 
 from advisor import roofline
-from advisor.calibration.experiments import Experiment, Timing, work_of
+from advisor.calibration.experiment import Experiment, Timing, work_of
 from advisor.calibration.least_squares import Observation, observe
 from advisor.calibration.rehearse import Rehearsed
 from advisor.engines.base import LoadOptions, Window

@@ -10,7 +10,7 @@ from advisor import roofline
 from advisor.attention import NEAR_TOKENS
 from advisor.calibration.accelerator_experiments import accelerator_experiments
 from advisor.calibration.accelerator_fit import fit_accelerator
-from advisor.calibration.experiments import TYPES, Timing, work_of
+from advisor.calibration.experiment import TYPES, Timing, work_of
 from advisor.calibration.rehearse import batches
 from advisor.roofline import overlapped_s
 from advisor.types import AttentionRates, Basis, Rates

@@ -10,7 +10,7 @@ from advisor.calibration import calibration_run
 from advisor.calibration import rehearse as rehearse_module
 from advisor.calibration.accelerator_experiments import accelerator_experiments
 from advisor.calibration.accelerators import usable_accelerators
-from advisor.calibration.experiments import Timing
+from advisor.calibration.experiment import Timing
 from advisor.calibration.rehearse import rehearse
 from advisor.engines.base import options_for
 from advisor.machines import from_profile

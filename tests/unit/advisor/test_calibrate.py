@@ -7,8 +7,9 @@ from timed_twins import observed
 from advisor import roofline
 from advisor.attention import NEAR_TOKENS, USUAL_ATTENTION, AttentionKernel, HeadShape
 from advisor.calibration.calibrate import fit
-from advisor.calibration.experiments import Timing, experiments, uniform_types, work_of
+from advisor.calibration.experiment import Timing, uniform_types, work_of
 from advisor.calibration.least_squares import Observation, observe
+from advisor.calibration.processor_experiments import processor_experiments
 from advisor.types import AttentionRates, Basis, Rates
 from catalog.ggml_types import TYPES
 from catalog.tensors import list_tensors
@@ -48,7 +49,7 @@ def observations(noise: float = 0.0, seed: int = 0, rates: Rates = TRUE_RATES) -
     def repeats() -> list[float]:
         return [rng.lognormvariate(0.0, noise) for _ in range(5)]
 
-    return observed(experiments(), rates, threads_count=2, repeats=repeats)
+    return observed(processor_experiments(), rates, threads_count=2, repeats=repeats)
 
 
 def test_the_fit_recovers_the_rates_that_made_the_times():
@@ -90,7 +91,7 @@ def test_a_calibration_without_mixtures_still_prices_experts():
 
 
 def test_every_experiment_fits_its_context_and_quantises_matrices_only():
-    for experiment in experiments():
+    for experiment in processor_experiments():
         tensors = list_tensors(experiment.model)
         for tensor, name in zip(tensors, experiment.tensor_types, strict=True):
             assert (name == "F32") == (len(tensor.shape) == 1 or tensor.role == "norm")
@@ -99,7 +100,7 @@ def test_every_experiment_fits_its_context_and_quantises_matrices_only():
 
 
 def test_observe_takes_the_middle_and_the_spread():
-    experiment = experiments()[0]
+    experiment = processor_experiments()[0]
     timing = Timing(phase="decode", tokens_count=8)
     seen = observe(experiment, timing, [1.0, 1.1, 1.2, 1.3, 9.0])
     assert seen.time_s == 1.2
@@ -107,7 +108,7 @@ def test_observe_takes_the_middle_and_the_spread():
 
 
 def test_uniform_types_leaves_norms_alone():
-    tensors = list_tensors(experiments()[0].model)
+    tensors = list_tensors(processor_experiments()[0].model)
     assert set(uniform_types(tensors, "Q5_K")) == {"F32", "Q5_K"}
 
 
@@ -169,7 +170,7 @@ def test_attention_near_by_costs_what_it_does_in_twins_of_many_layers():
 
 def test_a_token_reads_far_more_of_a_twin_than_usual_caches_hold():
     """What the last token left in the cache must not make the next one quick."""
-    for experiment in experiments():
+    for experiment in processor_experiments():
         for timing in experiment.timings:
             if timing.phase == "decode" and not experiment.experiment_id.startswith("attention"):
                 read_bytes = work_of(experiment, timing).weight_bytes
@@ -271,7 +272,7 @@ def test_one_noisy_prompt_moves_other_shapes_of_experts_no_more_than_itself():
 
     def price(found):
         rates = fit(found, device_id="cpu", backend="cpu")
-        experiment = next(item for item in experiments() if item.experiment_id == "experts.Q6_K")
+        experiment = next(item for item in processor_experiments() if item.experiment_id == "experts.Q6_K")
         wide = replace(experiment.timings[1], tokens_count=1024)
         return roofline.total_s(roofline.price_prefill(work_of(experiment, wide), rates))
 
@@ -311,7 +312,7 @@ def test_an_expert_is_multiplied_no_faster_than_other_weights_of_its_type():
 
 def test_sleeping_experts_leave_no_room_in_the_cache():
     """A mixture's next token wakes other experts: what the cache keeps is a share of all that is stored."""
-    experiment = next(item for item in experiments() if item.experiment_id == "experts.Q4_K")
+    experiment = next(item for item in processor_experiments() if item.experiment_id == "experts.Q4_K")
     work = work_of(experiment, Timing(phase="decode", tokens_count=8))
     woken = replace(work, weights=tuple(replace(weight, held_bytes=weight.bytes) for weight in work.weights))
     rates = replace(TRUE_RATES, cached_bytes=32.0 * 1024**2)
@@ -319,22 +320,22 @@ def test_sleeping_experts_leave_no_room_in_the_cache():
 
 
 def test_a_usual_cache_leaves_the_twins_as_they_are():
-    assert experiments(cache_bytes=32 << 20) == experiments()
+    assert processor_experiments(cache_bytes=32 << 20) == processor_experiments()
 
 
 def test_a_server_s_cache_holds_no_twin_that_is_decoded():
     cache_bytes = 300 << 20
-    made = experiments(cache_bytes=cache_bytes)
+    made = processor_experiments(cache_bytes=cache_bytes)
     assert len({one.experiment_id for one in made}) == len(made)
     for one in made:
         if any(timing.phase == "decode" for timing in one.timings) and not one.experiment_id.startswith("attention"):
             assert one.weights_bytes > 1.5 * cache_bytes, one.experiment_id
     timed = {(one.experiment_id.removesuffix(".larger"), timing) for one in made for timing in one.timings}
-    assert timed == {(one.experiment_id, timing) for one in experiments() for timing in one.timings}
+    assert timed == {(one.experiment_id, timing) for one in processor_experiments() for timing in one.timings}
 
 
 def test_larger_twins_show_the_same_rates():
-    made = observed(experiments(cache_bytes=300 << 20), TRUE_RATES, threads_count=2)
+    made = observed(processor_experiments(cache_bytes=300 << 20), TRUE_RATES, threads_count=2)
     rates = fit(made, device_id="cpu", backend="cpu", threads_count=2)
     assert rates.decode_s_per_byte["Q4_K"] == pytest.approx(2.5e-11, rel=0.05)
     assert rates.decode_s_per_byte["experts:Q4_K"] == pytest.approx(3e-11, rel=0.05)

@@ -6,11 +6,12 @@ import pytest
 from timed_twins import FakeWorker, window
 
 from advisor.calibration import rehearse as module
-from advisor.calibration.experiments import Timing, experiments
+from advisor.calibration.experiment import Timing
+from advisor.calibration.processor_experiments import processor_experiments
 from advisor.calibration.rehearse import Rehearsed, rehearse
 from advisor.engines.base import EngineMissingError, ModelRefusedError, Window
 
-FEW = experiments()[:3]
+FEW = processor_experiments()[:3]
 
 
 @pytest.fixture(autouse=True)

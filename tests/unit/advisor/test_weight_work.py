@@ -2,7 +2,7 @@
 
 import pytest
 
-from advisor.calibration.experiments import Timing, mixture_geometry, twin_experiment, work_of
+from advisor.calibration.experiment import Timing, mixture_geometry, twin_experiment, work_of
 from advisor.weight_work import experts_touched_frac
 from advisor.work import decode_work, prefill_work
 from catalog.types import Role
@@ -33,12 +33,12 @@ def test_experts_touched_grows_towards_all(catalog):
 def test_the_last_layer_of_a_mixture_wakes_experts_for_outputs_only():
     """Of two layers, one is worked through by a whole prompt; the other only by the token whose logits are wanted."""
     experiment = twin_experiment("experts", mixture_geometry(2, 2048, 1280, 16, 4), "Q4_K", architecture="qwen3moe")
-    prompt = Timing(phase="prefill", tokens_count=512)
+    prompt, token = Timing(phase="prefill", tokens_count=512), Timing(phase="decode", tokens_count=12)
     experts = next(weight for weight in work_of(experiment, prompt).weights if weight.role == Role.EXPERT)
     geometry = experiment.model.geometry
     used = geometry.expert_used_count / geometry.expert_count
     assert experts.bytes == pytest.approx(experts.held_bytes * (1.0 + used) / 2.0, rel=1e-3)
-    decode = next(weight for weight in work_of(experiment, experiment.timings[0]).weights if weight.role == Role.EXPERT)
+    decode = next(weight for weight in work_of(experiment, token).weights if weight.role == Role.EXPERT)
     assert decode.bytes == pytest.approx(decode.held_bytes * used)
     assert experts.dots_count == pytest.approx(decode.dots_count / 2.0, rel=0.01)
 

@@ -1,4 +1,4 @@
-"""The twins a calibration times: small weightless models that between them show every rate.
+"""The twins that show a processor's rates: small ones that between them show every rate.
 
 One per weight type at a common shape, a narrow one for the overhead of many small operations, some
 that are mostly attention, mixtures of experts and one recurrent. ``advisor.calibration.rehearse`` times them,
@@ -6,41 +6,33 @@ that are mostly attention, mixtures of experts and one recurrent. ``advisor.cali
 """
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
-from advisor.attention import NEAR_TOKENS, USUAL_ATTENTION, AttentionKernel
-from advisor.work import Work, decode_work, prefill_work
+from advisor.attention import NEAR_TOKENS, AttentionKernel
+from advisor.calibration.experiment import (
+    ATTENTION,
+    EXPERT_TYPES,
+    HEAD_DIM,
+    REFERENCE_TYPE,
+    TYPES,
+    VOCAB_COUNT,
+    Experiment,
+    Heads,
+    Timing,
+    dense_geometry,
+    mixture_geometry,
+    recurrent_geometry,
+    twin_experiment,
+    uniform_types,
+)
 from catalog.ggml_types import tensor_bytes
 from catalog.tensors import list_tensors
-from catalog.types import ArtifactSpec, FileFormat, Geometry, ModelSpec, Role, TensorSpec, WeightGroup
 
-#: Weight types in the order they are worth measuring: what published files mostly hold comes first.
-TYPES = (
-    "Q4_K",
-    "Q6_K",
-    "Q8_0",
-    "Q5_K",
-    "MXFP4",
-    "Q4_0",
-    "Q3_K",
-    "IQ4_XS",
-    "F16",
-    "Q5_0",
-    "Q4_1",
-    "IQ4_NL",
-    "IQ3_S",
-    "IQ3_XXS",
-    "Q2_K",
-)
-#: The type of the twins that measure everything but a type's own rates.
-REFERENCE_TYPE = "Q4_K"
 #: Types whose prompt kernels are so slow that short prompts take as long as others' long ones.
 _SLOW_PROMPT_TYPES = ("Q4_1", "Q5_0", "Q2_K")
 #: Types that output layers are mostly stored in: many short rows, slower per byte than the layers' matrices.
 _OUTPUT_TYPES = ("Q6_K", "Q8_0")
-#: Types that mixtures of experts are mostly published in; experts are multiplied by kernels of their own.
-EXPERT_TYPES = TYPES[:5]
 #: Those that show how much slower experts are to decode than other weights of their type.
 _DECODED_EXPERT_TYPES = ("Q4_K", "Q6_K", "MXFP4")
 #: Small experts and short rows show what each row costs, by a kernel that takes several at once and by one that does
@@ -60,7 +52,6 @@ _DEEP_PROMPT_TOKENS = 128  # 64 at once pay a tenth to a fifth more for their at
 #: Behind so many, many layers show what attention costs each.
 _LAYERED_DEPTH_TOKENS = 1024 - 128
 _SLOW_PROMPT_TOKENS = 32
-_VOCAB_COUNT = 2048
 #: A feed-forward large enough to sweep the caches between two tokens, as the layers of a real model do; a prompt has
 #: only its last token pass it, for no layer follows.
 _SWEEPING_FFN_DIM = 32768
@@ -70,154 +61,16 @@ _SWEEPING_FFN_DIM = 32768
 _CACHES_COUNT = 1.6
 _MOST_TIMES = 16
 _READ_BYTES = 96e6  # by a token of a type's twin: three times the usual last-level cache
-_HEAD_DIM = 128
 _FEW_HEADS = 4
 _LEAST_LAYERS_COUNT = 2  # a last layer works on the last token alone
-#: How the names of the twins begin that show what attention costs.
-ATTENTION = "attention-"
 #: Heads, heads with caches and their length: of Llama and Qwen 3, of their mixtures, of small Qwen, of Llama 1B and
 #: gpt-oss, of Gemma. And heads with a cache each, whose rows no other head finds fetched: of OLMoE and Llama 2, and of
 #: Phi 3, not whole steps of vector kernels long.
-_HEADS = ((32, 8, 128), (32, 4, 128), (16, 2, 128), (32, 8, 64), (8, 4, 256))
-_LONE_HEADS = ((16, 16, 128), (16, 16, 96))
-_PLAIN_HEADS = (32, 8, 128)
-_QUANTISED_CACHE_HEADS = (32, 8, 64)
+_HEADS = (Heads(32, 8, 128), Heads(32, 4, 128), Heads(16, 2, 128), Heads(32, 8, 64), Heads(8, 4, 256))
+_LONE_HEADS = (Heads(16, 16, 128), Heads(16, 16, 96))
+_PLAIN_HEADS = Heads(32, 8, 128)
+_QUANTISED_CACHE_HEADS = Heads(32, 8, 64)
 _CACHE_TYPES = ("q8_0", "q4_0")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Timing:
-    """One thing to time on a twin."""
-
-    phase: str  # "decode" | "prefill"
-    tokens_count: int
-    depth_tokens: int = 0
-    most_count: int | None = None  # repeats that are enough; None: as many as are wanted of any
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Experiment:
-    """A twin and what to time on it."""
-
-    experiment_id: str
-    model: ModelSpec
-    tensor_types: tuple[str, ...]  # parallel to list_tensors(model)
-    timings: tuple[Timing, ...]
-    attention_kernel: AttentionKernel = USUAL_ATTENTION
-
-    @property
-    def context_tokens(self) -> int:
-        """Context that holds every timing, a power of two as contexts usually are.
-
-        Caches that lie a power of two apart compete for the same lines: with 32,768 tokens of context, 17,403 cached
-        ones cost a third more to decode behind than with 17,600.
-        """
-        needed = max(timing.depth_tokens + timing.tokens_count for timing in self.timings) + 64
-        return 1 << (needed - 1).bit_length()
-
-    @property
-    def weights_bytes(self) -> int:
-        """Bytes of the twin's weights."""
-        pairs = zip(list_tensors(self.model), self.tensor_types, strict=True)
-        return sum(tensor_bytes(name, tensor.shape) for tensor, name in pairs)
-
-
-def uniform_types(tensors: Iterable[TensorSpec], weight_type: str) -> tuple[str, ...]:
-    """Every matrix in one type; norms, biases and routers in F32."""
-    return tuple("F32" if len(tensor.shape) == 1 or tensor.role == Role.NORM else weight_type for tensor in tensors)
-
-
-def artifact_of(model: ModelSpec, tensors: Sequence[TensorSpec], types: Sequence[str]) -> ArtifactSpec:
-    """Weights by role and type for an explicit assignment of types."""
-    geometry = model.geometry
-    experts_frac = geometry.expert_used_count / geometry.expert_count if geometry and geometry.expert_count else 1.0
-    sums: dict[tuple[Role, str], tuple[int, int]] = {}
-    for tensor, name in zip(tensors, types, strict=True):
-        params, size = sums.get((tensor.role, name), (0, 0))
-        sums[tensor.role, name] = (params + tensor.params_count, size + tensor_bytes(name, tensor.shape))
-    groups = tuple(
-        WeightGroup(
-            role=role,
-            tensor_type=name,
-            params_count=params,
-            weight_bytes=size,
-            used_frac=experts_frac if role == Role.EXPERT else 1.0,
-        )
-        for (role, name), (params, size) in sums.items()
-    )
-    return ArtifactSpec(
-        model_id=model.model_id,
-        quant_id="mixed" if len(set(types)) > 2 else types[0],
-        file_format=FileFormat.GGUF,
-        file_bytes=sum(group.weight_bytes for group in groups),
-        groups=groups,
-    )
-
-
-def _twin_model(name: str, architecture: str, geometry: Geometry) -> ModelSpec:
-    return ModelSpec(
-        model_id=f"twin/{name}",
-        display_name=name,
-        org="twin",
-        official=True,
-        architecture=architecture,
-        params_total_count=0,
-        geometry=geometry,
-        max_context_tokens=32768,
-    )
-
-
-def dense_geometry(
-    layers: int, hidden: int, ffn: int, heads: int, kv_heads: int, *, head_dim: int = _HEAD_DIM
-) -> Geometry:
-    """A plain transformer as Llama's."""
-    return Geometry(
-        mixers="A" * layers,
-        ffns="d" * layers,
-        hidden_dim=hidden,
-        vocab_count=_VOCAB_COUNT,
-        tied_embeddings=False,
-        head_count=heads,
-        kv_head_count=kv_heads,
-        head_dim=head_dim,
-        ffn_dim=ffn,
-        kv_full_elements_count=layers * 2 * kv_heads * head_dim,
-    )
-
-
-def mixture_geometry(
-    layers: int, hidden: int, expert_ffn: int, experts: int, used: int, *, heads: int = 16, kv_heads: int = 4
-) -> Geometry:
-    """Routed experts in every layer, as in Qwen 3."""
-    return replace(
-        dense_geometry(layers, hidden, 0, heads, kv_heads),
-        ffns="e" * layers,
-        ffn_dim=None,
-        qk_norm="head",
-        expert_count=experts,
-        expert_used_count=used,
-        expert_ffn_dim=expert_ffn,
-    )
-
-
-def recurrent_geometry(layers: int, hidden: int, ffn: int, heads: int) -> Geometry:
-    """Three gated-delta layers to one of attention, as in Qwen 3.5."""
-    attention_layers = layers // 4
-    state_elements = heads * 128 * 128 + 3 * 3 * heads * 128
-    return replace(
-        dense_geometry(layers, hidden, ffn, 16, 4),
-        mixers="GGGA" * attention_layers,
-        qk_norm="head",
-        attention_output_gate=True,
-        linear_key_head_count=heads,
-        linear_value_head_count=heads,
-        linear_key_head_dim=128,
-        linear_value_head_dim=128,
-        conv_kernel_count=4,
-        kv_full_elements_count=attention_layers * 2 * 4 * 128,
-        recurrent_state_elements_count=3 * attention_layers * state_elements,
-    )
-
 
 _DECODE = Timing(phase="decode", tokens_count=_DECODE_TOKENS)
 _PREFILL = Timing(phase="prefill", tokens_count=_PROMPT_TOKENS)
@@ -225,7 +78,6 @@ _LONG_PREFILL = Timing(phase="prefill", tokens_count=_LONG_PROMPT_TOKENS)
 _MIDDLE_PREFILL = Timing(phase="prefill", tokens_count=_MIDDLE_PROMPT_TOKENS)
 _SHORT_PREFILL = Timing(phase="prefill", tokens_count=_SHORT_PROMPT_TOKENS)
 _TWO_PROMPTS = (_LONG_PREFILL, _PREFILL)
-
 
 #: Long windows average over disturbances by themselves. The longest prompt of a twin comes first: what it costs to
 #: touch new buffers is then a small part of it.
@@ -247,26 +99,8 @@ _NEAR_SLOWLY = tuple(
 )
 
 
-def twin_experiment(
-    name: str,
-    geometry: Geometry,
-    weight_type: str,
-    *timings: Timing,
-    architecture: str = "llama",
-) -> Experiment:
-    """A twin in one weight type; without timings it decodes and works through a prompt."""
-    model = _twin_model(name, architecture, geometry)
-    types = uniform_types(list_tensors(model), weight_type)
-    return Experiment(
-        experiment_id=f"{name}.{weight_type}",
-        model=model,
-        tensor_types=types,
-        timings=timings or (_DECODE, _PREFILL),
-    )
-
-
-def experiments(types: Sequence[str] = TYPES, *, cache_bytes: int = 0) -> tuple[Experiment, ...]:
-    """Everything a calibration times, most informative first.
+def processor_experiments(types: Sequence[str] = TYPES, *, cache_bytes: int = 0) -> tuple[Experiment, ...]:
+    """Everything a calibration times on a processor, most informative first.
 
     Args:
         types: the weight types, of `TYPES`.
@@ -298,7 +132,7 @@ def _larger(experiment: Experiment, times: int) -> Experiment:
     if geometry is None:
         return experiment
     weight_type = next(kind for kind in experiment.tensor_types if kind != "F32")
-    if geometry.vocab_count > _VOCAB_COUNT:
+    if geometry.vocab_count > VOCAB_COUNT:
         larger = replace(geometry, vocab_count=geometry.vocab_count * times)
     else:
         larger = replace(
@@ -330,11 +164,13 @@ def _usual(types: Sequence[str]) -> tuple[Experiment, ...]:
         twin_experiment("slim", dense_geometry(40, 512, 1536, 8, 2, head_dim=64), "Q8_0", _DECODE, *_TWO_PROMPTS),
         twin_experiment("long", dense_geometry(7, 2048, 6144, 32, 8), one, _DECODE, _LAYERED_DECODE, _PREFILL),
         twin_experiment("broad", dense_geometry(1, 4096, 14336, 32, 8), one, _DECODE),
-        *(_attention_experiment(*heads) for heads in _HEADS),
-        *(replace(_attention_experiment(*heads), timings=_NEAR) for heads in _LONE_HEADS),
+        *(_attention_experiment(heads) for heads in _HEADS),
+        *(replace(_attention_experiment(heads), timings=_NEAR) for heads in _LONE_HEADS),
         *(_experts("small-experts", 6, 1024, 512, 24, 4, name) for name in _SMALL_EXPERT_TYPES),
         *(_awake("small-experts-awake", 1024, 512, 8, name) for name in _SMALL_EXPERT_TYPES),
-        twin_experiment("recurrent", recurrent_geometry(8, 1024, 3072, 16), one, architecture="qwen35"),
+        twin_experiment(
+            "recurrent", recurrent_geometry(8, 1024, 3072, 16), one, _DECODE, _PREFILL, architecture="qwen35"
+        ),
     ]
     by_type = [
         twin_experiment(
@@ -376,23 +212,24 @@ def _experts(
 
 def _awake(name: str, hidden: int, expert_ffn: int, experts: int, weight_type: str) -> Experiment:
     """Experts that every token wakes all of, so that it reads the whole twin."""
-    layer_params = experts * 3 * hidden * expert_ffn + hidden * _HEAD_DIM * (2 * _FEW_HEADS + 2)
+    layer_params = experts * 3 * hidden * expert_ffn + hidden * HEAD_DIM * (2 * _FEW_HEADS + 2)
     layers = _layers(weight_type, layer_params)
     return _experts(name, layers, hidden, expert_ffn, experts, experts, weight_type, _DECODE)
 
 
-def _attention_experiment(heads_count: int, kv_heads_count: int, head_dim: int) -> Experiment:
-    geometry = dense_geometry(1, 1024, _SWEEPING_FFN_DIM, heads_count, kv_heads_count, head_dim=head_dim)
-    name = f"{ATTENTION}{heads_count}-{kv_heads_count}-{head_dim}"
-    return twin_experiment(name, geometry, REFERENCE_TYPE, *_NEAR_AND_DEEP)
+def _attention_experiment(heads: Heads) -> Experiment:
+    geometry = dense_geometry(
+        1, 1024, _SWEEPING_FFN_DIM, heads.heads_count, heads.kv_heads_count, head_dim=heads.head_dim
+    )
+    return twin_experiment(f"{ATTENTION}{heads}", geometry, REFERENCE_TYPE, *_NEAR_AND_DEEP)
 
 
 def _other_kernels() -> Iterator[Experiment]:
     """Attention by kernels other than the usual, near: without the flash one, and from quantised caches."""
-    usual = _attention_experiment(*_PLAIN_HEADS)
+    usual = _attention_experiment(_PLAIN_HEADS)
     plain = AttentionKernel(flash=False)
     yield replace(usual, experiment_id=f"{usual.experiment_id}.plain", timings=_NEAR, attention_kernel=plain)
-    usual = _attention_experiment(*_QUANTISED_CACHE_HEADS)
+    usual = _attention_experiment(_QUANTISED_CACHE_HEADS)
     for name in _CACHE_TYPES:
         yield replace(
             usual,
@@ -403,12 +240,12 @@ def _other_kernels() -> Iterator[Experiment]:
 
 
 def _wide_layers(weight_type: str) -> int:
-    return _layers(weight_type, 2048 * (3 * 6144 + 2 * 16 * _HEAD_DIM + 2 * 4 * _HEAD_DIM))
+    return _layers(weight_type, 2048 * (3 * 6144 + 2 * 16 * HEAD_DIM + 2 * 4 * HEAD_DIM))
 
 
 def _layers(weight_type: str, layer_params_count: int) -> int:
     """Enough of them not to stay in a processor's cache, nor a good part of them."""
-    layer_bytes = tensor_bytes(weight_type, (_HEAD_DIM * 2, layer_params_count // (_HEAD_DIM * 2)))
+    layer_bytes = tensor_bytes(weight_type, (HEAD_DIM * 2, layer_params_count // (HEAD_DIM * 2)))
     return max(_LEAST_LAYERS_COUNT, math.ceil(_READ_BYTES / layer_bytes))
 
 
@@ -417,29 +254,3 @@ def _phases(weight_type: str) -> tuple[Timing, ...]:
     if weight_type in EXPERT_TYPES:
         return (_DECODE, *_TWO_PROMPTS)
     return (_DECODE, _SHORT_PREFILL if weight_type in _SLOW_PROMPT_TYPES else _MIDDLE_PREFILL)
-
-
-def work_of(
-    experiment: Experiment, timing: Timing, *, threads_count: int | None = None, ubatch_tokens: int = 512
-) -> Work:
-    """The work of one timing: a token half-way through a decode window, or the whole prompt."""
-    model = experiment.model
-    artifact = artifact_of(model, list_tensors(model), experiment.tensor_types)
-    if timing.phase == "decode":
-        depth = timing.depth_tokens + timing.tokens_count / 2.0
-        return decode_work(
-            artifact,
-            model.geometry,
-            depth_tokens=depth,
-            threads_count=threads_count,
-            attention_kernel=experiment.attention_kernel,
-        )
-    return prefill_work(
-        artifact,
-        model.geometry,
-        prompt_tokens=timing.tokens_count,
-        depth_tokens=timing.depth_tokens,
-        ubatch_tokens=ubatch_tokens,
-        attention_kernel=experiment.attention_kernel,
-        architecture=model.architecture,
-    )
