@@ -1,8 +1,8 @@
 """Seconds from work: the cost model, and the only place where it is written down.
 
 A step's time is a sum of terms, each linear in one coefficient of `Rates`, so the same formula
-predicts, explains itself line by line, and is fitted by linear least squares (``advisor.calibration.calibrate``
-on this machine, the data-sheet fit on published runs)::
+predicts, explains itself line by line, and is fitted by linear least squares
+(``advisor.calibration.processor_fit`` on this machine, the data-sheet fit on published runs)::
 
     decode  = Σ_type bytes·s_per_byte + flop·s_per_flop + dots·s_per_dot
               + KV bytes·s_per_kv_byte + attention flop·s_per_flop

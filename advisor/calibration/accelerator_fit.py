@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from advisor import roofline
 from advisor.attention import USUAL_ATTENTION, AttentionKernel, HeadShape
-from advisor.calibration.calibrate import role_factor, roof_bytes_per_s, with_any_type
 from advisor.calibration.experiment import ATTENTION
 from advisor.calibration.least_squares import (
     Coefficient,
@@ -27,6 +26,7 @@ from advisor.calibration.least_squares import (
     without,
     zero_rates,
 )
+from advisor.calibration.untimed import role_factor, roof_bytes_per_s, with_any_type
 from advisor.engines.base import Phase
 from advisor.roofline import ANY_TYPE, EXPERTS
 from advisor.types import AttentionRates, Rates

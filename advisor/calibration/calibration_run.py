@@ -160,9 +160,9 @@ def _time_accelerator(
 
 def _time_processor(bench: _Bench, budget_s: float, on_progress: "OnProgress") -> _Timed:
     from advisor.calibration.accelerators import read_bytes_per_s
-    from advisor.calibration.calibrate import at_another_time, fit
     from advisor.calibration.least_squares import observe_all
     from advisor.calibration.processor_experiments import processor_experiments
+    from advisor.calibration.processor_fit import at_another_time, fit_processor
 
     profile = bench.profile
     memory_bytes = int(_MEMORY_SHARE * (profile.host.memory_available_bytes or _ASSUMED_FREE_BYTES))
@@ -175,7 +175,7 @@ def _time_processor(bench: _Bench, budget_s: float, on_progress: "OnProgress") -
     }
     threads_count = best_threads(trials) or counts[0]
     results = bench.time(planned, memory_bytes, budget_s, threads_count=threads_count, on_progress=on_progress)
-    rates = fit(
+    rates = fit_processor(
         observe_all(results, threads_count=threads_count),
         device_id="cpu",
         backend="cpu",

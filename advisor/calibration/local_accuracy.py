@@ -13,9 +13,9 @@ from advisor import store
 from advisor.calibration.accelerator_experiments import accelerator_experiments
 from advisor.calibration.accelerator_fit import fit_accelerator
 from advisor.calibration.accelerators import Accelerator, read_bytes_per_s
-from advisor.calibration.calibrate import fit
 from advisor.calibration.least_squares import observe_all
 from advisor.calibration.processor_experiments import processor_experiments
+from advisor.calibration.processor_fit import fit_processor
 from advisor.calibration.rehearse import OnProgress, Rehearsed, rehearse
 from advisor.calibration.shapes import OUTPUT_TOKENS, PROMPT_TOKENS, Shape, shape_experiment, shape_timings
 from advisor.datasheets.accuracy import summarise_errors
@@ -170,7 +170,7 @@ def _fit(twins: Sequence[Rehearsed], profile: HardwareProfile, bench: Bench) -> 
             backend=bench.backend,
             memory_bytes_per_s=bench.read_bytes_per_s,
         )
-    return fit(
+    return fit_processor(
         observations,
         device_id=CPU_DEVICE_ID,
         backend="cpu",

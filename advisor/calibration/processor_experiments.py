@@ -2,7 +2,7 @@
 
 One per weight type at a common shape, a narrow one for the overhead of many small operations, some
 that are mostly attention, mixtures of experts and one recurrent. ``advisor.calibration.rehearse`` times them,
-``advisor.calibration.calibrate`` recovers the rates.
+``advisor.calibration.processor_fit`` recovers the rates.
 """
 
 import math

@@ -97,7 +97,8 @@ PURE = (
     "recommendation.score",
     "recommendation.eligibility",
     "estimate",
-    "calibration.calibrate",
+    "calibration.processor_fit",
+    "calibration.untimed",
     "workloads",
 )
 IMPURE_IMPORTS = {"os", "io", "pathlib", "subprocess", "socket", "time", "json", "click", "pydantic"}

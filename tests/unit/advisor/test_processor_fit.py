@@ -6,10 +6,10 @@ from timed_twins import observed
 
 from advisor import roofline
 from advisor.attention import NEAR_TOKENS, USUAL_ATTENTION, AttentionKernel, HeadShape
-from advisor.calibration.calibrate import fit
 from advisor.calibration.experiment import Timing, uniform_types, work_of
 from advisor.calibration.least_squares import Observation, observe
 from advisor.calibration.processor_experiments import processor_experiments
+from advisor.calibration.processor_fit import fit_processor
 from advisor.types import AttentionRates, Basis, Rates
 from catalog.ggml_types import TYPES
 from catalog.tensors import list_tensors
@@ -53,7 +53,7 @@ def observations(noise: float = 0.0, seed: int = 0, rates: Rates = TRUE_RATES) -
 
 
 def test_the_fit_recovers_the_rates_that_made_the_times():
-    rates = fit(observations(), device_id="cpu", backend="cpu", threads_count=2)
+    rates = fit_processor(observations(), device_id="cpu", backend="cpu", threads_count=2)
     assert rates.decode_s_per_byte["Q4_K"] == pytest.approx(2.5e-11, rel=0.02)
     assert rates.decode_s_per_byte["Q6_K"] == pytest.approx(2.8e-11, rel=0.02)
     assert rates.decode_s_per_byte["experts:Q4_K"] == pytest.approx(3e-11, rel=0.05)
@@ -65,27 +65,29 @@ def test_the_fit_recovers_the_rates_that_made_the_times():
 
 
 def test_fetching_weights_for_a_prompt_takes_no_longer_than_for_a_token():
-    rates = fit(observations(rates=replace(TRUE_RATES, prefill_s_per_byte=1e-10)), device_id="cpu", backend="cpu")
+    rates = fit_processor(
+        observations(rates=replace(TRUE_RATES, prefill_s_per_byte=1e-10)), device_id="cpu", backend="cpu"
+    )
     dense = [value for name, value in rates.decode_s_per_byte.items() if ":" not in name]
     assert rates.prefill_s_per_byte == min(dense)
 
 
 def test_noise_widens_the_interval_and_moves_the_rates_little():
-    quiet = fit(observations(), device_id="cpu", backend="cpu")
-    noisy = fit(observations(noise=0.08, seed=3), device_id="cpu", backend="cpu")
+    quiet = fit_processor(observations(), device_id="cpu", backend="cpu")
+    noisy = fit_processor(observations(noise=0.08, seed=3), device_id="cpu", backend="cpu")
     assert noisy.decode_sigma > quiet.decode_sigma
     assert noisy.decode_s_per_byte["Q4_K"] == pytest.approx(2.5e-11, rel=0.15)
 
 
 def test_a_type_that_was_not_timed_is_taken_to_be_slow():
-    rates = fit(observations(), device_id="cpu", backend="cpu")
+    rates = fit_processor(observations(), device_id="cpu", backend="cpu")
     dense = [value for name, value in rates.decode_s_per_byte.items() if not name.startswith("experts:")]
     assert rates.decode_s_per_byte["*"] == max(dense)
 
 
 def test_a_calibration_without_mixtures_still_prices_experts():
     few = [item for item in observations() if "experts" not in item.experiment_id]
-    rates = fit(few, device_id="cpu", backend="cpu")
+    rates = fit_processor(few, device_id="cpu", backend="cpu")
     assert rates.decode_expert_factor == 1.0
     assert rates.prefill_moe_factor == 1.0
 
@@ -113,7 +115,7 @@ def test_uniform_types_leaves_norms_alone():
 
 
 def test_types_that_were_not_timed_take_after_a_relative_and_say_so():
-    rates = fit(observations(), device_id="cpu", backend="cpu")
+    rates = fit_processor(observations(), device_id="cpu", backend="cpu")
     assert "IQ2_XXS" in rates.related_types
     assert not roofline.knows_type(rates, "IQ2_XXS")
     assert roofline.knows_type(rates, "Q4_K")
@@ -123,7 +125,7 @@ def test_types_that_were_not_timed_take_after_a_relative_and_say_so():
 
 
 def test_every_type_a_model_may_be_stored_in_is_timed_or_has_a_relative():
-    rates = fit(observations(), device_id="cpu", backend="cpu")
+    rates = fit_processor(observations(), device_id="cpu", backend="cpu")
     stored = {name for name in TYPES if not name.startswith("I") or name.startswith("IQ")} - {"F64"}
     assert stored <= set(rates.decode_s_per_byte)
 
@@ -138,7 +140,7 @@ def test_rows_are_priced_apart_by_how_kernels_take_them():
         cached_bytes=0.0,
         decode_s_per_operation=0.0,
     )
-    rates = fit(observations(rates=true), device_id="cpu", backend="cpu", repacked_types=("Q4_K",))
+    rates = fit_processor(observations(rates=true), device_id="cpu", backend="cpu", repacked_types=("Q4_K",))
     assert rates.decode_s_per_dot == pytest.approx(dots, rel=0.2)
     assert [roofline.kernel_kind(rates, name) for name in ("Q4_K", "Q8_0", "BF16", "Q6_K")] == [
         "repacked",
@@ -160,7 +162,7 @@ def test_attention_near_by_costs_what_it_does_in_twins_of_many_layers():
     seen = [item for item in observations(rates=cheaper) if item.experiment_id.partition(".")[0] in layered] + [
         item for item in observations() if item.experiment_id.partition(".")[0] not in layered
     ]
-    rates = fit(seen, device_id="cpu", backend="cpu", threads_count=2)
+    rates = fit_processor(seen, device_id="cpu", backend="cpu", threads_count=2)
     assert rates.decode_s_per_byte["Q4_K"] == pytest.approx(2.5e-11, rel=0.02)
     for true in TRUE_RATES.attention:
         found = priced(rates, true.head_dim, true.kv_heads_count, true.queries_per_kv_head)
@@ -184,13 +186,13 @@ def priced(rates, head_dim, kv_heads_count, queries_per_kv_head, kernel=USUAL_AT
 
 @pytest.mark.parametrize(("head_dim", "caches_count"), [(128, 16), (128, 32), (64, 32), (80, 32)])
 def test_heads_with_a_cache_each_take_after_such(head_dim, caches_count):
-    rates = fit(observations(), device_id="cpu", backend="cpu", threads_count=2)
+    rates = fit_processor(observations(), device_id="cpu", backend="cpu", threads_count=2)
     assert priced(rates, head_dim, caches_count, 1.0).queries_per_kv_head == 1.0
 
 
 @pytest.mark.parametrize("true", TRUE_RATES.attention)
 def test_attention_is_priced_by_the_shape_of_heads_near_and_far_back_apart(true):
-    rates = fit(observations(), device_id="cpu", backend="cpu", threads_count=2)
+    rates = fit_processor(observations(), device_id="cpu", backend="cpu", threads_count=2)
     found = priced(rates, true.head_dim, true.kv_heads_count, true.queries_per_kv_head)
     assert (found.head_dim, found.kv_heads_count) == (true.head_dim, true.kv_heads_count)
     assert found.prefill_s_per_flop == pytest.approx(true.prefill_s_per_flop, rel=0.02)
@@ -204,7 +206,7 @@ def test_attention_gets_no_cheaper_with_depth_whatever_noise_says():
         replace(item, time_s=item.time_s * (2.0 if 1024 < item.depth_tokens < NEAR_TOKENS else 1.0))
         for item in observations()
     ]
-    for found in fit(noisy, device_id="cpu", backend="cpu").attention:
+    for found in fit_processor(noisy, device_id="cpu", backend="cpu").attention:
         assert 0 < found.prefill_s_per_flop <= found.deep_prefill_s_per_flop
         assert 0 < found.decode_s_per_flop <= found.deep_decode_s_per_flop
 
@@ -235,7 +237,7 @@ def test_kernels_are_told_apart_in_the_fit():
         else item
         for item in observations()
     ]
-    rates = fit(slow, device_id="cpu", backend="cpu", threads_count=2)
+    rates = fit_processor(slow, device_id="cpu", backend="cpu", threads_count=2)
     assert {(found.flash, found.kv_quant_id) for found in rates.attention} == {
         (True, "f16"),
         (False, "f16"),
@@ -263,7 +265,7 @@ def test_a_shape_of_heads_that_was_not_timed_takes_after_the_one_most_like_it():
 
 def test_fetching_an_expert_is_told_from_its_arithmetic():
     true = replace(TRUE_RATES, expert_s_per_byte={"*": 5e-11}, expert_s_per_dot={"*": 1e-9})
-    rates = fit(observations(rates=true), device_id="cpu", backend="cpu")
+    rates = fit_processor(observations(rates=true), device_id="cpu", backend="cpu")
     assert rates.expert_s_per_byte == {"*": pytest.approx(5e-11, rel=0.05)}
 
 
@@ -271,7 +273,7 @@ def test_one_noisy_prompt_moves_other_shapes_of_experts_no_more_than_itself():
     """A type's arithmetic and fetching are not told apart by two prompts: noise must not blow up on a third shape."""
 
     def price(found):
-        rates = fit(found, device_id="cpu", backend="cpu")
+        rates = fit_processor(found, device_id="cpu", backend="cpu")
         experiment = next(item for item in processor_experiments() if item.experiment_id == "experts.Q6_K")
         wide = replace(experiment.timings[1], tokens_count=1024)
         return roofline.total_s(roofline.price_prefill(work_of(experiment, wide), rates))
@@ -288,9 +290,9 @@ def test_one_noisy_prompt_moves_other_shapes_of_experts_no_more_than_itself():
 
 def test_the_roof_is_no_lower_than_what_the_engine_was_seen_to_reach():
     """A probe of a busier moment must not slow the fastest types down."""
-    seen = 1.0 / min(fit(observations(), device_id="cpu", backend="cpu").decode_s_per_byte.values())
-    slow = fit(observations(), device_id="cpu", backend="cpu", memory_bytes_per_s=seen / 2.0)
-    quick = fit(observations(), device_id="cpu", backend="cpu", memory_bytes_per_s=seen * 2.0)
+    seen = 1.0 / min(fit_processor(observations(), device_id="cpu", backend="cpu").decode_s_per_byte.values())
+    slow = fit_processor(observations(), device_id="cpu", backend="cpu", memory_bytes_per_s=seen / 2.0)
+    quick = fit_processor(observations(), device_id="cpu", backend="cpu", memory_bytes_per_s=seen * 2.0)
     assert slow.memory_bytes_per_s == pytest.approx(seen)
     assert quick.memory_bytes_per_s == pytest.approx(seen * 2.0)
     for item in observations():
@@ -306,7 +308,7 @@ def test_an_expert_is_multiplied_no_faster_than_other_weights_of_its_type():
         replace(item, time_s=item.time_s * 0.3) if item.experiment_id.startswith("experts.Q6_K") else item
         for item in observations()
     ]
-    rates = fit(quick, device_id="cpu", backend="cpu").prefill_s_per_flop
+    rates = fit_processor(quick, device_id="cpu", backend="cpu").prefill_s_per_flop
     assert rates["experts:Q6_K"] >= rates["Q6_K"]
 
 
@@ -336,6 +338,6 @@ def test_a_server_s_cache_holds_no_twin_that_is_decoded():
 
 def test_larger_twins_show_the_same_rates():
     made = observed(processor_experiments(cache_bytes=300 << 20), TRUE_RATES, threads_count=2)
-    rates = fit(made, device_id="cpu", backend="cpu", threads_count=2)
+    rates = fit_processor(made, device_id="cpu", backend="cpu", threads_count=2)
     assert rates.decode_s_per_byte["Q4_K"] == pytest.approx(2.5e-11, rel=0.05)
     assert rates.decode_s_per_byte["experts:Q4_K"] == pytest.approx(3e-11, rel=0.05)
