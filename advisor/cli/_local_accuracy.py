@@ -22,7 +22,7 @@ def measure(shapes_path: str | None, *, quiet: bool, created_at: str, tool_versi
     Raises:
         AdvisorError: if the shapes cannot be read or the engine cannot run.
     """
-    from advisor.calibration.calibration_run import engine_key
+    from advisor.calibration.calibrate import engine_key
     from advisor.calibration.local_accuracy import measure_accuracy, summarise
     from advisor.calibration.shapes import default_shapes, read_shapes
     from advisor.cli._machine import this_profile
@@ -60,7 +60,7 @@ def measure(shapes_path: str | None, *, quiet: bool, created_at: str, tool_versi
 def _bench(profile: "HardwareProfile") -> "Bench":
     """The first accelerator that the engine can use, else the processor."""
     from advisor.calibration.accelerators import usable_accelerators
-    from advisor.calibration.calibration_run import thread_counts
+    from advisor.calibration.calibrate import thread_counts
     from advisor.calibration.local_accuracy import accelerator_bench, processor_bench
     from advisor.engines.llamacpp import open_worker
 

@@ -5,7 +5,7 @@ from functools import cache
 from pathlib import Path
 
 from advisor import store
-from advisor.calibration.calibration_run import calibrate, engine_key, engine_version, find_calibration
+from advisor.calibration.calibrate import calibrate, engine_key, engine_version, find_calibration
 from advisor.cli._shared import Progress, keep, say
 from advisor.codec import DocumentError
 from advisor.errors import BadRequestError

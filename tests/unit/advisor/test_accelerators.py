@@ -6,7 +6,7 @@ import pytest
 import report_examples
 from timed_twins import FakeWorker, listed, rehearsing
 
-from advisor.calibration import calibration_run
+from advisor.calibration import calibrate as calibrate_module
 from advisor.calibration import rehearse as rehearse_module
 from advisor.calibration.accelerator_experiments import accelerator_experiments
 from advisor.calibration.accelerators import usable_accelerators
@@ -100,14 +100,14 @@ def test_the_processor_s_twins_are_kept_off_accelerators(tmp_path):
 @pytest.mark.usefixtures("_no_writing")
 def test_one_calibration_holds_every_card_and_the_processor(tmp_path, monkeypatch):
     monkeypatch.setenv("ADVISOR_HOME", str(tmp_path))
-    monkeypatch.setattr(calibration_run, "engine_key", lambda: "llama.cpp-test")
+    monkeypatch.setattr(calibrate_module, "engine_key", lambda: "llama.cpp-test")
     worker = FakeWorker(("CUDA0", card(0).name), ("CUDA1", card(1).name))
     monkeypatch.setattr("advisor.engines.llamacpp.open_worker", lambda: worker)
     asked: list[dict[str, object]] = []
     monkeypatch.setattr(rehearse_module, "rehearse", rehearsing(RATES, asked))
     profile = with_cards(card(0), card(1))
     shares: list[float] = []
-    made = calibration_run.calibrate(profile, on_progress=lambda done, note: shares.append(done))
+    made = calibrate_module.calibrate(profile, on_progress=lambda done, note: shares.append(done))
     assert shares == sorted(shares)
     assert (shares[0], shares[-1]) == (0.0, pytest.approx(1.0))
     assert [one.device_id for one in made.rates] == ["cuda:0", "cuda:1", "cpu"]

@@ -166,7 +166,7 @@ def test_shapes_too_large_for_memory_are_named_with_their_size():
 
 def invoke(tmp_path, text, monkeypatch, key="b1"):
     monkeypatch.setenv("ADVISOR_HOME", str(tmp_path / "home"))
-    monkeypatch.setattr("advisor.calibration.calibration_run.engine_key", lambda: key)
+    monkeypatch.setattr("advisor.calibration.calibrate.engine_key", lambda: key)
     path = tmp_path / "shapes.json"
     path.write_bytes(text)
     return CliRunner().invoke(command, ["--local", "--shapes", str(path), "--json"])
