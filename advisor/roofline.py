@@ -16,18 +16,17 @@ predicts, explains itself line by line, and is fitted by linear least squares
 A processor prepares each micro-batch and launches its operations one by one. An accelerator waits for the first to
 be prepared; after that it hides the host's work behind its own, or waits for it where there is more of it.
 
-Where attention was timed, its flop are priced by the shape of heads most like the model's, near and far
-back apart. No term may beat the roof: its bytes over the memory bandwidth, its flop over the peak rate
-(Williams, Waterman and Patterson, "Roofline", 2009).
+Where attention was timed, its flop are priced by the shape of heads most like the model's
+(``advisor.timed_attention``), near and far back apart. No term may beat the roof: its bytes over the
+memory bandwidth, its flop over the peak rate (Williams, Waterman and Patterson, "Roofline", 2009).
 """
 
 import math
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
-from advisor.attention import USUAL_ATTENTION, AttentionKernel, HeadShape
-from advisor.types import AttentionRates, Bound, Rates, Term
+from advisor.timed_attention import attention_rates, priced_kv_type
+from advisor.types import Bound, Rates, Term
 from advisor.weight_work import WeightWork
 from advisor.work import Work
 from catalog.types import Role
@@ -52,10 +51,6 @@ TILED_TYPES = PLAIN_TYPES | {"Q4_0", "Q5_0", "IQ4_NL"}
 UNRECORDED_LAUNCH_S = 2.5e-6
 #: However small a model, it is not taken to run from cache alone: what it shares the cache with is unknown.
 _LEAST_MISSED_FRAC = 0.5
-_VECTOR_STEP = 64  # halves that llama.cpp's dot product takes at once with AVX-512; the most of any instruction set
-#: Types of caches that are not timed, and the timed one that is unpacked most like them.
-_KV_RELATIVES = {"bf16": "f16", "f32": "f16", "q4_1": "q4_0", "q5_0": "q4_0", "q5_1": "q4_0", "iq4_nl": "q4_0"}
-_OTHER_KERNEL = 16.0  # unlikeness, more than any other difference
 
 _KEY_PREFIXES = {Role.EXPERT: EXPERTS, Role.OUTPUT: OUTPUT}
 _PARTS = {
@@ -105,65 +100,6 @@ def _by_kernel(by_kernel: Mapping[str, float], rates: Rates, weight: WeightWork)
     """Coefficient of the kernels that multiply a weight; plain rows may have none of their own."""
     kind = kernel_kind(rates, weight.tensor_type)
     return by_kernel.get(ANY_TYPE if kind == PLAIN and PLAIN not in by_kernel else kind, 0.0)
-
-
-def _in_steps(head_dim: int) -> bool:
-    return head_dim % _VECTOR_STEP == 0
-
-
-def attention_rates(rates: Rates, shape: HeadShape | None, kernel: AttentionKernel) -> AttentionRates | None:
-    """What attention costs heads of a shape by a kernel: as the timed heads most like them, None if none were.
-
-    Kernels other than the usual are timed on few shapes and near only: they count in proportion to the usual one.
-    """
-    usual = _nearest(rates, shape, USUAL_ATTENTION)
-    kernel = replace(kernel, kv_quant_id=_KV_RELATIVES.get(kernel.kv_quant_id, kernel.kv_quant_id))
-    if usual is None or kernel == USUAL_ATTENTION:
-        return usual
-    special = _nearest(rates, shape, kernel)
-    if special is None:
-        return usual
-    alike = HeadShape(special.head_dim, special.kv_heads_count, special.queries_per_kv_head)
-    reference = _nearest(rates, alike, USUAL_ATTENTION)
-    return usual if reference is None else _in_proportion(usual, special, reference)
-
-
-def _in_proportion(usual: AttentionRates, special: AttentionRates, reference: AttentionRates) -> AttentionRates:
-    prefill = special.prefill_s_per_flop / reference.prefill_s_per_flop
-    decode = special.decode_s_per_flop / reference.decode_s_per_flop
-    return replace(
-        usual,
-        flash=special.flash,
-        kv_quant_id=special.kv_quant_id,
-        prefill_s_per_flop=usual.prefill_s_per_flop * prefill,
-        deep_prefill_s_per_flop=usual.deep_prefill_s_per_flop * prefill,
-        decode_s_per_flop=usual.decode_s_per_flop * decode,
-        deep_decode_s_per_flop=usual.deep_decode_s_per_flop * decode,
-    )
-
-
-def _nearest(rates: Rates, shape: HeadShape | None, kernel: AttentionKernel) -> AttentionRates | None:
-    """The timed attention whose heads are most like these."""
-    if shape is None:
-        return None
-    by_kernel = (
-        timed for timed in rates.attention if timed.flash == kernel.flash and timed.kv_quant_id == kernel.kv_quant_id
-    )
-    return min(by_kernel, key=lambda timed: unlikeness(timed, shape), default=None)
-
-
-def unlikeness(one: AttentionRates | HeadShape, other: AttentionRates | HeadShape) -> float:
-    """How little the attention of one shape of heads says about another's; their length counts double.
-
-    Kernels differ by it, and by how far apart the rows of one head lie in the cache. Heads that are not whole steps
-    of a vector kernel long end in a slow loop: only such are alike (Phi 3's 96 values cost several times 128).
-    """
-    return (
-        2.0 * abs(math.log2(one.head_dim / other.head_dim))
-        + abs(math.log2(one.kv_heads_count / other.kv_heads_count))
-        + abs(math.log2(one.queries_per_kv_head / other.queries_per_kv_head))
-        + _OTHER_KERNEL * (_in_steps(one.head_dim) != _in_steps(other.head_dim))
-    )
 
 
 def knows_type(rates: Rates, tensor_type: str) -> bool:
@@ -239,8 +175,7 @@ def _near_flop(work: Work) -> float:
 
 def _kv_factor(by_type: Mapping[str, float], work: Work) -> float:
     """Time of attention from the cache's type relative to F16, where no shape of heads was timed."""
-    kv_quant_id = work.attention_kernel.kv_quant_id
-    return by_type.get(_KV_RELATIVES.get(kv_quant_id, kv_quant_id), 1.0)
+    return by_type.get(priced_kv_type(work.attention_kernel.kv_quant_id), 1.0)
 
 
 def _decode_attention_s(work: Work, rates: Rates) -> float:

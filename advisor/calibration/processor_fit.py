@@ -28,6 +28,7 @@ from advisor.calibration.least_squares import (
 )
 from advisor.calibration.untimed import role_factor, roof_bytes_per_s, with_any_type
 from advisor.roofline import ANY_TYPE
+from advisor.timed_attention import unlikeness
 from advisor.types import AttentionRates, Rates
 from catalog.types import Role
 
@@ -92,7 +93,7 @@ def _in_layers(rates: Rates, observations: Sequence[Observation]) -> Rates:
 def _scaled(timed: AttentionRates, factors: Sequence[tuple[HeadShape, float]]) -> AttentionRates:
     if not factors:
         return timed
-    _, factor = min(factors, key=lambda seen: roofline.unlikeness(timed, seen[0]))
+    _, factor = min(factors, key=lambda seen: unlikeness(timed, seen[0]))
     factor = min(_MOST_IN_LAYERS, max(_LEAST_IN_LAYERS, factor))
     return replace(timed, decode_s_per_flop=min(factor * timed.decode_s_per_flop, timed.deep_decode_s_per_flop))
 

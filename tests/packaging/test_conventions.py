@@ -85,6 +85,7 @@ PURE = (
     "weight_work",
     "operations",
     "attention",
+    "timed_attention",
     "shares",
     "links",
     "candidates",

@@ -10,6 +10,7 @@ from advisor.calibration.experiment import Timing, uniform_types, work_of
 from advisor.calibration.least_squares import Observation, observe
 from advisor.calibration.processor_experiments import processor_experiments
 from advisor.calibration.processor_fit import fit_processor
+from advisor.timed_attention import attention_rates
 from advisor.types import AttentionRates, Basis, Rates
 from catalog.ggml_types import TYPES
 from catalog.tensors import list_tensors
@@ -181,7 +182,7 @@ def test_a_token_reads_far_more_of_a_twin_than_usual_caches_hold():
 
 
 def priced(rates, head_dim, kv_heads_count, queries_per_kv_head, kernel=USUAL_ATTENTION):
-    return roofline.attention_rates(rates, HeadShape(head_dim, kv_heads_count, queries_per_kv_head), kernel)
+    return attention_rates(rates, HeadShape(head_dim, kv_heads_count, queries_per_kv_head), kernel)
 
 
 @pytest.mark.parametrize(("head_dim", "caches_count"), [(128, 16), (128, 32), (64, 32), (80, 32)])
@@ -211,25 +212,6 @@ def test_attention_gets_no_cheaper_with_depth_whatever_noise_says():
         assert 0 < found.decode_s_per_flop <= found.deep_decode_s_per_flop
 
 
-def test_other_kernels_are_priced_in_proportion_to_the_usual_one():
-    plain = AttentionKernel(flash=False)
-    usual = TRUE_RATES.attention[1]
-    twice = replace(
-        usual,
-        flash=False,
-        decode_s_per_flop=2 * usual.decode_s_per_flop,
-        deep_decode_s_per_flop=2 * usual.deep_decode_s_per_flop,
-    )
-    rates = replace(TRUE_RATES, attention=(*TRUE_RATES.attention, twice))
-    own = priced(rates, usual.head_dim, usual.kv_heads_count, usual.queries_per_kv_head, plain)
-    assert own == twice
-    other = priced(rates, 256, 4, 2.0, plain)
-    assert other.decode_s_per_flop == pytest.approx(2 * priced(rates, 256, 4, 2.0).decode_s_per_flop)
-    assert other.deep_decode_s_per_flop == pytest.approx(2 * priced(rates, 256, 4, 2.0).deep_decode_s_per_flop)
-    assert other.prefill_s_per_flop == pytest.approx(priced(rates, 256, 4, 2.0).prefill_s_per_flop)
-    assert priced(rates, 128, 8, 4.0, AttentionKernel(kv_quant_id="q8_0")) == priced(rates, 128, 8, 4.0)
-
-
 def test_kernels_are_told_apart_in_the_fit():
     slow = [
         replace(item, time_s=item.time_s + (10 * item.work.attention_flop * 8e-12))
@@ -251,16 +233,6 @@ def test_kernels_are_told_apart_in_the_fit():
     assert priced(rates, 64, 8, 4.0, AttentionKernel(kv_quant_id="q5_1")).prefill_s_per_flop == pytest.approx(
         usual.prefill_s_per_flop
     )
-
-
-def test_a_shape_of_heads_that_was_not_timed_takes_after_the_one_most_like_it():
-    rates = TRUE_RATES
-    assert priced(rates, 192, 8, 4.0).head_dim == 128
-    assert priced(rates, 576, 1, 128.0).head_dim == 256
-    odd = replace(rates, attention=(*rates.attention, replace(rates.attention[0], head_dim=96, kv_heads_count=32)))
-    assert priced(odd, 80, 1, 8.0).head_dim == 96
-    assert roofline.attention_rates(rates, None, USUAL_ATTENTION) is None
-    assert priced(replace(rates, attention=()), 128, 8, 4.0) is None
 
 
 def test_fetching_an_expert_is_told_from_its_arithmetic():
