@@ -18,7 +18,7 @@ _OTHER_KERNEL = 16.0  # unlikeness, more than any other difference
 def attention_rates(rates: Rates, shape: HeadShape | None, kernel: AttentionKernel) -> AttentionRates | None:
     """What attention costs heads of a shape by a kernel: as the timed heads most like them, None if none were.
 
-    Kernels other than the usual are timed on few shapes and near only: they count in proportion to the usual one.
+    Kernels other than the usual are timed on few shapes: others cost in proportion to what they do by the usual one.
     """
     usual = _nearest(rates, shape, USUAL_ATTENTION)
     kernel = replace(kernel, kv_quant_id=priced_kv_type(kernel.kv_quant_id))
@@ -29,7 +29,7 @@ def attention_rates(rates: Rates, shape: HeadShape | None, kernel: AttentionKern
         return usual
     alike = HeadShape(special.head_dim, special.kv_heads_count, special.queries_per_kv_head)
     reference = _nearest(rates, alike, USUAL_ATTENTION)
-    return usual if reference is None else _in_proportion(usual, special, reference)
+    return usual if reference is None else _in_proportion(special, usual, reference)
 
 
 def priced_kv_type(kv_quant_id: str) -> str:
@@ -37,17 +37,18 @@ def priced_kv_type(kv_quant_id: str) -> str:
     return _KV_RELATIVES.get(kv_quant_id, kv_quant_id)
 
 
-def _in_proportion(usual: AttentionRates, special: AttentionRates, reference: AttentionRates) -> AttentionRates:
-    prefill = special.prefill_s_per_flop / reference.prefill_s_per_flop
-    decode = special.decode_s_per_flop / reference.decode_s_per_flop
+def _in_proportion(special: AttentionRates, usual: AttentionRates, reference: AttentionRates) -> AttentionRates:
+    """A kernel's rates for heads of the shape of ``usual``, seen on those of ``reference``."""
+    deep_prefill = usual.deep_prefill_s_per_flop / reference.deep_prefill_s_per_flop
+    deep_decode = usual.deep_decode_s_per_flop / reference.deep_decode_s_per_flop
     return replace(
         usual,
         flash=special.flash,
         kv_quant_id=special.kv_quant_id,
-        prefill_s_per_flop=usual.prefill_s_per_flop * prefill,
-        deep_prefill_s_per_flop=usual.deep_prefill_s_per_flop * prefill,
-        decode_s_per_flop=usual.decode_s_per_flop * decode,
-        deep_decode_s_per_flop=usual.deep_decode_s_per_flop * decode,
+        prefill_s_per_flop=special.prefill_s_per_flop * usual.prefill_s_per_flop / reference.prefill_s_per_flop,
+        deep_prefill_s_per_flop=special.deep_prefill_s_per_flop * deep_prefill,
+        decode_s_per_flop=special.decode_s_per_flop * usual.decode_s_per_flop / reference.decode_s_per_flop,
+        deep_decode_s_per_flop=special.deep_decode_s_per_flop * deep_decode,
     )
 
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from advisor.engines.llamacpp import Worker
 
 #: Raised whenever the twins or the cost model change, so that calibrations are made anew.
-CALIBRATION_VERSION = 19
+CALIBRATION_VERSION = 20
 _MEMORY_SHARE = 0.25
 _ASSUMED_FREE_BYTES = 4 * 1024**3
 _THREAD_TRIAL_S = 6.0

@@ -37,7 +37,7 @@ _OUTPUT_TYPES = ("Q6_K", "Q8_0")
 _DECODED_EXPERT_TYPES = ("Q4_K", "Q6_K", "MXFP4")
 #: Small experts and short rows show what each row costs, by a kernel that takes several at once and by one that does
 #: not; a second of those that unpack a type makes the figure steadier.
-_SMALL_EXPERT_TYPES = ("Q4_K", "Q6_K")
+_BOTH_KERNELS_TYPES = ("Q4_K", "Q6_K")
 _UNPACKED_TYPES = ("Q6_K", "Q5_K")
 _PROMPT_TOKENS = 128
 _MIDDLE_PROMPT_TOKENS = 192
@@ -45,9 +45,7 @@ _SHORT_PROMPT_TOKENS = 64
 _LONG_PROMPT_TOKENS = 320
 #: The first tokens after another model had the caches are slow, and must stay few among the others.
 _DECODE_TOKENS = 12
-#: Depths end short of a power of two, so that contexts need be no longer.
-_NEAR_DEPTH_TOKENS = NEAR_TOKENS - 256
-_DEEP_TOKENS = 4 * NEAR_TOKENS - 256
+_DEEP_TOKENS = 4 * NEAR_TOKENS  # a context twice as long, as people choose them: of just as long a one it costs less
 _DEEP_PROMPT_TOKENS = 128  # 64 at once pay a tenth to a fifth more for their attention than 512 do
 #: Behind so many, many layers show what attention costs each.
 _LAYERED_DEPTH_TOKENS = 1024 - 128
@@ -63,12 +61,19 @@ _MOST_TIMES = 16
 _READ_BYTES = 96e6  # by a token of a type's twin: three times the usual last-level cache
 _FEW_HEADS = 4
 _LEAST_LAYERS_COUNT = 2  # a last layer works on the last token alone
-#: Heads, heads with caches and their length: of Llama and Qwen 3, of their mixtures, of small Qwen, of Llama 1B and
-#: gpt-oss, of Gemma. And heads with a cache each, whose rows no other head finds fetched: of OLMoE and Llama 2, and of
-#: Phi 3, not whole steps of vector kernels long.
-_HEADS = (Heads(32, 8, 128), Heads(32, 4, 128), Heads(16, 2, 128), Heads(32, 8, 64), Heads(8, 4, 256))
+#: Heads, heads with caches and their length: of Llama and Qwen 3, of Qwen 3.5 and later, of Qwen 3's mixtures, of
+#: small Qwen, of Llama 1B and gpt-oss, of Gemma. And heads with a cache each, whose rows no other head finds fetched:
+#: of OLMoE and Llama 2, and of Phi 3, not whole steps of vector kernels long.
+_HEADS = (
+    Heads(32, 8, 128),
+    Heads(16, 2, 256),
+    Heads(32, 4, 128),
+    Heads(16, 2, 128),
+    Heads(32, 8, 64),
+    Heads(8, 4, 256),
+)
 _LONE_HEADS = (Heads(16, 16, 128), Heads(16, 16, 96))
-_PLAIN_HEADS = Heads(32, 8, 128)
+_PLAIN_HEADS = (Heads(32, 8, 64), Heads(16, 2, 256), Heads(32, 8, 128))
 _QUANTISED_CACHE_HEADS = Heads(32, 8, 64)
 _CACHE_TYPES = ("q8_0", "q4_0")
 
@@ -78,24 +83,27 @@ _LONG_PREFILL = Timing(phase="prefill", tokens_count=_LONG_PROMPT_TOKENS)
 _MIDDLE_PREFILL = Timing(phase="prefill", tokens_count=_MIDDLE_PROMPT_TOKENS)
 _SHORT_PREFILL = Timing(phase="prefill", tokens_count=_SHORT_PROMPT_TOKENS)
 _TWO_PROMPTS = (_LONG_PREFILL, _PREFILL)
+_USUAL = (_DECODE, *_TWO_PROMPTS)
 
-#: Long windows average over disturbances by themselves. The longest prompt of a twin comes first: what it costs to
-#: touch new buffers is then a small part of it.
+#: Long windows average over disturbances by themselves. Of prompts the longest comes first: what is left of touching
+#: new buffers is a small part of it.
 _NEAR = (
     _DECODE,
-    replace(_DECODE, depth_tokens=_NEAR_DEPTH_TOKENS, most_count=3),
-    replace(_PREFILL, depth_tokens=_NEAR_DEPTH_TOKENS, most_count=3),
+    replace(_DECODE, depth_tokens=NEAR_TOKENS, most_count=3),
+    replace(_PREFILL, depth_tokens=NEAR_TOKENS, most_count=3),
     _PREFILL,
 )
+_DEEP_DECODE = Timing(phase="decode", tokens_count=8, depth_tokens=_DEEP_TOKENS, most_count=2)
 _NEAR_AND_DEEP = (
-    Timing(phase="decode", tokens_count=8, depth_tokens=_DEEP_TOKENS, most_count=2),
+    _DEEP_DECODE,
     Timing(phase="prefill", tokens_count=_DEEP_PROMPT_TOKENS, depth_tokens=_DEEP_TOKENS, most_count=2),
     *_NEAR,
 )
 _LAYERED_DECODE = replace(_DECODE, depth_tokens=_LAYERED_DEPTH_TOKENS)
 #: Prompts from quantised caches take ten times as long, so fewer tokens do.
-_NEAR_SLOWLY = tuple(
-    replace(timing, tokens_count=_SLOW_PROMPT_TOKENS) if timing.phase == "prefill" else timing for timing in _NEAR
+_NEAR_SLOWLY = (
+    _DEEP_DECODE,
+    *(replace(timing, tokens_count=_SLOW_PROMPT_TOKENS) if timing.phase == "prefill" else timing for timing in _NEAR),
 )
 
 
@@ -153,28 +161,34 @@ def _larger(experiment: Experiment, times: int) -> Experiment:
 
 def _usual(types: Sequence[str]) -> tuple[Experiment, ...]:
     one = REFERENCE_TYPE
-    layered = (_DECODE, _LAYERED_DECODE, *_TWO_PROMPTS)
+    layered = (_DECODE, _LAYERED_DECODE)
     shapes = [
-        twin_experiment("narrow", dense_geometry(14, 1024, 3072, 32, 8, head_dim=64), one, *layered),
-        twin_experiment("narrow", dense_geometry(6, 1024, 3072, 16, 16), "Q8_0", *layered),
+        twin_experiment("narrow", dense_geometry(14, 1024, 3072, 32, 8, head_dim=64), one, *layered, *_TWO_PROMPTS),
+        twin_experiment("narrow", dense_geometry(6, 1024, 3072, 16, 16), "Q8_0", *layered, *_TWO_PROMPTS),
         *(
-            twin_experiment("narrow", dense_geometry(10, 1024, 3072, 16, 4, head_dim=64), name, _DECODE, *_TWO_PROMPTS)
+            twin_experiment(
+                "narrow", dense_geometry(10, 1024, 3072, 16, 4, head_dim=64), name, _DECODE, _MIDDLE_PREFILL
+            )
             for name in _UNPACKED_TYPES
         ),
-        twin_experiment("slim", dense_geometry(40, 512, 1536, 8, 2, head_dim=64), "Q8_0", _DECODE, *_TWO_PROMPTS),
-        twin_experiment("long", dense_geometry(7, 2048, 6144, 32, 8), one, _DECODE, _LAYERED_DECODE, _PREFILL),
+        twin_experiment("slim", dense_geometry(40, 512, 1536, 8, 2, head_dim=64), "Q8_0", *_USUAL),
+        twin_experiment("long", dense_geometry(7, 2048, 6144, 32, 8), one, *layered, _PREFILL),
         twin_experiment("broad", dense_geometry(1, 4096, 14336, 32, 8), one, _DECODE),
         *(_attention_experiment(heads) for heads in _HEADS),
         *(replace(_attention_experiment(heads), timings=_NEAR) for heads in _LONE_HEADS),
-        *(_experts("small-experts", 6, 1024, 512, 24, 4, name) for name in _SMALL_EXPERT_TYPES),
-        *(_awake("small-experts-awake", 1024, 512, 8, name) for name in _SMALL_EXPERT_TYPES),
+        *(_experts("small-experts", 6, 1024, 512, 24, 4, name, *_TWO_PROMPTS) for name in _BOTH_KERNELS_TYPES),
+        *(_awake("small-experts-awake", 1024, 512, 8, name) for name in _BOTH_KERNELS_TYPES),
         twin_experiment(
             "recurrent", recurrent_geometry(8, 1024, 3072, 16), one, _DECODE, _PREFILL, architecture="qwen35"
         ),
     ]
     by_type = [
         twin_experiment(
-            "wide", dense_geometry(_wide_layers(weight_type), 2048, 6144, 16, 4), weight_type, *_phases(weight_type)
+            "wide",
+            dense_geometry(_wide_layers(weight_type), 2048, 6144, 16, 4),
+            weight_type,
+            _DECODE,
+            *_prompts(weight_type),
         )
         for weight_type in types
     ]
@@ -193,7 +207,9 @@ def _usual(types: Sequence[str]) -> tuple[Experiment, ...]:
         if weight_type in _DECODED_EXPERT_TYPES
     ]
     mixtures += [
-        _experts("experts", 3, 2048, 1024, 8, 2, weight_type) for weight_type in types if weight_type in EXPERT_TYPES
+        _experts("experts", 3, 2048, 1024, 8, 2, weight_type, *_prompts(weight_type))
+        for weight_type in types
+        if weight_type in EXPERT_TYPES
     ]
     first = len(EXPERT_TYPES)  # a mixture's other weights are of its type, and must have been timed
     return (*by_type[:first], *shapes, *mixtures, *_other_kernels(), *by_type[first:])
@@ -202,12 +218,9 @@ def _usual(types: Sequence[str]) -> tuple[Experiment, ...]:
 def _experts(
     name: str, layers: int, hidden: int, expert_ffn: int, experts: int, used: int, weight_type: str, *timings: Timing
 ) -> Experiment:
-    """Experts and few heads, so that the experts' cost stands out of the rest.
-
-    Without timings they work through prompts, few and many tokens to each of them.
-    """
+    """Experts and few heads, so that the experts' cost stands out of the rest."""
     geometry = mixture_geometry(layers, hidden, expert_ffn, experts, used, heads=_FEW_HEADS, kv_heads=1)
-    return twin_experiment(name, geometry, weight_type, *(timings or _TWO_PROMPTS), architecture="qwen3moe")
+    return twin_experiment(name, geometry, weight_type, *timings, architecture="qwen3moe")
 
 
 def _awake(name: str, hidden: int, expert_ffn: int, experts: int, weight_type: str) -> Experiment:
@@ -225,10 +238,11 @@ def _attention_experiment(heads: Heads) -> Experiment:
 
 
 def _other_kernels() -> Iterator[Experiment]:
-    """Attention by kernels other than the usual, near: without the flash one, and from quantised caches."""
-    usual = _attention_experiment(_PLAIN_HEADS)
+    """Attention by kernels other than the usual: without the flash one, and from quantised caches."""
     plain = AttentionKernel(flash=False)
-    yield replace(usual, experiment_id=f"{usual.experiment_id}.plain", timings=_NEAR, attention_kernel=plain)
+    for heads in _PLAIN_HEADS:
+        usual = _attention_experiment(heads)
+        yield replace(usual, experiment_id=f"{usual.experiment_id}.plain", attention_kernel=plain)
     usual = _attention_experiment(_QUANTISED_CACHE_HEADS)
     for name in _CACHE_TYPES:
         yield replace(
@@ -249,8 +263,8 @@ def _layers(weight_type: str, layer_params_count: int) -> int:
     return max(_LEAST_LAYERS_COUNT, math.ceil(_READ_BYTES / layer_bytes))
 
 
-def _phases(weight_type: str) -> tuple[Timing, ...]:
+def _prompts(weight_type: str) -> tuple[Timing, ...]:
     """A prompt at two lengths tells the arithmetic from fetching the weights, which a few types show for all."""
     if weight_type in EXPERT_TYPES:
-        return (_DECODE, *_TWO_PROMPTS)
-    return (_DECODE, _SHORT_PREFILL if weight_type in _SLOW_PROMPT_TYPES else _MIDDLE_PREFILL)
+        return _TWO_PROMPTS
+    return (_SHORT_PREFILL if weight_type in _SLOW_PROMPT_TYPES else _MIDDLE_PREFILL,)

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from advisor import roofline
-from advisor.attention import HeadShape
+from advisor.attention import USUAL_ATTENTION, AttentionKernel, HeadShape
 from advisor.calibration.experiment import ATTENTION
 from advisor.calibration.least_squares import (
     Coefficient,
@@ -91,7 +91,8 @@ def _in_layers(rates: Rates, observations: Sequence[Observation]) -> Rates:
 
 
 def _scaled(timed: AttentionRates, factors: Sequence[tuple[HeadShape, float]]) -> AttentionRates:
-    if not factors:
+    """The usual kernel's, by what it takes of its time in many layers; others take the same in any number."""
+    if not factors or AttentionKernel(flash=timed.flash, kv_quant_id=timed.kv_quant_id) != USUAL_ATTENTION:
         return timed
     _, factor = min(factors, key=lambda seen: unlikeness(timed, seen[0]))
     factor = min(_MOST_IN_LAYERS, max(_LEAST_IN_LAYERS, factor))

@@ -13,6 +13,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from advisor.attention import AttentionKernel
 from advisor.calibration.experiment import Experiment, Timing
 from advisor.engines.base import EngineError, LoadOptions, ModelRefusedError, OutOfMemoryError, Window
 from advisor.engines.llamacpp import LlamaCppSession, Worker
@@ -53,10 +54,9 @@ class Rehearsed:
     fault: str | None = None
 
     def seconds(self, timing: Timing) -> list[float]:
-        """Seconds of every undisturbed repeat if there are any, else of all.
+        """Seconds of every undisturbed repeat if there are any, else of all: per decoded token, or per prompt.
 
-        One value per decoded token, or per prompt. The first prompt touches buffers that later ones find in memory
-        (4 to 31 % slower in the middle of four runs of 70): it counts only where no other was undisturbed.
+        A first prompt touches buffers that later ones find in memory: it counts only where no other was undisturbed.
         """
         windows = self.windows.get(timing, [])
         clean = [window for window in windows if not window.polluted]
@@ -289,12 +289,21 @@ def _open(worker: Worker, experiment: Experiment, path: Path, plan: _Plan) -> Ll
         if plan.device:  # kernels are loaded when they are first needed, some for tens of milliseconds
             for timing in experiment.timings:
                 _time(session, timing)
-        elif not kernel.flash:  # the first prompt touches a new buffer of scores, and takes three times as long
-            _time(session, max(experiment.timings, key=lambda timing: (timing.phase, timing.depth_tokens)))
+        elif prompts := [timing for timing in experiment.timings if timing.phase == "prefill"]:
+            _time(session, _first_prompt(prompts, kernel))
     except EngineError:
         session.close()
         raise
     return session
+
+
+def _first_prompt(prompts: Sequence[Timing], kernel: AttentionKernel) -> Timing:
+    """One that touches new buffers, which page by page takes 4 to 80 % of a prompt's later time: a short one will do.
+
+    Without the flash kernel the matrix of scores counts most, and takes twice the deepest prompt's own time.
+    """
+    shortest = min(prompts, key=lambda timing: (timing.depth_tokens, timing.tokens_count))
+    return shortest if kernel.flash else max(prompts, key=lambda timing: timing.depth_tokens)
 
 
 def _rounds(held: Sequence[_Held], plan: _Plan, deadline_s: float) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from timed_twins import FakeWorker, window
 
+from advisor.attention import AttentionKernel
 from advisor.calibration import rehearse as module
 from advisor.calibration.experiment import Timing
 from advisor.calibration.processor_experiments import processor_experiments
@@ -46,7 +47,8 @@ def test_a_round_decodes_on_every_model_before_and_after_its_prompts(tmp_path, m
     run(FakeWorker(), tmp_path, rounds_count=1)
     decodes = sum(timing.phase == "decode" for item in FEW for timing in item.timings)
     prompts = sum(timing.phase == "prefill" for item in FEW for timing in item.timings)
-    assert order == ["decode"] * decodes + ["prefill"] * prompts + ["decode"] * decodes
+    touched = sum(any(timing.phase == "prefill" for timing in item.timings) for item in FEW)
+    assert order == ["prefill"] * touched + ["decode"] * decodes + ["prefill"] * prompts + ["decode"] * decodes
 
 
 def test_disturbed_windows_are_taken_again_and_do_not_count(tmp_path):
@@ -113,6 +115,22 @@ def test_a_slow_machine_does_not_keep_a_calibration_waiting(tmp_path, monkeypatc
         len(windows) for item in run(FakeWorker(), tmp_path, required=True) for windows in item.windows.values()
     )
     assert hurried < asked
+
+
+def test_a_prompt_touches_new_buffers_before_any_counts(tmp_path):
+    worker = FakeWorker()
+    items = run(worker, tmp_path)
+    for session, item in zip(worker.sessions, items, strict=True):
+        counted = sum(len(windows) for timing, windows in item.windows.items() if timing.phase == "prefill")
+        prompts = sum(timing.phase == "prefill" for timing in session.timed)
+        assert prompts - counted == any(timing.phase == "prefill" for timing in item.experiment.timings)
+
+
+def test_new_buffers_are_touched_by_the_shortest_prompt_or_without_the_flash_kernel_by_the_deepest():
+    near, long = Timing(phase="prefill", tokens_count=128), Timing(phase="prefill", tokens_count=320)
+    deep = Timing(phase="prefill", tokens_count=64, depth_tokens=4096)
+    assert module._first_prompt((long, deep, near), AttentionKernel()) == near
+    assert module._first_prompt((long, deep, near), AttentionKernel(flash=False)) == deep
 
 
 def test_a_first_prompt_counts_only_where_it_is_the_only_one():
