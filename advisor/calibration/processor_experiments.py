@@ -45,7 +45,7 @@ _SHORT_PROMPT_TOKENS = 64
 _LONG_PROMPT_TOKENS = 320
 #: The first tokens after another model had the caches are slow, and must stay few among the others.
 _DECODE_TOKENS = 12
-_DEEP_TOKENS = 4 * NEAR_TOKENS  # a context twice as long, as people choose them: of just as long a one it costs less
+_DEEP_TOKENS = 4 * NEAR_TOKENS  # in a context twice as long, as people have them: in one just as long they cost less
 _DEEP_PROMPT_TOKENS = 128  # 64 at once pay a tenth to a fifth more for their attention than 512 do
 #: Behind so many, many layers show what attention costs each.
 _LAYERED_DEPTH_TOKENS = 1024 - 128
@@ -123,7 +123,7 @@ def _beyond_cache(experiment: Experiment, cache_bytes: int) -> Iterator[Experime
     From a cache of 300 MiB twins of 100 MB decoded a quarter faster than models that no cache holds.
     """
     times = math.ceil(_CACHES_COUNT * cache_bytes / experiment.weights_bytes)
-    if times <= 1 or experiment.experiment_id.startswith(ATTENTION):  # these have output weights that sweep caches
+    if times <= 1 or experiment.experiment_id.startswith(ATTENTION):  # these have a feed-forward that sweeps caches
         yield experiment
         return
     decode = tuple(timing for timing in experiment.timings if timing.phase == "decode")

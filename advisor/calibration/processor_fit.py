@@ -84,9 +84,10 @@ def _in_layers(rates: Rates, observations: Sequence[Observation]) -> Rates:
     factors: list[tuple[HeadShape, float]] = []
     for item in observations:
         first, shape = bare.get(item.experiment_id), item.work.head_shape
-        if item.depth_tokens and first is not None and shape is not None and rates.attention:
+        if item.depth_tokens and first is not None and shape is not None:
             priced_s = _decode_attention_s(item, rates) - _decode_attention_s(first, rates)
-            factors.append((shape, (item.time_s - first.time_s) / priced_s))
+            if priced_s > 0.0:  # none where noise hid what the usual kernel costs in every single layer
+                factors.append((shape, (item.time_s - first.time_s) / priced_s))
     return replace(rates, attention=tuple(_scaled(timed, factors) for timed in rates.attention))
 
 

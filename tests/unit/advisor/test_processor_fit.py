@@ -313,3 +313,13 @@ def test_larger_twins_show_the_same_rates():
     rates = fit_processor(made, device_id="cpu", backend="cpu", threads_count=2)
     assert rates.decode_s_per_byte["Q4_K"] == pytest.approx(2.5e-11, rel=0.05)
     assert rates.decode_s_per_byte["experts:Q4_K"] == pytest.approx(3e-11, rel=0.05)
+
+
+def test_without_the_usual_kernel_s_attention_twins_of_many_layers_say_nothing_of_others():
+    seen = [
+        item
+        for item in observations()
+        if not item.experiment_id.startswith("attention") or item.experiment_id.endswith(".plain")
+    ]
+    rates = fit_processor(seen, device_id="cpu", backend="cpu", threads_count=2)
+    assert {found.flash for found in rates.attention} == {False}
