@@ -22,9 +22,9 @@ from advisor.calibration.least_squares import Observation, observe
 from advisor.calibration.shapes import Shape, shape_experiment
 from advisor.types import Rates
 from catalog.load import Catalog, load_catalog
+from catalog.units import Z_80
 
 RECORDED = Path(__file__).parent / "data" / "h100_llama_cpp.json"
-INTERVAL_SIGMAS = 1.2816  # half of an 80 % interval
 
 
 def observations(twins: dict[str, list[float]]) -> list[Observation]:
@@ -65,7 +65,7 @@ def main() -> None:
         for name, values in sorted(by_model.items()):
             print(f"  {name:<52}{' '.join(f'{100.0 * (math.exp(value) - 1.0):+.0f}' for value in values)}")
         errors = sorted(abs(math.exp(value) - 1.0) for value in logs)
-        inside = sum(abs(value) <= INTERVAL_SIGMAS * sigma for value in logs) / len(logs)
+        inside = sum(abs(value) <= Z_80 * sigma for value in logs) / len(logs)
         tenth = errors[min(len(errors) - 1, math.ceil(0.9 * len(errors)) - 1)]
         print(f"  all {len(errors)}: median {statistics.median(errors):.1%}, 90 % {tenth:.1%}, in range {inside:.0%}")
 

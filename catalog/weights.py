@@ -33,7 +33,6 @@ from catalog.types import (
     WeightGroup,
 )
 
-_ALIGNMENT_BYTES = 32
 # File bytes that are not tensors, by vocabulary size; measured on published files (catalog sources,
 # quants.csv, gguf_metadata_overhead). Elsewhere: bytes per token of a sentencepiece or a BPE vocabulary.
 _METADATA_BYTES = {
